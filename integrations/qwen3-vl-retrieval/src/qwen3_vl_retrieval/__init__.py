@@ -1,0 +1,1 @@
+"""Multimodal retrieval with Qwen3-VL-Embedding and Qwen3-VL-Reranker."""

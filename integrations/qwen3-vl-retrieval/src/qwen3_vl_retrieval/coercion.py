@@ -1,0 +1,254 @@
+"""From what a caller gives to ordered parts, checked once.
+
+Nothing here opens a file or a connection; a `str` is always text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.inputs import (
+    CoercedInput,
+    ImagePart,
+    ImageSource,
+    Item,
+    MultimodalInput,
+    Part,
+    TextPart,
+    VideoPart,
+    VideoSource,
+)
+
+__all__ = ["IMAGE_SUFFIXES", "TEXT_SUFFIXES", "VIDEO_SUFFIXES", "coerce_input"]
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"})
+TEXT_SUFFIXES = frozenset({".txt", ".md", ".rst", ".csv", ".json"})
+
+# First bytes of the image formats above, to tell a list of encoded frames from a list of encoded clips.
+_IMAGE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\x00", b"MM\x00*")
+
+
+def coerce_input(item: Item) -> CoercedInput:
+    """Returns `item` as ordered parts.
+
+    Raises:
+        InputError: The item is of an unsupported type, empty, or has unknown or contradicting keys.
+    """
+    if isinstance(item, str):
+        return CoercedInput((TextPart(item),), None)
+    if isinstance(item, Path):
+        return CoercedInput((_part_from_path(item),), None)
+    if isinstance(item, Image.Image):
+        return CoercedInput((ImagePart(item),), None)
+    if isinstance(item, MultimodalInput):
+        return _coerce_fields(item)
+    if isinstance(item, Mapping):
+        return _coerce_fields(_fields_from_mapping(cast("Mapping[Any, Any]", item)))
+    raise InputError(
+        f"got {_describe(item)}; allowed are str (text), pathlib.Path, PIL.Image, dict and MultimodalInput. "
+        "Wrap other picture sources as {'image': …} and clips as {'video': …}."
+    )
+
+
+def _fields_from_mapping(item: Mapping[Any, Any]) -> MultimodalInput:
+    allowed = [field.name for field in fields(MultimodalInput)]
+    unknown = [key for key in item if key not in allowed]
+    if unknown:
+        raise InputError(f"unknown key {unknown[0]!r}; allowed are {', '.join(allowed)}")
+    return MultimodalInput(**item)
+
+
+def _coerce_fields(item: MultimodalInput) -> CoercedInput:
+    if item.instruction is not None and not isinstance(item.instruction, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not use a type checker
+        raise InputError(f"instruction must be a str, got {_describe(item.instruction)}")
+    _check_video_options(item)
+    named = [item.video, item.image, item.text]
+    if item.parts is not None:
+        if any(value is not None for value in named):
+            raise InputError("give either parts, or text/image/video, not both")
+        parts = tuple(_coerce_part(part, item, position) for position, part in enumerate(item.parts))
+    else:
+        parts = (
+            *(_video_part(video, item) for video in _split_videos(item.video)),
+            *(ImagePart(_check_image_source(image)) for image in _as_list(item.image)),
+            *(_text_part(text) for text in _as_list(item.text)),
+        )
+    if not parts:
+        raise InputError(
+            "empty item: no text, image or video was given. An empty text is {'text': ''}; "
+            "nothing is ever embedded in place of missing content."
+        )
+    return CoercedInput(parts, item.instruction)
+
+
+def _coerce_part(part: Any, item: MultimodalInput, position: int) -> Part:
+    match part:
+        case TextPart() | ImagePart() | VideoPart():
+            return part
+        case str():
+            return TextPart(part)
+        case Path():
+            return _part_from_path(part)
+        case Image.Image():
+            return ImagePart(part)
+        case Mapping():
+            return _part_from_mapping(cast("Mapping[Any, Any]", part), item, position)
+        case _:
+            raise InputError(f"part {position} is {_describe(part)}; allowed are str, Path, PIL.Image and dict")
+
+
+def _part_from_mapping(part: Mapping[Any, Any], item: MultimodalInput, position: int) -> Part:
+    inner = _fields_from_mapping(part)
+    given = [name for name in ("text", "image", "video") if getattr(inner, name) is not None]
+    if len(given) != 1 or inner.parts is not None or inner.instruction is not None:
+        raise InputError(f"part {position} must have exactly one of text, image and video, got {sorted(part)}")
+    if given == ["text"]:
+        return _text_part(inner.text)
+    if given == ["image"]:
+        return ImagePart(_check_image_source(inner.image))
+    _check_video_options(inner)
+    options = {
+        name: getattr(inner, name) if getattr(inner, name) is not None else getattr(item, name)
+        for name in ("fps", "max_frames", "start", "end")
+    }
+    return VideoPart(source=_check_video_source(inner.video), **options)
+
+
+def _part_from_path(path: Path) -> Part:
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return ImagePart(path)
+    if suffix in VIDEO_SUFFIXES:
+        return VideoPart(source=path)
+    if suffix == ".pdf":
+        raise InputError(
+            f"{str(path)!r} is a PDF, which has many pages; render the page you mean with "
+            "qwen3_vl_retrieval.media.render_pdf_page(path, page) and pass the image"
+        )
+    if suffix in TEXT_SUFFIXES:
+        raise InputError(f"{str(path)!r} is a text file; pass its content: path.read_text(encoding='utf-8')")
+    raise InputError(
+        f"{str(path)!r} has the suffix {suffix!r}; images are {', '.join(sorted(IMAGE_SUFFIXES))}, videos "
+        f"{', '.join(sorted(VIDEO_SUFFIXES))}. For other names say which it is: {{'image': path}} or {{'video': path}}."
+    )
+
+
+def _text_part(text: Any) -> TextPart:
+    if not isinstance(text, str):
+        raise InputError(f"text must be a str or a list of str, got {_describe(text)}")
+    return TextPart(text)
+
+
+def _video_part(source: Any, item: MultimodalInput) -> VideoPart:
+    return VideoPart(
+        source=_check_video_source(source),
+        fps=item.fps,
+        max_frames=item.max_frames,
+        start=item.start,
+        end=item.end,
+    )
+
+
+def _check_image_source(source: Any) -> ImageSource:
+    if isinstance(source, (str, Path, bytes, Image.Image)):
+        return source
+    if isinstance(source, np.ndarray):
+        array = cast("npt.NDArray[Any]", source)
+        if _is_picture_array(array):
+            return array
+        raise InputError(
+            f"an image array must be uint8 of shape (height, width) or (height, width, 1, 3 or 4), "
+            f"got {array.dtype} {array.shape}"
+        )
+    raise InputError(f"image is {_describe(source)}; allowed are path, URL, data URI, bytes, PIL.Image, ndarray")
+
+
+def _check_video_source(source: Any) -> VideoSource:
+    if isinstance(source, (str, Path, bytes)):
+        return source
+    if isinstance(source, np.ndarray):
+        array = cast("npt.NDArray[Any]", source)
+        if array.ndim == 4 and array.shape[0] > 0 and array.shape[3] in (1, 3, 4) and array.dtype == np.uint8:
+            return array
+        raise InputError(
+            f"a video array must be uint8 of shape (frames, height, width, 1, 3 or 4), got {array.dtype} {array.shape}"
+        )
+    if isinstance(source, Sequence):
+        frames = cast("Sequence[Any]", source)
+        if not frames:
+            raise InputError("a video given as frames needs at least one frame, got an empty list")
+        return tuple(_check_image_source(frame) for frame in frames)
+    raise InputError(f"video is {_describe(source)}; allowed are path, URL, data URI, bytes, ndarray, list of frames")
+
+
+def _check_video_options(item: MultimodalInput) -> None:
+    for name in ("fps", "max_frames", "start", "end"):
+        value = getattr(item, name)
+        if value is None:
+            continue
+        lowest = 0 if name == "start" else None
+        is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        if not is_number or not np.isfinite(value) or (value < 0 if lowest == 0 else value <= 0):
+            raise InputError(f"{name} must be a {'non-negative' if lowest == 0 else 'positive'} number, got {value!r}")
+    if item.start is not None and item.end is not None and item.start >= item.end:
+        raise InputError(f"start must be before end, got start={item.start!r} and end={item.end!r}")
+
+
+def _split_videos(video: Any) -> list[Any]:
+    """One clip or several: a list whose first element is a picture is one clip, as in the official scripts."""
+    if video is None:
+        return []
+    if isinstance(video, (str, Path, bytes, np.ndarray)) or not isinstance(video, Sequence):
+        return [video]
+    clips = cast("Sequence[Any]", video)
+    if not clips or _is_picture(clips[0]):
+        return [clips]
+    return list(clips)
+
+
+def _is_picture(source: Any) -> bool:
+    match source:
+        case Image.Image():
+            return True
+        case np.ndarray():
+            return _is_picture_array(cast("npt.NDArray[Any]", source))
+        case bytes():
+            return source.startswith(_IMAGE_MAGIC) and not source.startswith(b"RIFF") or source[8:12] == b"WEBP"
+        case Path():
+            return source.suffix.lower() in IMAGE_SUFFIXES
+        case str():
+            if source.startswith("data:"):
+                return source.startswith("data:image/")
+            path = urlsplit(source).path if "://" in source else source
+            return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a URL path is no file path
+        case _:
+            return False
+
+
+def _is_picture_array(array: npt.NDArray[Any]) -> bool:
+    is_picture_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    return is_picture_shape and array.dtype == np.uint8 and array.size > 0
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    if isinstance(value, (list, tuple)):
+        return list(cast("Sequence[Any]", value))
+    return [value]
+
+
+def _describe(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
