@@ -6,7 +6,7 @@ Nothing here opens a file or a connection; a `str` is always text.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +29,7 @@ from qwen3_vl_retrieval.inputs import (
     VideoSource,
 )
 
-__all__ = ["IMAGE_SUFFIXES", "TEXT_SUFFIXES", "VIDEO_SUFFIXES", "coerce_input"]
+__all__ = ["IMAGE_SUFFIXES", "TEXT_SUFFIXES", "VIDEO_SUFFIXES", "coerce_input", "list_items"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"})
@@ -224,7 +224,7 @@ def _is_picture(source: Any) -> bool:
         case np.ndarray():
             return _is_picture_array(cast("npt.NDArray[Any]", source))
         case bytes():
-            return source.startswith(_IMAGE_MAGIC) and not source.startswith(b"RIFF") or source[8:12] == b"WEBP"
+            return (source.startswith(_IMAGE_MAGIC) and not source.startswith(b"RIFF")) or source[8:12] == b"WEBP"
         case Path():
             return source.suffix.lower() in IMAGE_SUFFIXES
         case str():
@@ -252,3 +252,16 @@ def _as_list(value: Any) -> list[Any]:
 def _describe(value: Any) -> str:
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
+
+
+def list_items(inputs: Iterable[Item]) -> list[Item]:
+    """Returns the items as a new list.
+
+    Raises:
+        InputError: `inputs` is a single item, whose letters, keys or pixels would be taken for items.
+    """
+    if isinstance(inputs, (str, bytes, Path, Mapping, Image.Image, MultimodalInput, np.ndarray)) or not isinstance(
+        inputs, Iterable
+    ):
+        raise InputError(f"expected a list of items, got {_describe(inputs)}; wrap a single item in a list: [item]")
+    return list(inputs)

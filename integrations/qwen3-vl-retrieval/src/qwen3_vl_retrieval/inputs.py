@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
 from PIL import Image
 
-if TYPE_CHECKING:
-    from qwen3_vl_retrieval.fingerprint import Fingerprint
+from qwen3_vl_retrieval.fingerprint import Fingerprint
 
 __all__ = [
     "CoercedInput",

@@ -1,0 +1,403 @@
+"""Text, pictures, clips and mixtures of them to vectors of one space."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy.typing as npt
+from transformers import PreTrainedModel, ProcessorMixin
+
+from qwen3_vl_retrieval.coercion import list_items
+from qwen3_vl_retrieval.engine.engine import Engine, OnError, raise_first_failure
+from qwen3_vl_retrieval.engine.executor import Outcome
+from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, Request
+from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.fingerprint import Fingerprint
+from qwen3_vl_retrieval.inputs import CoercedInput, Item
+from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, hash_parameters, load_embedding_model
+from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.pooling import check_dimensions, truncate_dimensions
+from qwen3_vl_retrieval.precision import Precision, check_precision, quantize_embeddings
+from qwen3_vl_retrieval.prompts import (
+    DEFAULT_INSTRUCTION,
+    DEFAULT_QUERY_INSTRUCTION,
+    PROMPT_VERSION,
+    normalize_instruction,
+)
+
+__all__ = ["MAX_LENGTH", "Qwen3VLEmbedder"]
+
+MAX_LENGTH = 8192
+"""Default tokens of an item: `MAX_LENGTH` of the official `qwen3_vl_embedding.py` at commit 8ce3aab."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How a call wants its vectors."""
+
+    dimensions: int
+    precision: Precision
+    normalize: bool
+    on_error: OnError
+
+
+class Qwen3VLEmbedder:
+    """Embeds text, pictures, clips and mixtures with a Qwen3-VL-Embedding model.
+
+    Vectors are the state of the trailing end-of-text token, cut to `dimensions` (Matryoshka) and scaled to unit
+    length, so that a dot product is a cosine. One instance may be used from any number of threads and event loops.
+
+    Args:
+        model: A ready `Qwen3VLModel` or `Qwen3VLForConditionalGeneration` in evaluation mode.
+        processor: Its `Qwen3VLProcessor`.
+        model_id: Name of the model in the fingerprint; taken from the model's configuration if not given.
+        revision: Commit or weight hash in the fingerprint; a hash of the parameters if not given.
+        dimensions: Default length of a vector; `None` is the hidden size.
+        document_instruction: Instruction of `embed` and `embed_documents`.
+        query_instruction: Instruction of `embed_queries`.
+        media_policy: What may be opened; by default local files, no URLs.
+        pixel_budget: Limits on the pixels that the model sees.
+        frame_sampling: How frames are taken from clips.
+        max_length: Tokens of an item at most, up to 32,768.
+        on_overflow: `"fit"` cuts text from its end and gives pictures and clips fewer pixels and frames, with one
+            warning a call; `"error"` raises `InputTooLongError`.
+        max_batch_tokens: Tokens of a forward pass at most; `None` chooses by device. Halved when memory runs out.
+        choices: What `from_pretrained` chose (device, dtype, attention), each with its reason.
+
+    Raises:
+        ModelError: The model or processor is not of the Qwen3-VL family.
+        ValueError: An option is out of range.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: ProcessorMixin,
+        *,
+        model_id: str | None = None,
+        revision: str | None = None,
+        dimensions: int | None = None,
+        document_instruction: str = DEFAULT_INSTRUCTION,
+        query_instruction: str = DEFAULT_QUERY_INSTRUCTION,
+        media_policy: MediaPolicy | None = None,
+        pixel_budget: PixelBudget | None = None,
+        frame_sampling: FrameSampling | None = None,
+        max_length: int = MAX_LENGTH,
+        on_overflow: OnOverflow = "fit",
+        max_batch_tokens: int | None = None,
+        choices: Choices | None = None,
+    ) -> None:
+        base_model = check_model(model)
+        self._pixel_budget = PixelBudget() if pixel_budget is None else pixel_budget
+        self._frame_sampling = FrameSampling() if frame_sampling is None else frame_sampling
+        self._engine = Engine(
+            base_model,
+            processor,
+            media_policy=MediaPolicy() if media_policy is None else media_policy,
+            pixel_budget=self._pixel_budget,
+            frame_sampling=self._frame_sampling,
+            max_length=max_length,
+            on_overflow=on_overflow,
+            max_batch_tokens=max_batch_tokens,
+        )
+        self._dimensions = check_dimensions(dimensions, hidden_size=self._engine.hidden_size)
+        self._document_instruction = normalize_instruction(document_instruction, default=DEFAULT_INSTRUCTION)
+        self._query_instruction = normalize_instruction(query_instruction, default=DEFAULT_QUERY_INSTRUCTION)
+        self._max_length = max_length
+        self._model_id = model.config.name_or_path if model_id is None else model_id
+        self._revision = hash_parameters(base_model) if revision is None else revision
+        self.choices = choices
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        model_hub: ModelHub = "huggingface",
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        device: str | None = None,
+        dtype: str = "auto",
+        attn_implementation: str = "auto",
+        quantization: Any | None = None,
+        dimensions: int | None = None,
+        document_instruction: str = DEFAULT_INSTRUCTION,
+        query_instruction: str = DEFAULT_QUERY_INSTRUCTION,
+        media_policy: MediaPolicy | None = None,
+        pixel_budget: PixelBudget | None = None,
+        frame_sampling: FrameSampling | None = None,
+        max_length: int = MAX_LENGTH,
+        on_overflow: OnOverflow = "fit",
+        max_batch_tokens: int | None = None,
+    ) -> Qwen3VLEmbedder:
+        """Returns an embedder with the weights of a model hub or a folder.
+
+        Args:
+            name_or_path: Hub id (`"Qwen/Qwen3-VL-Embedding-2B"`), folder, or `"pocket"`.
+            revision: Commit, tag or branch of the hub; pin a commit for vectors that stay comparable.
+            model_hub: `"huggingface"` or `"modelscope"`.
+            token: Access token of the hub, for private models.
+            cache_dir: Where downloads are kept.
+            local_files_only: Never contact the hub.
+            device: `"cuda"`, `"cuda:1"`, `"mps"`, `"cpu"`; `None` takes the first of these that exists.
+            dtype: `"auto"` (bfloat16 where the hardware runs it natively, else float32), `"float32"`, `"bfloat16"`
+                or `"float16"`.
+            attn_implementation: `"auto"` (flash-attention where installed and possible, else PyTorch's), or a name
+                that transformers knows.
+            quantization: `"bitsandbytes-4bit"`, `"bitsandbytes-8bit"`, `"torchao-int8"` or a configuration object of
+                transformers; the vision tower is left as it is.
+            dimensions: See the class, as for the other arguments.
+            document_instruction: See the class.
+            query_instruction: See the class.
+            media_policy: See the class.
+            pixel_budget: See the class.
+            frame_sampling: See the class.
+            max_length: See the class.
+            on_overflow: See the class.
+            max_batch_tokens: See the class.
+
+        Raises:
+            ModelError: The model cannot be found or loaded, or weights are missing.
+        """
+        loaded = load_embedding_model(
+            name_or_path,
+            revision=revision,
+            model_hub=model_hub,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            device=device,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            quantization=quantization,
+        )
+        return cls(
+            loaded.model,
+            loaded.processor,
+            model_id=loaded.checkpoint.model_id,
+            revision=loaded.checkpoint.revision,
+            dimensions=dimensions,
+            document_instruction=document_instruction,
+            query_instruction=query_instruction,
+            media_policy=media_policy,
+            pixel_budget=pixel_budget,
+            frame_sampling=frame_sampling,
+            max_length=max_length,
+            on_overflow=on_overflow,
+            max_batch_tokens=max_batch_tokens,
+            choices=loaded.choices,
+        )
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a vector unless a call asks for another."""
+        return self._dimensions
+
+    @property
+    def max_batch_tokens(self) -> int:
+        """Tokens of a forward pass at most; lower than at first if memory has run out."""
+        return self._engine.executor.max_batch_tokens
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Identity of the vectors of `embed_documents` with the default options."""
+        return self.compute_fingerprint()
+
+    def compute_fingerprint(
+        self, *, dimensions: int | None = None, precision: Precision = "float32", instruction: str | None = None
+    ) -> Fingerprint:
+        """Returns the identity of vectors that `embed` would return with these options."""
+        budget, sampling = self._pixel_budget, self._frame_sampling
+        return Fingerprint(
+            model=self._model_id,
+            revision=self._revision,
+            dimensions=self._format(dimensions, precision, True, "raise").dimensions,
+            precision=precision,
+            instruction=normalize_instruction(instruction, default=self._document_instruction),
+            pixel_budget=budget.describe(),
+            frame_sampling=sampling.describe(),
+            max_length=self._max_length,
+            prompt_version=PROMPT_VERSION,
+        )
+
+    @overload
+    def embed(
+        self,
+        inputs: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        precision: Precision = "float32",
+        normalize: bool = True,
+        on_error: Literal["raise"] = "raise",
+        show_progress: bool = False,
+    ) -> npt.NDArray[Any]: ...
+
+    @overload
+    def embed(
+        self,
+        inputs: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        precision: Precision = "float32",
+        normalize: bool = True,
+        on_error: Literal["return"],
+        show_progress: bool = False,
+    ) -> list[npt.NDArray[Any] | InputError]: ...
+
+    def embed(
+        self,
+        inputs: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        precision: Precision = "float32",
+        normalize: bool = True,
+        on_error: OnError = "raise",
+        show_progress: bool = False,
+    ) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
+        """Returns one vector per item, `(n, dimensions)`; row i is item i.
+
+        All items are read and checked before the first forward pass.
+
+        Args:
+            inputs: Items, see `Item`; a `str` is always text.
+            instruction: What the items are to be represented for; an item's own instruction goes before it.
+            dimensions: Length of a vector, from 32 to the hidden size.
+            precision: Number format, see `quantize_embeddings`; `binary` and `ubinary` return `dimensions / 8` bytes.
+            normalize: Scale to unit length after cutting.
+            on_error: `"raise"` raises the first bad item's error; `"return"` computes the others and returns a list
+                with the error in place of each bad item's vector.
+            show_progress: Show a progress bar for reading and one for computing.
+
+        Raises:
+            InputError: An item cannot be embedded; the message begins with its position.
+            ValueError: An option is out of range.
+        """
+        form = self._format(dimensions, precision, normalize, on_error)
+        prepared = self._prepare(inputs, instruction, self._document_instruction, form, show_progress=show_progress)
+        outcome = self._engine.run(prepared, show_progress=show_progress, description="embedding")
+        return _finish(outcome, form)
+
+    def embed_queries(
+        self,
+        inputs: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        precision: Precision = "float32",
+        show_progress: bool = False,
+    ) -> npt.NDArray[Any]:
+        """Returns one unit vector per query, `(n, dimensions)`, with the query instruction; options as in `embed`."""
+        return self.embed(
+            inputs,
+            instruction=self._query_instruction if instruction is None else instruction,
+            dimensions=dimensions,
+            precision=precision,
+            show_progress=show_progress,
+        )
+
+    def embed_documents(
+        self,
+        inputs: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        precision: Precision = "float32",
+        show_progress: bool = False,
+    ) -> npt.NDArray[Any]:
+        """Returns one unit vector per document, `(n, dimensions)`, with the document instruction; as `embed`."""
+        return self.embed(
+            inputs,
+            instruction=instruction,
+            dimensions=dimensions,
+            precision=precision,
+            show_progress=show_progress,
+        )
+
+    @overload
+    async def aembed(
+        self,
+        inputs: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        precision: Precision = "float32",
+        normalize: bool = True,
+        on_error: Literal["raise"] = "raise",
+    ) -> npt.NDArray[Any]: ...
+
+    @overload
+    async def aembed(
+        self,
+        inputs: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        precision: Precision = "float32",
+        normalize: bool = True,
+        on_error: Literal["return"],
+    ) -> list[npt.NDArray[Any] | InputError]: ...
+
+    async def aembed(
+        self,
+        inputs: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        precision: Precision = "float32",
+        normalize: bool = True,
+        on_error: OnError = "raise",
+    ) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
+        """Returns the same as `embed`, in forward passes shared with concurrent callers; may be cancelled."""
+        form = self._format(dimensions, precision, normalize, on_error)
+        prepared = await asyncio.to_thread(
+            self._prepare, inputs, instruction, self._document_instruction, form, show_progress=False
+        )
+        return _finish(await self._engine.run_shared(prepared), form)
+
+    def _format(self, dimensions: int | None, precision: Precision, normalize: bool, on_error: OnError) -> _Format:
+        length = self._dimensions if dimensions is None else dimensions
+        check_dimensions(length, hidden_size=self._engine.hidden_size)
+        check_precision(precision, dimensions=length, normalize=normalize)
+        if on_error not in ("raise", "return"):
+            raise ValueError(f'on_error={on_error!r} is unknown; allowed are "raise" and "return"')
+        return _Format(length, precision, normalize, on_error)
+
+    def _prepare(
+        self,
+        inputs: Iterable[Item],
+        instruction: str | None,
+        default_instruction: str,
+        form: _Format,
+        *,
+        show_progress: bool,
+    ) -> list[Request | InputError]:
+        call_instruction = normalize_instruction(instruction, default=default_instruction)
+
+        def build(contents: Contents, item: CoercedInput) -> Request:
+            own = normalize_instruction(item.instruction, default=call_instruction)
+            return self._engine.builder.build_item(contents, instruction=own)
+
+        prepared = self._engine.prepare(list_items(inputs), build, role="item", show_progress=show_progress)
+        if form.on_error == "raise":
+            raise_first_failure([request for request in prepared if isinstance(request, InputError)])
+        return prepared
+
+
+def _finish(outcome: Outcome, form: _Format) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
+    """Cuts, scales and quantises the pooled states, and puts errors in their places."""
+    if form.on_error == "raise":
+        raise_first_failure([outcome.failures[at] for at in sorted(outcome.failures)])
+    vectors = truncate_dimensions(outcome.hidden_states, form.dimensions, normalize=form.normalize)
+    rows = quantize_embeddings(vectors.numpy(), form.precision)
+    if form.on_error == "raise":
+        return rows
+    return [outcome.failures.get(position, row) for position, row in enumerate(rows)]

@@ -1,0 +1,86 @@
+"""Merges the requests of concurrent callers into shared runs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from qwen3_vl_retrieval.engine.executor import Executor, Outcome
+from qwen3_vl_retrieval.engine.requests import Request
+
+__all__ = ["Dispatcher"]
+
+_GATHER_SECONDS = 0.002
+"""Wait after the first caller for others that arrive together, as under `asyncio.gather`."""
+
+_IDLE_SECONDS = 5.0
+"""Idle time after which the thread ends; the next caller starts a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    requests: Sequence[Request]
+    shared_keys: frozenset[bytes]
+    future: Future[Outcome] = field(default_factory=Future[Outcome])
+
+
+class Dispatcher:
+    """A thread that takes whatever callers have waiting and runs it as one; a caller who cancels is left out."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._jobs: queue.Queue[_Job] = queue.Queue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, requests: Sequence[Request], *, shared_keys: frozenset[bytes] = frozenset()) -> Future[Outcome]:
+        """Returns a future of the outcome of `requests`, computed together with those of other callers.
+
+        Cancelling it before its run begins takes the requests out; other callers are not affected.
+        """
+        job = _Job(requests, shared_keys)
+        with self._lock:
+            self._jobs.put(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="merge-requests", daemon=True)
+                self._thread.start()
+        return job.future
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                jobs = [self._jobs.get(timeout=_IDLE_SECONDS)]
+            except queue.Empty:
+                with self._lock:
+                    if self._jobs.empty():
+                        self._thread = None
+                        return
+                continue
+            time.sleep(_GATHER_SECONDS)
+            while not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            self._run([job for job in jobs if job.future.set_running_or_notify_cancel()])
+
+    def _run(self, jobs: Sequence[_Job]) -> None:
+        if not jobs:
+            return
+        requests = [request for job in jobs for request in job.requests]
+        shared_keys = frozenset[bytes]().union(*(job.shared_keys for job in jobs))
+        try:
+            outcome = self._executor.run(requests, shared_keys=shared_keys)
+        except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the callers, not to this thread
+            if len(jobs) == 1:
+                jobs[0].future.set_exception(error)
+                return
+            # One caller's failure is not the others': each gets a run of its own.
+            for job in jobs:
+                self._run([job])
+            return
+        start = 0
+        for job in jobs:
+            job.future.set_result(outcome.select(start, start + len(job.requests)))
+            start += len(job.requests)

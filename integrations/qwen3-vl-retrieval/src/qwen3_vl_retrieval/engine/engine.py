@@ -1,0 +1,154 @@
+"""One model with everything that turns items into hidden states; shared by embedder and reranker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import torch
+
+from qwen3_vl_retrieval.coercion import coerce_input
+from qwen3_vl_retrieval.engine.dispatcher import Dispatcher
+from qwen3_vl_retrieval.engine.executor import Executor, Outcome
+from qwen3_vl_retrieval.engine.preparation import HeldPixels, prepare_all
+from qwen3_vl_retrieval.engine.progress import report_progress
+from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request, RequestBuilder
+from qwen3_vl_retrieval.engine.visuals import MediaReader
+from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.inputs import CoercedInput, Item
+from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.patches import PatchLayout
+from qwen3_vl_retrieval.tokenization import PromptTokenizer
+
+__all__ = ["MAX_SUPPORTED_LENGTH", "Engine", "OnError", "raise_first_failure"]
+
+MAX_SUPPORTED_LENGTH = 32_768
+"""Context of the published models (model cards, technical report arXiv 2601.04720)."""
+
+OnError: TypeAlias = Literal["raise", "return"]
+
+
+class Engine:
+    """Reads, tokenises, batches and computes; safe to call from several threads and event loops.
+
+    Args:
+        model: A `Qwen3VLModel` in evaluation mode.
+        processor: Its `Qwen3VLProcessor`; the tokenizer and the image normalisation are taken from it.
+        media_policy: What may be opened.
+        pixel_budget: Limits on the pixels that the model sees.
+        frame_sampling: How frames are taken from clips.
+        max_length: Tokens of an item at most.
+        on_overflow: What happens to an item beyond that.
+        pair_truncation: Which side of a long pair is cut.
+        max_batch_tokens: Tokens of a batch at most; `None` chooses by device.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        media_policy: MediaPolicy,
+        pixel_budget: PixelBudget,
+        frame_sampling: FrameSampling,
+        max_length: int,
+        on_overflow: OnOverflow,
+        pair_truncation: PairTruncation = "longest_first",
+        max_batch_tokens: int | None = None,
+    ) -> None:
+        if not 1 <= max_length <= MAX_SUPPORTED_LENGTH:
+            raise ValueError(f"max_length={max_length} must be between 1 and {MAX_SUPPORTED_LENGTH}")
+        tokenizer = PromptTokenizer(processor.tokenizer)
+        layout = PatchLayout.from_processor(processor.image_processor)
+        reader = MediaReader(policy=media_policy, budget=pixel_budget, sampling=frame_sampling)
+        self.builder = RequestBuilder(
+            tokenizer, reader, max_length=max_length, on_overflow=on_overflow, pair_truncation=pair_truncation
+        )
+        self.executor = Executor(model, layout, padding_id=tokenizer.end_of_text_id, max_batch_tokens=max_batch_tokens)
+        self._dispatcher = Dispatcher(self.executor)
+
+    @property
+    def hidden_size(self) -> int:
+        """Length of a hidden state."""
+        return self.executor.hidden_size
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model."""
+        return self.executor.device
+
+    def prepare(
+        self,
+        items: Sequence[Item],
+        build: Callable[[Contents, CoercedInput], Request],
+        *,
+        role: str,
+        show_progress: bool = False,
+    ) -> list[Request | InputError]:
+        """Returns the request of each item, or the error that names its position, without computing anything."""
+        held = HeldPixels()
+
+        def build_request(item: CoercedInput) -> Request:
+            contents = self.builder.read_contents(item.parts)
+            request = build(contents, item)
+            held.admit(request.media)
+            return request
+
+        coerced = [_coerce(item) for item in items]
+        with report_progress("reading", total=len(items), enabled=show_progress) as advance:
+            prepared = prepare_all(coerced, build_request, on_progress=advance)
+        return [
+            request.at(position, role=role) if isinstance(request, InputError) else request
+            for position, request in enumerate(prepared)
+        ]
+
+    def run(
+        self,
+        prepared: Sequence[Request | InputError],
+        *,
+        shared_keys: frozenset[bytes] = frozenset(),
+        show_progress: bool = False,
+        description: str = "computing",
+    ) -> Outcome:
+        """Returns the outcome of all positions of `prepared`; its errors are among the failures."""
+        requests = [request for request in prepared if isinstance(request, Request)]
+        with report_progress(description, total=len(requests), enabled=show_progress) as advance:
+            outcome = self.executor.run(requests, shared_keys=shared_keys, on_progress=advance)
+        return _spread(outcome, prepared)
+
+    async def run_shared(
+        self, prepared: Sequence[Request | InputError], *, shared_keys: frozenset[bytes] = frozenset()
+    ) -> Outcome:
+        """Returns the same as `run`, in batches shared with other callers; cancelling takes the requests out."""
+        requests = [request for request in prepared if isinstance(request, Request)]
+        future = self._dispatcher.submit(requests, shared_keys=shared_keys)
+        return _spread(await asyncio.wrap_future(future), prepared)
+
+
+def raise_first_failure(failures: Sequence[InputError]) -> None:
+    """Raises the first of the errors, with a note that counts the others; passes silently if there are none."""
+    if not failures:
+        return
+    first, *others = failures
+    if others:
+        positions = ", ".join(str(error.index) for error in others[:10]) + (", …" if len(others) > 10 else "")
+        first.add_note(f'{len(others)} more failed: {positions}. Use on_error="return" to compute the others.')
+    raise first
+
+
+def _coerce(item: Item) -> CoercedInput | InputError:
+    try:
+        return coerce_input(item)
+    except InputError as error:
+        return error
+
+
+def _spread(outcome: Outcome, prepared: Sequence[Request | InputError]) -> Outcome:
+    """The outcome of the requests alone, laid out over all positions."""
+    positions = [position for position, request in enumerate(prepared) if isinstance(request, Request)]
+    hidden_states = torch.zeros(len(prepared), outcome.hidden_states.shape[1])
+    hidden_states[positions] = outcome.hidden_states
+    failures = {position: request for position, request in enumerate(prepared) if isinstance(request, InputError)}
+    failures |= {positions[at]: error for at, error in outcome.failures.items()}
+    return Outcome(hidden_states, failures)

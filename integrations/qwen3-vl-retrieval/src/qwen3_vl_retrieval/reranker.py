@@ -1,0 +1,310 @@
+"""Documents judged for a query by a model that sees both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, get_args, overload
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel, ProcessorMixin
+
+from qwen3_vl_retrieval.coercion import coerce_input, list_items
+from qwen3_vl_retrieval.engine.engine import Engine, OnError, raise_first_failure
+from qwen3_vl_retrieval.engine.executor import Outcome
+from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request
+from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.inputs import CoercedInput, Item, Ranked
+from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, load_reranking_model, read_score_weight
+from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.prompts import DEFAULT_RERANKING_INSTRUCTION
+from qwen3_vl_retrieval.scoring import ScoreOutput, compute_margins, compute_probabilities, rank_scores
+
+__all__ = ["MAX_LENGTH", "Qwen3VLReranker"]
+
+MAX_LENGTH = 10_240
+"""Default tokens of a pair: `MAX_LENGTH` of the official `qwen3_vl_reranker.py` at commit 8ce3aab."""
+
+
+class Qwen3VLReranker:
+    """Judges how well documents answer a query with a Qwen3-VL-Reranker model.
+
+    A cross-encoder: it reads query and document together, pixels included, and predicts yes or no. One instance may
+    be used from any number of threads and event loops.
+
+    Args:
+        model: A ready `Qwen3VLForConditionalGeneration` in evaluation mode, or a `Qwen3VLModel` with `score_weight`.
+        processor: Its `Qwen3VLProcessor`.
+        score_weight: Row of yes minus row of no of the language model's head, in float32; read from `model` if not
+            given.
+        model_id: Name of the model, for reports.
+        instruction: What makes a document relevant.
+        media_policy: What may be opened; by default local files, no URLs.
+        pixel_budget: Limits on the pixels that the model sees.
+        frame_sampling: How frames are taken from clips.
+        max_length: Tokens of a pair at most, up to 32,768; the five tokens of the assistant's turn come on top.
+        on_overflow: `"fit"` cuts text and gives pictures and clips fewer pixels and frames, with one warning a call;
+            `"error"` raises `InputTooLongError`.
+        truncation: Which text of a long pair is cut: `"longest_first"` the longer one, so that neither vanishes;
+            `"reference"` the end of the pair, as the official script does, which can lose the whole document.
+        max_batch_tokens: Tokens of a forward pass at most; `None` chooses by device. Halved when memory runs out.
+        choices: What `from_pretrained` chose (device, dtype, attention), each with its reason.
+
+    Raises:
+        ModelError: The model or processor is not of the Qwen3-VL family, or has no yes and no.
+        ValueError: An option is out of range.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: ProcessorMixin,
+        *,
+        score_weight: Float[Tensor, " hidden"] | None = None,
+        model_id: str | None = None,
+        instruction: str = DEFAULT_RERANKING_INSTRUCTION,
+        media_policy: MediaPolicy | None = None,
+        pixel_budget: PixelBudget | None = None,
+        frame_sampling: FrameSampling | None = None,
+        max_length: int = MAX_LENGTH,
+        on_overflow: OnOverflow = "fit",
+        truncation: PairTruncation = "longest_first",
+        max_batch_tokens: int | None = None,
+        choices: Choices | None = None,
+    ) -> None:
+        if truncation not in get_args(PairTruncation):
+            raise ValueError(f"truncation={truncation!r} is unknown; allowed are {get_args(PairTruncation)}")
+        weight = read_score_weight(model, processor) if score_weight is None else score_weight
+        self._score_weight = weight.detach().cpu().float()
+        self._engine = Engine(
+            check_model(model),
+            processor,
+            media_policy=MediaPolicy() if media_policy is None else media_policy,
+            pixel_budget=PixelBudget() if pixel_budget is None else pixel_budget,
+            frame_sampling=FrameSampling() if frame_sampling is None else frame_sampling,
+            max_length=max_length,
+            on_overflow=on_overflow,
+            pair_truncation=truncation,
+            max_batch_tokens=max_batch_tokens,
+        )
+        self._instruction = instruction
+        self.model_id: str = model.config.name_or_path if model_id is None else model_id
+        self.choices = choices
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        model_hub: ModelHub = "huggingface",
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        device: str | None = None,
+        dtype: str = "auto",
+        attn_implementation: str = "auto",
+        quantization: Any | None = None,
+        instruction: str = DEFAULT_RERANKING_INSTRUCTION,
+        media_policy: MediaPolicy | None = None,
+        pixel_budget: PixelBudget | None = None,
+        frame_sampling: FrameSampling | None = None,
+        max_length: int = MAX_LENGTH,
+        on_overflow: OnOverflow = "fit",
+        truncation: PairTruncation = "longest_first",
+        max_batch_tokens: int | None = None,
+    ) -> Qwen3VLReranker:
+        """Returns a reranker with the weights of a model hub or a folder.
+
+        The arguments up to `quantization` are those of `Qwen3VLEmbedder.from_pretrained`, the others those of the
+        class. Whatever the quantisation, the two rows of the score head are read in full precision.
+
+        Raises:
+            ModelError: The model cannot be found or loaded, or weights are missing.
+        """
+        loaded = load_reranking_model(
+            name_or_path,
+            revision=revision,
+            model_hub=model_hub,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            device=device,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            quantization=quantization,
+        )
+        return cls(
+            loaded.model,
+            loaded.processor,
+            score_weight=loaded.score_weight,
+            model_id=loaded.checkpoint.model_id,
+            instruction=instruction,
+            media_policy=media_policy,
+            pixel_budget=pixel_budget,
+            frame_sampling=frame_sampling,
+            max_length=max_length,
+            on_overflow=on_overflow,
+            truncation=truncation,
+            max_batch_tokens=max_batch_tokens,
+            choices=loaded.choices,
+        )
+
+    @property
+    def max_batch_tokens(self) -> int:
+        """Tokens of a forward pass at most; lower than at first if memory has run out."""
+        return self._engine.executor.max_batch_tokens
+
+    @overload
+    def score(
+        self,
+        query: Item,
+        documents: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        output: ScoreOutput = "probability",
+        on_error: Literal["raise"] = "raise",
+        show_progress: bool = False,
+    ) -> npt.NDArray[np.float32]: ...
+
+    @overload
+    def score(
+        self,
+        query: Item,
+        documents: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        output: ScoreOutput = "probability",
+        on_error: Literal["return"],
+        show_progress: bool = False,
+    ) -> list[float | InputError]: ...
+
+    def score(
+        self,
+        query: Item,
+        documents: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        output: ScoreOutput = "probability",
+        on_error: OnError = "raise",
+        show_progress: bool = False,
+    ) -> npt.NDArray[np.float32] | list[float | InputError]:
+        """Returns one relevance score per document, `(n,)`, in input order.
+
+        All documents are read and checked before the first forward pass; the query's media is read and encoded once.
+
+        Args:
+            query: An item, see `Item`; its own instruction goes before the call's.
+            documents: Items.
+            instruction: What makes a document relevant; taken as it is, as in the official script.
+            output: `"probability"` that the document answers the query, in [0, 1]; or `"margin"`, its log-odds.
+            on_error: `"raise"` raises the first bad document's error; `"return"` judges the others and returns a list
+                with the error in place of each bad document's score. A bad query is always raised.
+            show_progress: Show a progress bar for reading and one for judging.
+
+        Raises:
+            InputError: The query or a document cannot be judged; the message begins with its position.
+            ValueError: An option is unknown.
+        """
+        _check_options(output, on_error)
+        prepared, shared_keys = self._prepare(query, documents, instruction, on_error, show_progress=show_progress)
+        outcome = self._engine.run(
+            prepared, shared_keys=shared_keys, show_progress=show_progress, description="reranking"
+        )
+        return self._finish(outcome, output, on_error)
+
+    async def ascore(
+        self,
+        query: Item,
+        documents: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        output: ScoreOutput = "probability",
+    ) -> npt.NDArray[np.float32]:
+        """Returns the same as `score`, in forward passes shared with concurrent callers; may be cancelled."""
+        _check_options(output, "raise")
+        prepared, shared_keys = await asyncio.to_thread(
+            self._prepare, query, documents, instruction, "raise", show_progress=False
+        )
+        outcome = await self._engine.run_shared(prepared, shared_keys=shared_keys)
+        return np.asarray(self._finish(outcome, output, "raise"))
+
+    def rank(
+        self,
+        query: Item,
+        documents: Iterable[Item],
+        *,
+        top_n: int | None = None,
+        threshold: float | None = None,
+        instruction: str | None = None,
+        show_progress: bool = False,
+    ) -> list[Ranked]:
+        """Returns the documents' places, best first; equal scores keep the order of the input.
+
+        Args:
+            query: An item, see `Item`.
+            documents: Items.
+            top_n: Places to return at most.
+            threshold: Lowest probability to return.
+            instruction: What makes a document relevant.
+            show_progress: Show a progress bar for reading and one for judging.
+
+        Raises:
+            InputError: The query or a document cannot be judged; the message begins with its position.
+            ValueError: `top_n` is negative, or `threshold` outside [0, 1].
+        """
+        if top_n is not None and top_n < 0:
+            raise ValueError(f"top_n={top_n} must not be negative")
+        if threshold is not None and not 0.0 <= threshold <= 1.0:
+            raise ValueError(f"threshold={threshold} must be a probability between 0 and 1")
+        margins = self.score(query, documents, instruction=instruction, output="margin", show_progress=show_progress)
+        return rank_scores(margins, top_n=top_n, threshold=threshold)
+
+    def _prepare(
+        self,
+        query: Item,
+        documents: Iterable[Item],
+        instruction: str | None,
+        on_error: OnError,
+        *,
+        show_progress: bool,
+    ) -> tuple[list[Request | InputError], frozenset[bytes]]:
+        items = list_items(documents)
+        builder = self._engine.builder
+        try:
+            coerced = coerce_input(query)
+            query_contents = builder.read_contents(coerced.parts)
+        except InputError as error:
+            raise error.at(None, role="query") from error
+        # As the official script: the instruction is not normalised, only an empty one is the default.
+        own = coerced.instruction or instruction or self._instruction
+
+        def build(contents: Contents, _item: CoercedInput) -> Request:
+            return builder.build_pair(query_contents, contents, instruction=own)
+
+        prepared = self._engine.prepare(items, build, role="document", show_progress=show_progress)
+        if on_error == "raise":
+            raise_first_failure([request for request in prepared if isinstance(request, InputError)])
+        return prepared, frozenset(media.key for media in query_contents.media)
+
+    def _finish(
+        self, outcome: Outcome, output: ScoreOutput, on_error: OnError
+    ) -> npt.NDArray[np.float32] | list[float | InputError]:
+        if on_error == "raise":
+            raise_first_failure([outcome.failures[at] for at in sorted(outcome.failures)])
+        margins = compute_margins(outcome.hidden_states, self._score_weight).numpy()
+        scores = margins if output == "margin" else compute_probabilities(margins)
+        if on_error == "raise":
+            return scores
+        return [outcome.failures.get(position, float(score)) for position, score in enumerate(scores)]
+
+
+def _check_options(output: str, on_error: str) -> None:
+    if output not in get_args(ScoreOutput):
+        raise ValueError(f"output={output!r} is unknown; allowed are {get_args(ScoreOutput)}")
+    if on_error not in get_args(OnError):
+        raise ValueError(f"on_error={on_error!r} is unknown; allowed are {get_args(OnError)}")
