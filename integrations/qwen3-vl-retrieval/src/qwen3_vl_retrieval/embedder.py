@@ -110,6 +110,8 @@ class Qwen3VLEmbedder:
         self._max_length = max_length
         self._model_id = model.config.name_or_path if model_id is None else model_id
         self._revision = hash_parameters(base_model) if revision is None else revision
+        self.model = base_model
+        self.processor = processor
         self.choices = choices
 
     @classmethod
@@ -138,6 +140,8 @@ class Qwen3VLEmbedder:
     ) -> Qwen3VLEmbedder:
         """Returns an embedder with the weights of a model hub or a folder.
 
+        The arguments from `dimensions` on are those of the class.
+
         Args:
             name_or_path: Hub id (`"Qwen/Qwen3-VL-Embedding-2B"`), folder, or `"pocket"`.
             revision: Commit, tag or branch of the hub; pin a commit for vectors that stay comparable.
@@ -152,15 +156,6 @@ class Qwen3VLEmbedder:
                 that transformers knows.
             quantization: `"bitsandbytes-4bit"`, `"bitsandbytes-8bit"`, `"torchao-int8"` or a configuration object of
                 transformers; the vision tower is left as it is.
-            dimensions: See the class, as for the other arguments.
-            document_instruction: See the class.
-            query_instruction: See the class.
-            media_policy: See the class.
-            pixel_budget: See the class.
-            frame_sampling: See the class.
-            max_length: See the class.
-            on_overflow: See the class.
-            max_batch_tokens: See the class.
 
         Raises:
             ModelError: The model cannot be found or loaded, or weights are missing.
@@ -226,6 +221,36 @@ class Qwen3VLEmbedder:
             prompt_version=PROMPT_VERSION,
         )
 
+    def prepare(
+        self,
+        inputs: Iterable[Item],
+        *,
+        instruction: str | None = None,
+        on_error: OnError = "raise",
+        show_progress: bool = False,
+    ) -> list[Request | InputError]:
+        """Returns what `embed` would compute, read, sized and tokenised: `len(request)` is an item's token count.
+
+        Args:
+            inputs: Items, see `Item`.
+            instruction: As in `embed`.
+            on_error: As in `embed`.
+            show_progress: Show a progress bar.
+
+        Raises:
+            InputError: An item cannot be embedded; the message begins with its position.
+        """
+        call_instruction = normalize_instruction(instruction, default=self._document_instruction)
+
+        def build(contents: Contents, item: CoercedInput) -> Request:
+            own = normalize_instruction(item.instruction, default=call_instruction)
+            return self._engine.builder.build_item(contents, instruction=own)
+
+        prepared = self._engine.prepare(list_items(inputs), build, role="item", show_progress=show_progress)
+        if on_error == "raise":
+            raise_first_failure([request for request in prepared if isinstance(request, InputError)])
+        return prepared
+
     @overload
     def embed(
         self,
@@ -282,7 +307,7 @@ class Qwen3VLEmbedder:
             ValueError: An option is out of range.
         """
         form = self._format(dimensions, precision, normalize, on_error)
-        prepared = self._prepare(inputs, instruction, self._document_instruction, form, show_progress=show_progress)
+        prepared = self.prepare(inputs, instruction=instruction, on_error=on_error, show_progress=show_progress)
         outcome = self._engine.run(prepared, show_progress=show_progress, description="embedding")
         return _finish(outcome, form)
 
@@ -358,9 +383,7 @@ class Qwen3VLEmbedder:
     ) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
         """Returns the same as `embed`, in forward passes shared with concurrent callers; may be cancelled."""
         form = self._format(dimensions, precision, normalize, on_error)
-        prepared = await asyncio.to_thread(
-            self._prepare, inputs, instruction, self._document_instruction, form, show_progress=False
-        )
+        prepared = await asyncio.to_thread(self.prepare, inputs, instruction=instruction, on_error=on_error)
         return _finish(await self._engine.run_shared(prepared), form)
 
     def _format(self, dimensions: int | None, precision: Precision, normalize: bool, on_error: OnError) -> _Format:
@@ -370,26 +393,6 @@ class Qwen3VLEmbedder:
         if on_error not in ("raise", "return"):
             raise ValueError(f'on_error={on_error!r} is unknown; allowed are "raise" and "return"')
         return _Format(length, precision, normalize, on_error)
-
-    def _prepare(
-        self,
-        inputs: Iterable[Item],
-        instruction: str | None,
-        default_instruction: str,
-        form: _Format,
-        *,
-        show_progress: bool,
-    ) -> list[Request | InputError]:
-        call_instruction = normalize_instruction(instruction, default=default_instruction)
-
-        def build(contents: Contents, item: CoercedInput) -> Request:
-            own = normalize_instruction(item.instruction, default=call_instruction)
-            return self._engine.builder.build_item(contents, instruction=own)
-
-        prepared = self._engine.prepare(list_items(inputs), build, role="item", show_progress=show_progress)
-        if form.on_error == "raise":
-            raise_first_failure([request for request in prepared if isinstance(request, InputError)])
-        return prepared
 
 
 def _finish(outcome: Outcome, form: _Format) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any]"
-"""A picture: path, URL, `data:` URI or `file:` URI as `str`; `Path`; encoded `bytes`; PIL image; `(h, w[, c])` array."""
+"""A picture: path, URL, `data:` or `file:` URI as `str`; `Path`; encoded `bytes`; PIL image; `(h, w[, c])` array."""
 
 VideoSource: TypeAlias = "str | Path | bytes | npt.NDArray[Any] | Sequence[ImageSource]"
 """A clip: path or URI as `str`; `Path`; encoded `bytes`; `(frames, h, w, c)` array; sequence of pictures."""

@@ -79,9 +79,10 @@ class Qwen3VLReranker:
         if truncation not in get_args(PairTruncation):
             raise ValueError(f"truncation={truncation!r} is unknown; allowed are {get_args(PairTruncation)}")
         weight = read_score_weight(model, processor) if score_weight is None else score_weight
-        self._score_weight = weight.detach().cpu().float()
+        self.score_weight = weight.detach().cpu().float()
+        base_model = check_model(model)
         self._engine = Engine(
-            check_model(model),
+            base_model,
             processor,
             media_policy=MediaPolicy() if media_policy is None else media_policy,
             pixel_budget=PixelBudget() if pixel_budget is None else pixel_budget,
@@ -93,6 +94,8 @@ class Qwen3VLReranker:
         )
         self._instruction = instruction
         self.model_id: str = model.config.name_or_path if model_id is None else model_id
+        self.model = base_model
+        self.processor = processor
         self.choices = choices
 
     @classmethod
@@ -296,7 +299,7 @@ class Qwen3VLReranker:
     ) -> npt.NDArray[np.float32] | list[float | InputError]:
         if on_error == "raise":
             raise_first_failure([outcome.failures[at] for at in sorted(outcome.failures)])
-        margins = compute_margins(outcome.hidden_states, self._score_weight).numpy()
+        margins = compute_margins(outcome.hidden_states, self.score_weight).numpy()
         scores = margins if output == "margin" else compute_probabilities(margins)
         if on_error == "raise":
             return scores

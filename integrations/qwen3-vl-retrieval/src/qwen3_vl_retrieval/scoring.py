@@ -19,7 +19,7 @@ ScoreOutput: TypeAlias = Literal["probability", "margin"]
 def compute_margins(
     hidden_states: Float[Tensor, "batch hidden"], score_weight: Float32[Tensor, " hidden"]
 ) -> Float32[Tensor, " batch"]:
-    """Returns the log-odds of yes against no, (w_yes − w_no)·h, in float32 whatever the model's dtype.
+    """Returns the log-odds of yes against no, (w_yes - w_no)·h, in float32 whatever the model's dtype.
 
     In bfloat16, as the official script has it, log-odds lie on a grid of 1/16 and documents tie that differ.
     """
@@ -27,7 +27,7 @@ def compute_margins(
 
 
 def compute_probabilities(margins: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
-    """Returns the probability of yes: 1 / (1 + exp(−margin)), without overflow for large margins."""
+    """Returns the probability of yes: 1 / (1 + exp(-margin)), without overflow for large margins."""
     decay = np.exp(-np.abs(margins))
     return np.where(margins >= 0, 1 / (1 + decay), decay / (1 + decay)).astype(np.float32)
 

@@ -87,6 +87,10 @@ class PromptTokenizer:
         """Returns which tokens are special tokens of the vocabulary, visual placeholders included."""
         return np.isin(sequence.token_ids, self._all_special_ids)
 
+    def decode(self, token_ids: Int32[np.ndarray, " length"]) -> str:
+        """Returns the text of tokens, special tokens included."""
+        return self._tokenizer.decode(token_ids.tolist(), skip_special_tokens=False)
+
     def tokenize(self, elements: Sequence[Element]) -> TokenSequence:
         """Returns the tokens of a prompt, uncut."""
         token_ids: list[int] = []
@@ -110,11 +114,11 @@ class PromptTokenizer:
         return TokenSequence(np.array(token_ids, np.int32), np.array(roles, np.uint8), tuple(visuals))
 
     def _tokenize_run(self, runs: list[TextRun]) -> tuple[list[int], list[int]]:
-        """Adjacent texts as one string, as the official template has them; each token has its first character's role."""
+        """Adjacent texts as one string, as in the official template; each token has its first character's role."""
         encoding = self._tokenizer.encode("".join(run.text for run in runs), add_special_tokens=False)
         if len({run.role for run in runs}) == 1:
             return encoding.ids, [runs[0].role] * len(encoding.ids)
         ends = np.cumsum([len(run.text) for run in runs])
-        starts = np.array([start for start, _ in encoding.offsets])
+        starts = [start for start, _ in encoding.offsets]
         owners = np.minimum(np.searchsorted(ends, starts, side="right"), len(runs) - 1)
         return encoding.ids, [int(runs[owner].role) for owner in owners]

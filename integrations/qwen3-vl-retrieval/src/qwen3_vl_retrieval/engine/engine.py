@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -11,7 +12,7 @@ import torch
 from qwen3_vl_retrieval.coercion import coerce_input
 from qwen3_vl_retrieval.engine.dispatcher import Dispatcher
 from qwen3_vl_retrieval.engine.executor import Executor, Outcome
-from qwen3_vl_retrieval.engine.preparation import HeldPixels, prepare_all
+from qwen3_vl_retrieval.engine.preparation import MAX_HELD_BYTES, HeldPixels, prepare_all
 from qwen3_vl_retrieval.engine.progress import report_progress
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request, RequestBuilder
 from qwen3_vl_retrieval.engine.visuals import MediaReader
@@ -42,6 +43,9 @@ class Engine:
         on_overflow: What happens to an item beyond that.
         pair_truncation: Which side of a long pair is cut.
         max_batch_tokens: Tokens of a batch at most; `None` chooses by device.
+
+    Attributes:
+        max_held_bytes: Decoded pixels kept between reading and computing.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Engine:
             tokenizer, reader, max_length=max_length, on_overflow=on_overflow, pair_truncation=pair_truncation
         )
         self.executor = Executor(model, layout, padding_id=tokenizer.end_of_text_id, max_batch_tokens=max_batch_tokens)
+        self.max_held_bytes = MAX_HELD_BYTES
         self._dispatcher = Dispatcher(self.executor)
 
     @property
@@ -87,7 +92,7 @@ class Engine:
         show_progress: bool = False,
     ) -> list[Request | InputError]:
         """Returns the request of each item, or the error that names its position, without computing anything."""
-        held = HeldPixels()
+        held = HeldPixels(self.max_held_bytes)
 
         def build_request(item: CoercedInput) -> Request:
             contents = self.builder.read_contents(item.parts)
@@ -98,6 +103,7 @@ class Engine:
         coerced = [_coerce(item) for item in items]
         with report_progress("reading", total=len(items), enabled=show_progress) as advance:
             prepared = prepare_all(coerced, build_request, on_progress=advance)
+        _warn_of_fitted(prepared, role=role)
         return [
             request.at(position, role=role) if isinstance(request, InputError) else request
             for position, request in enumerate(prepared)
@@ -142,6 +148,19 @@ def _coerce(item: Item) -> CoercedInput | InputError:
         return coerce_input(item)
     except InputError as error:
         return error
+
+
+def _warn_of_fitted(prepared: Sequence[Request | InputError], *, role: str) -> None:
+    """One warning a call, however many items were reduced."""
+    fitted = [
+        (position, request.fitted)
+        for position, request in enumerate(prepared)
+        if isinstance(request, Request) and request.fitted is not None
+    ]
+    if fitted:
+        position, what = fitted[0]
+        others = f", and {len(fitted) - 1} more" if len(fitted) > 1 else ""
+        warnings.warn(f"{role} {position}: {what}{others}", stacklevel=4)
 
 
 def _spread(outcome: Outcome, prepared: Sequence[Request | InputError]) -> Outcome:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 class HeldPixels:
     """Counts the decoded pixels of one call and releases those beyond a bound."""
 
-    def __init__(self, max_bytes: int = MAX_HELD_BYTES) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._held_bytes = 0
         self._lock = threading.Lock()

@@ -1,0 +1,121 @@
+"""What counts as an item, and what the errors say."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from qwen3_vl_retrieval import InputError, MultimodalInput
+from qwen3_vl_retrieval.coercion import coerce_input, list_items
+from qwen3_vl_retrieval.inputs import ImagePart, TextPart, VideoPart
+
+PICTURE = Image.new("RGB", (8, 8))
+
+
+@pytest.mark.parametrize("text", ["https://example.com/cat.png", "photo.png", "file:///etc/passwd", "data:image/png;base64,AA", ""])
+def test_a_str_is_always_text(text):
+    assert coerce_input(text).parts == (TextPart(text),)
+
+
+def test_a_path_is_a_picture_or_a_clip_by_its_suffix():
+    assert coerce_input(Path("a/photo.JPG")).parts == (ImagePart(Path("a/photo.JPG")),)
+    assert coerce_input(Path("clip.mp4")).parts == (VideoPart(source=Path("clip.mp4")),)
+
+
+@pytest.mark.parametrize(("name", "advice"), [("x.pdf", "render_pdf_page"), ("x.txt", "read_text"), ("x.xyz", "say which")])
+def test_other_paths_say_what_to_do_instead(name, advice):
+    with pytest.raises(InputError, match=advice):
+        coerce_input(Path(name))
+
+
+def test_the_official_order_is_video_image_text():
+    parts = coerce_input({"text": ["a", "b"], "image": "i.png", "video": "v.mp4"}).parts
+    assert parts == (VideoPart(source="v.mp4"), ImagePart("i.png"), TextPart("a"), TextPart("b"))
+
+
+def test_parts_keep_their_order():
+    item = MultimodalInput(parts=["before", PICTURE, {"video": "v.mp4", "fps": 4, "end": 9.0}, "after"], max_frames=8)
+    assert coerce_input(item).parts == (
+        TextPart("before"),
+        ImagePart(PICTURE),
+        VideoPart(source="v.mp4", fps=4, max_frames=8, end=9.0),
+        TextPart("after"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("video", "clips"),
+    [
+        ("a.mp4", 1),
+        (["a.mp4", "b.mp4"], 2),
+        (["0.png", "1.png", "2.png"], 1),
+        (["https://example.com/0.png?x=1.mp4"], 1),
+        ([PICTURE, PICTURE], 1),
+        ([[PICTURE], ["a.png"]], 2),
+        ([["0.png"], "b.mp4"], 2),
+        (np.zeros((3, 8, 8, 3), np.uint8), 1),
+        ([np.zeros((8, 8, 3), np.uint8)] * 4, 1),
+        ([np.zeros((2, 8, 8, 3), np.uint8)] * 4, 4),
+        ([b"\x89PNG...", b"\x89PNG..."], 1),
+        ([b"RIFF....AVI ", b"....ftyp"], 2),
+        ([b"RIFF....WEBPVP8 "], 1),
+        ([Path("0.jpg"), Path("1.jpg")], 1),
+    ],
+)
+def test_a_list_that_begins_with_a_picture_is_one_clip(video, clips):
+    assert len(coerce_input({"video": video}).parts) == clips
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({}, "empty item"),
+        ({"text": None, "image": []}, "empty item"),
+        (MultimodalInput(), "empty item"),
+        ({"imgae": "x.png"}, "unknown key 'imgae'; allowed are text, image"),
+        ({"text": 3}, "text must be a str"),
+        ({"text": "a", "instruction": 3}, "instruction must be a str"),
+        ({"image": 3}, "image is int 3"),
+        ({"image": np.zeros((8, 8, 3))}, "uint8"),
+        ({"image": np.zeros((8, 8, 7), np.uint8)}, r"\(8, 8, 7\)"),
+        ({"video": []}, "at least one frame"),
+        ({"video": np.zeros((8, 8, 3), np.float32)}, "uint8 of shape"),
+        ({"video": 3}, "video is int 3"),
+        ({"video": "v.mp4", "fps": 0}, "fps must be a positive number, got 0"),
+        ({"video": "v.mp4", "fps": float("nan")}, "fps must be a positive number"),
+        ({"video": "v.mp4", "max_frames": True}, "max_frames must be a positive number"),
+        ({"video": "v.mp4", "start": -1}, "start must be a non-negative number"),
+        ({"video": "v.mp4", "start": 5, "end": 5}, "start must be before end"),
+        (MultimodalInput(text="a", parts=["b"]), "either parts"),
+        (MultimodalInput(parts=[{"text": "a", "image": "b"}]), "part 0 must have exactly one"),
+        (MultimodalInput(parts=[3]), "part 0 is int 3"),
+        (3.5, "got float 3.5; allowed are str"),
+        (None, "got NoneType None"),
+    ],
+)
+def test_what_cannot_be_embedded_says_what_was_given_and_what_is_allowed(item, message):
+    with pytest.raises(InputError, match=message):
+        coerce_input(item)
+
+
+def test_an_empty_text_is_not_an_empty_item():
+    assert coerce_input({"text": ""}).parts == (TextPart(""),)
+
+
+@pytest.mark.parametrize("single", ["text", b"bytes", {"text": "a"}, PICTURE, Path("a.png"), MultimodalInput(text="a"), 3])
+def test_a_single_item_is_not_taken_for_a_list(single):
+    with pytest.raises(InputError, match="wrap a single item in a list"):
+        list_items(single)
+
+
+def test_items_may_come_from_a_generator():
+    assert list_items(text for text in "ab") == ["a", "b"]
+
+
+def test_errors_survive_pickling_with_their_position():
+    error = pickle.loads(pickle.dumps(InputError("broken").at(7, role="document")))  # noqa: S301 - our own bytes
+    assert (error.index, error.role, str(error)) == (7, "document", "document 7: broken")

@@ -1,0 +1,158 @@
+"""Pages: counted, rendered, read."""
+
+import io
+import threading
+
+import numpy as np
+import pypdfium2
+import pytest
+from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.media.pdf import count_pdf_pages, read_pdf_text, render_pdf_page
+from qwen3_vl_retrieval.media.policy import MediaPolicy
+
+POLICY = MediaPolicy()
+
+
+def write_pdf(*texts, size=(200, 300), extra=b"", trailer=b""):
+    """A PDF by hand: one page per text, in 20-point Helvetica, with a red square at the bottom left."""
+    kids = b" ".join(b"%d 0 R" % (4 + 2 * number) for number in range(len(texts)))
+    bodies = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [%s] /Count %d >>" % (kids, len(texts)),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    for number, text in enumerate(texts):
+        content = b"1 0 0 rg 0 0 50 50 re f 0 g BT /F 20 Tf 10 200 Td (%s) Tj ET" % text.encode() if text else b""
+        bodies.append(
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %g %g] /Resources << /Font << /F 3 0 R >> >> "
+            b"/Contents %d 0 R >>" % (*size, 5 + 2 * number)
+        )
+        bodies.append(b"<< /Length %d >> stream\n%s\nendstream" % (len(content), content))
+    bodies += [extra] if extra else []
+    out, places = bytearray(b"%PDF-1.4\n"), []
+    for number, body in enumerate(bodies, 1):
+        places.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    start = len(out)
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(bodies) + 1)
+    out += b"".join(b"%010d 00000 n \n" % place for place in places)
+    out += b"trailer << /Size %d /Root 1 0 R %s >>\nstartxref\n%d\n%%%%EOF" % (len(bodies) + 1, trailer, start)
+    return bytes(out)
+
+
+def test_pages_are_counted_in_files_and_bytes(tmp_path):
+    content = write_pdf("one", "two", "three")
+    (tmp_path / "a.pdf").write_bytes(content)
+    assert [count_pdf_pages(source, POLICY) for source in (content, tmp_path / "a.pdf", str(tmp_path / "a.pdf"))] == [
+        3
+    ] * 3
+
+
+def test_a_page_is_drawn_on_white_with_about_the_pixels_asked_for_and_never_more():
+    image = render_pdf_page(write_pdf("one"), 1, POLICY)
+    assert image.mode == "RGB"
+    assert 0.99 * 1_843_200 < image.width * image.height <= 1_843_200
+    assert image.width / image.height == pytest.approx(2 / 3, rel=0.01)
+    pixels = np.asarray(image)
+    assert tuple(pixels[0, 0]) == (255, 255, 255)
+    assert tuple(pixels[-20, 20]) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("size", [(200, 300), (612, 792), (14400, 14400), (3, 4), (1000, 5.1), (0.5, 0.5)])
+@pytest.mark.parametrize("max_pixels", [1, 10, 1000, 99_999])
+def test_the_pixel_limit_is_kept_for_pages_of_any_size(size, max_pixels):
+    image = render_pdf_page(write_pdf("x", size=size), 1, POLICY, max_pixels=max_pixels)
+    assert 1 <= image.width * image.height <= max(max_pixels, 1)
+
+
+def test_the_pixel_limit_of_the_policy_wins():
+    image = render_pdf_page(write_pdf("x"), 1, MediaPolicy(max_pixels=5000), max_pixels=1_000_000)
+    assert 4500 < image.width * image.height <= 5000
+
+
+@pytest.mark.parametrize("size", [(10_000, 40), (40, 10_000)])
+def test_a_page_far_too_long_is_refused(size):
+    with pytest.raises(MediaError, match="200 times"):
+        render_pdf_page(write_pdf("x", size=size), 1, POLICY)
+
+
+def test_fewer_than_one_pixel_cannot_be_asked_for():
+    with pytest.raises(ValueError, match="max_pixels=0"):
+        render_pdf_page(write_pdf("x"), 1, POLICY, max_pixels=0)
+
+
+def test_the_text_layer_is_read_page_by_page():
+    content = write_pdf("one", "zwei", "")
+    assert [read_pdf_text(content, page, POLICY) for page in (1, 2, 3)] == ["one", "zwei", ""]
+
+
+@pytest.mark.parametrize("page", [0, -1, 3])
+def test_a_page_that_does_not_exist_is_an_error(page):
+    for read in (render_pdf_page, read_pdf_text):
+        with pytest.raises(MediaError, match="pages 1 to 2"):
+            read(write_pdf("one", "two"), page, POLICY)
+
+
+def test_ten_thousand_pages_are_refused():
+    document = pypdfium2.PdfDocument.new()
+    for _ in range(10_000):
+        document.new_page(10, 10).close()
+    buffer = io.BytesIO()
+    document.save(buffer)
+    document.close()
+    for read in (
+        lambda: count_pdf_pages(buffer.getvalue(), POLICY),
+        lambda: render_pdf_page(buffer.getvalue(), 1, POLICY),
+    ):
+        with pytest.raises(MediaPolicyError, match="10,000 pages, above max_pages=2,000"):
+            read()
+    assert count_pdf_pages(buffer.getvalue(), MediaPolicy(max_pages=10_000)) == 10_000
+
+
+ENCRYPTION = b"<< /Filter /Standard /V 1 /R 2 /P -4 /O <%s> /U <%s> >>" % (b"41" * 32, b"42" * 32)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"not a PDF at all", "damaged"),
+        (write_pdf("one")[:200], "damaged"),
+        (write_pdf(), "damaged, has no pages"),
+        (write_pdf("x", extra=ENCRYPTION, trailer=b"/Encrypt 6 0 R /ID [<00> <00>]"), "encrypted"),
+    ],
+)
+def test_what_cannot_be_opened_says_why(content, reason, tmp_path):
+    (tmp_path / "a.pdf").write_bytes(content)
+    for source in (content, tmp_path / "a.pdf"):
+        with pytest.raises(MediaError, match=reason):
+            count_pdf_pages(source, POLICY)
+
+
+def test_the_policy_holds_for_pdf_files(tmp_path):
+    (tmp_path / "a.pdf").write_bytes(write_pdf("x"))
+    with pytest.raises(MediaPolicyError, match="allowed folders"):
+        count_pdf_pages(tmp_path / "a.pdf", MediaPolicy(allow_dirs=()))
+
+
+def test_threads_take_turns():
+    content = write_pdf(*(f"page {number}" for number in range(8)))
+    texts = {}
+
+    def read(page):
+        for _ in range(5):
+            render_pdf_page(content, page, POLICY, max_pixels=10_000)
+            texts[page] = read_pdf_text(content, page, POLICY)
+
+    threads = [threading.Thread(target=read, args=(page,)) for page in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert texts == {page: f"page {page - 1}" for page in range(1, 9)}
+
+
+def test_an_error_inside_releases_the_lock():
+    with pytest.raises(MediaError):
+        read_pdf_text(write_pdf("x"), 9, POLICY)
+    assert read_pdf_text(write_pdf("x"), 1, POLICY) == "x"
