@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from qwen3_vl_retrieval import Fingerprint, FingerprintMismatchError, FrameSampling, PixelBudget, Qwen3VLEmbedder
 
 
@@ -19,7 +18,7 @@ def test_a_fingerprint_survives_json(embedder):
     ("options", "field"),
     [
         ({"dimensions": 32}, "dimensions: stored 64, now 32"),
-        ({"document_instruction": "Represent the page"}, "instruction: stored \"Represent the user's input.\""),
+        ({"document_instruction": "Represent the page"}, 'instruction: stored "Represent the user\'s input."'),
         ({"pixel_budget": PixelBudget(max_pixels=1280 * 1024)}, "pixel_budget"),
         ({"frame_sampling": FrameSampling(fps=2)}, "frame_sampling"),
         ({"model_id": "other"}, "model: "),

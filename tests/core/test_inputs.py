@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
 from qwen3_vl_retrieval import InputError, MultimodalInput
 from qwen3_vl_retrieval.coercion import coerce_input, list_items
 from qwen3_vl_retrieval.inputs import ImagePart, TextPart, VideoPart
@@ -16,7 +15,9 @@ from qwen3_vl_retrieval.inputs import ImagePart, TextPart, VideoPart
 PICTURE = Image.new("RGB", (8, 8))
 
 
-@pytest.mark.parametrize("text", ["https://example.com/cat.png", "photo.png", "file:///etc/passwd", "data:image/png;base64,AA", ""])
+@pytest.mark.parametrize(
+    "text", ["https://example.com/cat.png", "photo.png", "file:///etc/passwd", "data:image/png;base64,AA", ""]
+)
 def test_a_str_is_always_text(text):
     assert coerce_input(text).parts == (TextPart(text),)
 
@@ -26,7 +27,9 @@ def test_a_path_is_a_picture_or_a_clip_by_its_suffix():
     assert coerce_input(Path("clip.mp4")).parts == (VideoPart(source=Path("clip.mp4")),)
 
 
-@pytest.mark.parametrize(("name", "advice"), [("x.pdf", "render_pdf_page"), ("x.txt", "read_text"), ("x.xyz", "say which")])
+@pytest.mark.parametrize(
+    ("name", "advice"), [("x.pdf", "render_pdf_page"), ("x.txt", "read_text"), ("x.xyz", "say which")]
+)
 def test_other_paths_say_what_to_do_instead(name, advice):
     with pytest.raises(InputError, match=advice):
         coerce_input(Path(name))
@@ -106,7 +109,9 @@ def test_an_empty_text_is_not_an_empty_item():
     assert coerce_input({"text": ""}).parts == (TextPart(""),)
 
 
-@pytest.mark.parametrize("single", ["text", b"bytes", {"text": "a"}, PICTURE, Path("a.png"), MultimodalInput(text="a"), 3])
+@pytest.mark.parametrize(
+    "single", ["text", b"bytes", {"text": "a"}, PICTURE, Path("a.png"), MultimodalInput(text="a"), 3]
+)
 def test_a_single_item_is_not_taken_for_a_list(single):
     with pytest.raises(InputError, match="wrap a single item in a list"):
         list_items(single)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-
 from qwen3_vl_retrieval.errors import InputError
 
 MAX_DIFFERENCE = 2e-5
@@ -16,7 +15,7 @@ MAX_DIFFERENCE = 2e-5
 
 def make_items(count):
     generator = np.random.default_rng(7)
-    words = "invoice contract slide dog beach sunset total page chart blue".split()
+    words = ["invoice", "contract", "slide", "dog", "beach", "sunset", "total", "page", "chart", "blue"]
 
     def make(number):
         text = " ".join(generator.choice(words, size=generator.integers(1, 60)))
@@ -44,16 +43,16 @@ def test_one_item_alone_has_the_vector_it_has_among_others(embedder, items, vect
     assert np.abs(alone - vectors[position]).max() < MAX_DIFFERENCE
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 1000), max_batch_tokens=st.sampled_from([1, 300, 1500, 20_000]))
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 1000), max_batch_tokens=st.sampled_from([1, 700, 20_000]))
 def test_order_and_budget_do_not_matter(make_embedder, items, vectors, seed, max_batch_tokens):
-    order = np.random.default_rng(seed).permutation(len(items))[:24]
+    order = np.random.default_rng(seed).permutation(len(items))[:16]
     rows = make_embedder(max_batch_tokens=max_batch_tokens).embed([items[position] for position in order])
     assert np.abs(rows - vectors[order]).max() < MAX_DIFFERENCE
 
 
 def test_scores_do_not_depend_on_order_or_budget(make_reranker, items):
-    query, documents = {"text": "the blue chart", "image": Image.new("RGB", (70, 50), "blue")}, items[:16]
+    query, documents = {"text": "the blue chart", "image": Image.new("RGB", (70, 50), "blue")}, items[:12]
     whole = make_reranker(max_batch_tokens=100_000).score(query, documents)
     singly = make_reranker(max_batch_tokens=1).score(query, documents[::-1])[::-1]
     assert np.abs(whole - singly).max() < MAX_DIFFERENCE

@@ -41,7 +41,7 @@ def read(source, *, policy=None, sampling=None, budget=BUDGET, **asked):
         (5, (120, 90), "RGBA"),
         (4, (500, 333), "RGB"),
         (6, (64, 700), "RGB"),
-        (64, (40, 40), "RGB"),
+        (32, (40, 40), "RGB"),
     ],
 )
 def test_a_list_becomes_what_fetch_video_makes_of_it(count, size, mode):
@@ -56,7 +56,7 @@ def test_a_list_becomes_what_fetch_video_makes_of_it(count, size, mode):
 
 
 def test_many_frames_share_the_total_number_of_pixels():
-    few, many = read(draw(2, 1000, 800)), read(draw(2, 1000, 800) * 16, budget=PixelBudget(total_pixels=2**22))
+    few, many = read(draw(2, 1000, 800)), read(draw(2, 1000, 800) * 4, budget=PixelBudget(total_pixels=2**20))
     assert few.frames[0].size > many.frames[0].size
 
 

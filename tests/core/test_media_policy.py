@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.media import policy
 from qwen3_vl_retrieval.media.policy import MediaPolicy, read_file, resolve_path, shorten_name
 
 
 def test_nothing_is_downloaded_by_default():
-    policy = MediaPolicy()
-    assert (policy.allow_urls, policy.allow_private_addresses, policy.allow_dirs) == (False, False, None)
+    default = MediaPolicy()
+    assert (default.allow_urls, default.allow_private_addresses, default.allow_dirs) == (False, False, None)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +46,8 @@ def test_a_file_under_an_allowed_folder_is_found_through_links_inside_it(tmp_pat
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "a.png").write_bytes(b"x")
     (tmp_path / "link.png").symlink_to(tmp_path / "deep" / "a.png")
-    policy = MediaPolicy(allow_dirs=(tmp_path,))
-    assert resolve_path(tmp_path / "link.png", policy) == (tmp_path / "deep" / "a.png").resolve()
+    allowing = MediaPolicy(allow_dirs=(tmp_path,))
+    assert resolve_path(tmp_path / "link.png", allowing) == (tmp_path / "deep" / "a.png").resolve()
 
 
 def test_a_link_out_of_the_allowed_folder_is_refused(tmp_path):
@@ -92,6 +93,22 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path):
         read_file(tmp_path / "pipe.png", MediaPolicy())
 
 
+def test_a_file_exchanged_for_a_link_after_the_check_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "secret").write_bytes(b"x")
+    (tmp_path / "a.png").symlink_to(tmp_path / "secret")
+    # What `resolve_path` would have returned while `a.png` was still a file.
+    monkeypatch.setattr(policy, "resolve_path", lambda path, _: path)
+    with pytest.raises(MediaError, match="cannot be read"):
+        read_file(tmp_path / "a.png", MediaPolicy())
+
+
+def test_a_file_exchanged_for_a_pipe_after_the_check_is_refused(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "a.png")
+    monkeypatch.setattr(policy, "resolve_path", lambda path, _: path)
+    with pytest.raises(MediaError, match="a pipe"):
+        read_file(tmp_path / "a.png", MediaPolicy())
+
+
 def test_a_device_is_refused():
     with pytest.raises(MediaError, match="a device"):
         read_file(Path("/dev/zero"), MediaPolicy())
@@ -117,5 +134,6 @@ def test_a_file_above_the_limit_is_refused_and_one_at_the_limit_is_read(tmp_path
 
 
 def test_long_names_are_cut_in_messages():
-    assert shorten_name("a" * 60) == "a" * 60
-    assert shorten_name("a" * 61) == "a" * 59 + "…"
+    uri = "data:image/png;base64," + "A" * 5000
+    assert shorten_name(uri) == uri[:59] + "…"
+    assert shorten_name("/long/folder/" * 20 + "broken.png").endswith("/broken.png")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-
 import qwen3_vl_retrieval
 
 
@@ -34,7 +33,9 @@ def test_the_public_names_are_these():
 
 
 def test_importing_the_package_loads_neither_torch_nor_transformers():
-    script = "import sys, qwen3_vl_retrieval; print(sorted({'torch', 'transformers', 'av', 'httpx'} & set(sys.modules)))"
+    script = (
+        "import sys, qwen3_vl_retrieval; print(sorted({'torch', 'transformers', 'av', 'httpx'} & set(sys.modules)))"
+    )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # noqa: S603
     assert result.stdout.strip() == "[]"
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from qwen3_vl_retrieval import InputError, Qwen3VLReranker
+from qwen3_vl_retrieval import InputError
 
 CASE_COUNT = 6
 LONG_QUERY_CASE = 5
@@ -18,28 +17,16 @@ def reference(cases):
     return cases["reranker_cases"]
 
 
-@pytest.fixture(scope="module")
-def official_reranker(make_reranker) -> Qwen3VLReranker:
-    """The official script cuts a long pair at its end, whatever is lost."""
-    return make_reranker(truncation="reference")
-
-
 def is_empty(document):
     return document == {}
 
 
 @pytest.mark.parametrize("number", range(CASE_COUNT))
-def test_scores_agree_with_the_official_script(number, reference, official_reranker):
+def test_scores_agree_with_the_official_script(number, reference, reranker, make_reranker):
     case = reference[number]
-    pairs = [(d, s) for d, s in zip(case["documents"], case["scores"], strict=True) if not is_empty(d)]
-    documents, expected = zip(*pairs, strict=True)
-    scores = official_reranker.score(case["query"], documents, instruction=case.get("instruction"))
-    assert np.abs(scores - np.array(expected)).max() < MAX_DIFFERENCE
-
-
-@pytest.mark.parametrize("number", [n for n in range(CASE_COUNT) if n != LONG_QUERY_CASE])
-def test_by_default_they_agree_too_unless_the_query_is_too_long(number, reference, reranker):
-    case = reference[number]
+    if number == LONG_QUERY_CASE:
+        # The one deliberate difference: the official script cuts the document away behind a long query.
+        reranker = make_reranker(truncation="reference")
     pairs = [(d, s) for d, s in zip(case["documents"], case["scores"], strict=True) if not is_empty(d)]
     documents, expected = zip(*pairs, strict=True)
     scores = reranker.score(case["query"], documents, instruction=case.get("instruction"))
@@ -51,7 +38,7 @@ def test_a_long_query_never_costs_the_whole_document(reference, reranker):
     # The official script scores two different texts alike here, because nothing of either is left.
     assert case["scores"][0] == case["scores"][1]
     scores = reranker.score(case["query"], case["documents"][:2])
-    assert abs(scores[0] - scores[1]) > 1e-3
+    assert abs(scores[0] - scores[1]) > 10 * MAX_DIFFERENCE
 
 
 def test_an_empty_document_is_an_error_that_names_its_position(reference, reranker):

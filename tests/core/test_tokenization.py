@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from qwen3_vl_retrieval.prompts import MediaSlot, Role, render_embedding_prompt, render_reranking_prompt
 from qwen3_vl_retrieval.tokenization import PromptTokenizer
 from qwen3_vl_retrieval.truncation import (
@@ -89,6 +88,12 @@ def test_a_pair_loses_text_of_its_longer_side(tokenizer, query, document, max_le
         kept = sum(after)
         assert min(after) >= min(min(before), kept // 2)
         assert max(after) <= max(kept - min(before), (kept + 1) // 2)
+
+
+def test_both_cuts_agree_when_the_document_is_the_longer_side(tokenizer):
+    whole = tokenize_pair(tokenizer, ["q " * 20], [MediaSlot(2, 3), "d " * 300])
+    reference = truncate_pair_as_reference(whole, tokenizer.find_special_tokens(whole), max_length=200)
+    assert truncate_pair(whole, max_length=200).token_ids.tolist() == reference.token_ids.tolist()
 
 
 def test_the_reference_cut_takes_the_document_first(tokenizer):

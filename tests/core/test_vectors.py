@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-
 from qwen3_vl_retrieval.pooling import check_dimensions, pool_last_token, truncate_dimensions
 from qwen3_vl_retrieval.precision import int8_step, quantize_embeddings
 from qwen3_vl_retrieval.scoring import compute_margins, compute_probabilities, rank_scores
@@ -50,7 +49,9 @@ def test_int8_codes_do_not_depend_on_the_other_vectors_of_a_call(unit_vectors):
 def test_int8_keeps_the_cosine(unit_vectors):
     codes = quantize_embeddings(unit_vectors, "int8").astype(np.float32)
     codes /= np.linalg.norm(codes, axis=1, keepdims=True)
-    assert np.abs(codes @ codes.T - unit_vectors @ unit_vectors.T).max() < 2e-3
+    # A dot product of unit vectors carries the rounding of both: a standard deviation of step * sqrt(2 / 12).
+    deviation = int8_step(256) * np.sqrt(2 / 12)
+    assert np.abs(codes @ codes.T - unit_vectors @ unit_vectors.T).max() < 5 * deviation
 
 
 def test_int8_codes_times_the_step_are_the_values(unit_vectors):

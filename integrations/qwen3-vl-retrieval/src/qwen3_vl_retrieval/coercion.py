@@ -5,11 +5,12 @@ Nothing here opens a file or a connection; a `str` is always text.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, SupportsFloat, cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -53,7 +54,7 @@ def coerce_input(item: Item) -> CoercedInput:
         return CoercedInput((ImagePart(item),), None)
     if isinstance(item, MultimodalInput):
         return _coerce_fields(item)
-    if isinstance(item, Mapping):
+    if isinstance(item, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not use a type checker
         return _coerce_fields(_fields_from_mapping(cast("Mapping[Any, Any]", item)))
     raise InputError(
         f"got {_describe(item)}; allowed are str (text), pathlib.Path, PIL.Image, dict and MultimodalInput. "
@@ -194,13 +195,14 @@ def _check_video_source(source: Any) -> VideoSource:
 
 def _check_video_options(item: MultimodalInput) -> None:
     for name in ("fps", "max_frames", "start", "end"):
-        value = getattr(item, name)
+        value: object = getattr(item, name)
         if value is None:
             continue
-        lowest = 0 if name == "start" else None
-        is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        if not is_number or not np.isfinite(value) or (value < 0 if lowest == 0 else value <= 0):
-            raise InputError(f"{name} must be a {'non-negative' if lowest == 0 else 'positive'} number, got {value!r}")
+        # NumPy's numbers are welcome; a bool is a number only by accident.
+        number = float(value) if isinstance(value, SupportsFloat) and not isinstance(value, bool) else math.nan
+        allowed = "non-negative" if name == "start" else "positive"
+        if not math.isfinite(number) or number < 0 or (number == 0 and name != "start"):
+            raise InputError(f"{name} must be a {allowed} number, got {value!r}")
     if item.start is not None and item.end is not None and item.start >= item.end:
         raise InputError(f"start must be before end, got start={item.start!r} and end={item.end!r}")
 
@@ -260,8 +262,7 @@ def list_items(inputs: Iterable[Item]) -> list[Item]:
     Raises:
         InputError: `inputs` is a single item, whose letters, keys or pixels would be taken for items.
     """
-    if isinstance(inputs, (str, bytes, Path, Mapping, Image.Image, MultimodalInput, np.ndarray)) or not isinstance(
-        inputs, Iterable
-    ):
+    is_single = isinstance(inputs, (str, bytes, Path, Mapping, Image.Image, MultimodalInput, np.ndarray))
+    if is_single or not isinstance(inputs, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - as above
         raise InputError(f"expected a list of items, got {_describe(inputs)}; wrap a single item in a list: [item]")
     return list(inputs)

@@ -108,7 +108,7 @@ class Qwen3VLEmbedder:
         self._document_instruction = normalize_instruction(document_instruction, default=DEFAULT_INSTRUCTION)
         self._query_instruction = normalize_instruction(query_instruction, default=DEFAULT_QUERY_INSTRUCTION)
         self._max_length = max_length
-        self._model_id = model.config.name_or_path if model_id is None else model_id
+        self._model_id = str(base_model.config.name_or_path) if model_id is None else model_id
         self._revision = hash_parameters(base_model) if revision is None else revision
         self.model = base_model
         self.processor = processor
@@ -403,4 +403,7 @@ def _finish(outcome: Outcome, form: _Format) -> npt.NDArray[Any] | list[npt.NDAr
     rows = quantize_embeddings(vectors.numpy(), form.precision)
     if form.on_error == "raise":
         return rows
-    return [outcome.failures.get(position, row) for position, row in enumerate(rows)]
+    results: list[npt.NDArray[Any] | InputError] = list(rows)
+    for position, error in outcome.failures.items():
+        results[position] = error
+    return results

@@ -93,7 +93,7 @@ class Qwen3VLReranker:
             max_batch_tokens=max_batch_tokens,
         )
         self._instruction = instruction
-        self.model_id: str = model.config.name_or_path if model_id is None else model_id
+        self.model_id = str(base_model.config.name_or_path) if model_id is None else model_id
         self.model = base_model
         self.processor = processor
         self.choices = choices

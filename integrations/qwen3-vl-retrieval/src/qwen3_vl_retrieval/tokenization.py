@@ -119,6 +119,7 @@ class PromptTokenizer:
         if len({run.role for run in runs}) == 1:
             return encoding.ids, [runs[0].role] * len(encoding.ids)
         ends = np.cumsum([len(run.text) for run in runs])
-        starts = [start for start, _ in encoding.offsets]
+        offsets: list[tuple[int, int]] = encoding.offsets
+        starts = np.array([start for start, _ in offsets], np.int64)
         owners = np.minimum(np.searchsorted(ends, starts, side="right"), len(runs) - 1)
         return encoding.ids, [int(runs[owner].role) for owner in owners]

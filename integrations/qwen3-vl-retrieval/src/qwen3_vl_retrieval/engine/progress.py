@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from tqdm.auto import tqdm
@@ -11,7 +11,7 @@ __all__ = ["report_progress"]
 
 
 @contextmanager
-def report_progress(description: str, *, total: int, enabled: bool) -> Iterator[Callable[[int], None] | None]:
+def report_progress(description: str, *, total: int, enabled: bool) -> Generator[Callable[[int], None] | None]:
     """Yields a callback that advances a bar by so many items, or `None` when nothing is to be shown."""
     if not enabled:
         yield None

@@ -58,13 +58,14 @@ class VisionEncoder:
             dtype=torch.int64,
             device=device,
         )
-        output = self._tower(patches.to(self._tower.dtype), grid_thw=grid)
+        output: Any = self._tower(patches.to(self._tower.dtype), grid_thw=grid)
         # transformers 4.57 returns (embeddings, deepstack features), 5.x an output object with names.
-        embeddings, deepstack = (
-            output if isinstance(output, tuple) else (output.pooler_output, output.deepstack_features)
+        is_named = not isinstance(output, tuple)
+        features: list[Tensor] = (
+            [output.pooler_output, *output.deepstack_features] if is_named else [output[0], *output[1]]
         )
         counts = [item.token_count for item in media]
-        split = [torch.split(features, counts) for features in (embeddings, *deepstack)]
+        split = [torch.split(layer, counts) for layer in features]
         return {
             item.key: VisionFeatures(own[0], tuple(own[1:]))
             for item, own in zip(media, zip(*split, strict=True), strict=True)

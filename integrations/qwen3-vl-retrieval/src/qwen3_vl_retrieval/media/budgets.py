@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 __all__ = ["TOKEN_SIDE_PIXELS", "FrameSampling", "PixelBudget"]
 
@@ -45,6 +45,10 @@ class PixelBudget:
         if self.total_pixels < _TOKEN_PIXELS:
             raise ValueError(f"total_pixels={self.total_pixels} must be at least {_TOKEN_PIXELS} (one visual token)")
 
+    def describe(self) -> str:
+        """Returns the limits as one line, for fingerprints."""
+        return ", ".join(f"{name}={value}" for name, value in asdict(self).items())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameSampling:
@@ -64,3 +68,7 @@ class FrameSampling:
             raise ValueError(f"fps={self.fps} must be positive")
         if self.max_frames < 2:
             raise ValueError(f"max_frames={self.max_frames} must be at least 2: frames are encoded in pairs")
+
+    def describe(self) -> str:
+        """Returns the rate and limit as one line, for fingerprints."""
+        return f"fps={self.fps}, max_frames={self.max_frames}"

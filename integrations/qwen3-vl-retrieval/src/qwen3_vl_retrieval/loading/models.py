@@ -1,0 +1,255 @@
+"""From a checkpoint to a model ready for inference, with every weight accounted for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditionalGeneration, Qwen3VLModel
+from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from qwen3_vl_retrieval.errors import ModelError
+from qwen3_vl_retrieval.loading.checkpoints import Checkpoint, ModelHub, locate_checkpoint
+from qwen3_vl_retrieval.loading.hardware import Choices, choose_attention, choose_device, choose_dtype
+from qwen3_vl_retrieval.loading.quantization import build_quantization
+from qwen3_vl_retrieval.loading.score_head import read_stored_score_weight
+
+__all__ = ["LoadedModel", "check_model", "load_embedding_model", "load_reranking_model"]
+
+# The published files name tensors as Qwen3VLForConditionalGeneration does (`model.visual…`), the base model without
+# the prefix. transformers 5 strips it by itself; 4.57 does not, because `base_model_prefix` is "" there, and would
+# leave every weight random: modeling_qwen3_vl.py at v4.57.3, class Qwen3VLModel. The mapping is right for both.
+_KEY_MAPPING = {r"^model\.": ""}
+
+# Not part of the base model. A reranker's two rows of it are read on their own.
+_IGNORED_KEYS = frozenset({"lm_head.weight"})
+
+_SHOWN_KEYS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model ready for inference.
+
+    Attributes:
+        model: The model without a head, in evaluation mode, without gradients, on its device.
+        processor: Tokenizer and image and video processors.
+        checkpoint: Where it came from.
+        choices: Device, dtype and attention, each with its reason.
+        score_weight: w_yes - w_no of a reranker, from the stored weights in float32, on the CPU; `None` for an
+            embedding model.
+    """
+
+    model: Qwen3VLModel
+    processor: Qwen3VLProcessor
+    checkpoint: Checkpoint
+    choices: Choices
+    score_weight: Float[Tensor, " hidden"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    choices: Choices
+    quantization: QuantizationConfigMixin | None
+
+
+def load_embedding_model(
+    name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype = "auto",
+    attn_implementation: str = "auto",
+    quantization: object | None = None,
+    model_hub: ModelHub = "huggingface",
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> LoadedModel:
+    """Returns an embedding model; a head, if the checkpoint has one, is not loaded.
+
+    Args:
+        name_or_path: See `locate_checkpoint`, as for `revision`, `model_hub`, `token`, `cache_dir` and
+            `local_files_only`.
+        revision: See `locate_checkpoint`.
+        device: See `choose_device`.
+        dtype: See `choose_dtype`.
+        attn_implementation: See `choose_attention`.
+        quantization: See `build_quantization`.
+        model_hub: See `locate_checkpoint`.
+        token: See `locate_checkpoint`.
+        cache_dir: See `locate_checkpoint`.
+        local_files_only: See `locate_checkpoint`.
+
+    Raises:
+        ModelError: The checkpoint cannot be found or read, its weights do not fit its configuration, or the hardware
+            or an installed library cannot do what was asked for.
+    """
+    plan = _plan_loading(device, dtype, attn_implementation, quantization)
+    checkpoint = locate_checkpoint(
+        name_or_path,
+        kind="embedding",
+        revision=revision,
+        model_hub=model_hub,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+    )
+    return _load_checkpoint(checkpoint, _load_processor(checkpoint.folder), plan, score_weight=None)
+
+
+def load_reranking_model(
+    name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype = "auto",
+    attn_implementation: str = "auto",
+    quantization: object | None = None,
+    model_hub: ModelHub = "huggingface",
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> LoadedModel:
+    """Returns a reranker with its `score_weight`; of the head, only the rows of yes and no are read.
+
+    The arguments are those of `load_embedding_model`.
+
+    Raises:
+        ModelError: As in `load_embedding_model`, or the checkpoint has no head or no yes and no.
+    """
+    plan = _plan_loading(device, dtype, attn_implementation, quantization)
+    checkpoint = locate_checkpoint(
+        name_or_path,
+        kind="reranker",
+        revision=revision,
+        model_hub=model_hub,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+    )
+    processor = _load_processor(checkpoint.folder)
+    score_weight = read_stored_score_weight(checkpoint.folder, processor)
+    return _load_checkpoint(checkpoint, processor, plan, score_weight=score_weight)
+
+
+def check_model(model: object) -> Qwen3VLModel:
+    """Returns the base model of a ready `Qwen3VLForConditionalGeneration`, or `model` if it is a base model.
+
+    Raises:
+        ModelError: It is neither.
+    """
+    if isinstance(model, Qwen3VLForConditionalGeneration):
+        return model.model
+    if isinstance(model, Qwen3VLModel):
+        return model
+    raise ModelError(
+        f"got a model of type {type(model).__name__}; allowed are Qwen3VLModel and Qwen3VLForConditionalGeneration of "
+        "transformers (unwrap compiled, parallel and adapter models first), or load with from_pretrained"
+    )
+
+
+def _plan_loading(
+    device: str | torch.device | None, dtype: str | torch.dtype, attn_implementation: str, quantization: object | None
+) -> _Plan:
+    """What the machine cannot do is said here, before anything is downloaded."""
+    device_choice = choose_device(device)
+    dtype_choice = choose_dtype(dtype, device_choice.value)
+    attention_choice = choose_attention(attn_implementation, device_choice.value, dtype_choice.value)
+    choices = Choices(device=device_choice, dtype=dtype_choice, attention=attention_choice)
+    return _Plan(choices, build_quantization(quantization, device_choice.value))
+
+
+def _load_checkpoint(
+    checkpoint: Checkpoint,
+    processor: Qwen3VLProcessor,
+    plan: _Plan,
+    *,
+    score_weight: Float[Tensor, " hidden"] | None,
+) -> LoadedModel:
+    return LoadedModel(
+        model=_load_weights(checkpoint.folder, plan),
+        processor=processor,
+        checkpoint=checkpoint,
+        choices=plan.choices,
+        score_weight=score_weight,
+    )
+
+
+def _load_processor(folder: Path) -> Qwen3VLProcessor:
+    try:
+        # Not AutoProcessor: on 4.57 it fails with a TypeError for repositories with additional chat templates.
+        return Qwen3VLProcessor.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"the tokenizer or image processor in {str(folder)!r} cannot be loaded ({error}); the folder must hold "
+            "tokenizer.json, tokenizer_config.json, preprocessor_config.json and video_preprocessor_config.json"
+        ) from error
+
+
+def _load_weights(folder: Path, plan: _Plan) -> Qwen3VLModel:
+    device = plan.choices.device.value
+    # Placing weights while loading needs accelerate, which only quantisation requires; a copy afterwards does not.
+    placement: dict[str, Any] = (
+        {} if plan.quantization is None else {"quantization_config": plan.quantization, "device_map": {"": device}}
+    )
+    try:
+        model, report = cast("Any", Qwen3VLModel).from_pretrained(
+            str(folder),
+            dtype=plan.choices.dtype.value,
+            attn_implementation=plan.choices.attention.value,
+            key_mapping=_KEY_MAPPING,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            # Reported instead of raised, like the others.
+            ignore_mismatched_sizes=True,
+            **placement,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError) as error:
+        raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    check_loading_report(report, folder)
+    base_model = cast("Qwen3VLModel", model).eval().requires_grad_(False)
+    if plan.quantization is not None:
+        return base_model
+    try:
+        return cast("Qwen3VLModel", cast("Any", base_model).to(device))
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"the model does not fit the memory of {device}; pass dtype='bfloat16', a quantization or another device"
+        ) from error
+
+
+def check_loading_report(report: dict[str, Any], folder: Path) -> None:
+    """Checks that the checkpoint's tensors are exactly the model's.
+
+    Args:
+        report: What transformers returns with `output_loading_info=True`.
+        folder: The checkpoint, for the message.
+
+    Raises:
+        ModelError: Tensors are missing (their weights would be random), unexpected, or of another shape.
+    """
+    problems: list[str] = []
+    for label, kind in (
+        ("missing", "missing_keys"),
+        ("unexpected", "unexpected_keys"),
+        ("misshapen", "mismatched_keys"),
+    ):
+        # A mismatch is reported as (name, stored shape, expected shape).
+        names = {entry if isinstance(entry, str) else str(entry[0]) for entry in report[kind]}
+        names = sorted(names - _IGNORED_KEYS)
+        if names:
+            more = "" if len(names) <= _SHOWN_KEYS else f" and {len(names) - _SHOWN_KEYS} more"
+            problems.append(f"{len(names)} {label}: {', '.join(names[:_SHOWN_KEYS])}{more}")
+    if problems:
+        raise ModelError(
+            f"the weights in {str(folder)!r} do not fit its config.json: {'; '.join(problems)}. "
+            "Download the checkpoint again, or save the fine-tuned model with its own configuration."
+        )

@@ -1,0 +1,198 @@
+"""What may be opened, from where, and how large it may be: one policy for every path that opens media."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+
+__all__ = ["MediaPolicy", "check_pixels", "check_size", "open_file", "read_file", "resolve_path", "shorten_name"]
+
+_DATA_CHARACTERS = 60
+_NAME_CHARACTERS = 1000
+_COUNTS = ("max_bytes", "max_pixels", "max_frames", "max_pages")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPolicy:
+    """Limits on opening pictures, pages and clips. Frozen and hashable; share one between threads.
+
+    The defaults suit a program that names its own files: no network at all, any local file, sizes far above
+    ordinary media. For paths that come from elsewhere set `allow_dirs`; for URLs set `allow_hosts` too.
+
+    Attributes:
+        allow_urls: Whether `http://` and `https://` sources may be downloaded.
+        allow_hosts: Hosts that URLs, and every redirect, may name. `"example.org"` is that host alone,
+            `".example.org"` is every host below it (not `example.org` itself). Case does not matter; names with
+            other than ASCII letters are given in their `xn--` form. Empty is any host.
+        allow_private_addresses: Whether hosts may resolve to addresses that are not public (loopback, private,
+            carrier-grade NAT, unique local). Link-local addresses, where clouds serve their credentials
+            (`169.254.169.254`), multicast and unspecified addresses are refused even then.
+        allow_dirs: Folders whose files, at any depth, may be opened; symbolic links are resolved first. `None`
+            is any folder, `()` is none.
+        max_bytes: Most bytes of a file, download, `data:` URI or `bytes` value.
+        max_pixels: Most pixels of a picture or of one frame, as its header declares them.
+        max_frames: Most frames that a clip may hold, before sampling.
+        max_pages: Most pages that a PDF may hold.
+        max_duration_seconds: Longest clip.
+        timeout_seconds: Time for a whole download, redirects included.
+        max_redirects: Most redirects of a download.
+    """
+
+    allow_urls: bool = False
+    allow_hosts: tuple[str, ...] = ()
+    allow_private_addresses: bool = False
+    allow_dirs: tuple[str | Path, ...] | None = None
+    max_bytes: int = 256 * 1024 * 1024
+    max_pixels: int = 100_000_000
+    max_frames: int = 1_000_000
+    max_pages: int = 2_000
+    max_duration_seconds: int | float = 4 * 3600
+    timeout_seconds: int | float = 30
+    max_redirects: int = 3
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for limits that allow nothing or are not understood."""
+        object.__setattr__(self, "allow_hosts", tuple(_check_host(host) for host in _as_tuple(self, "allow_hosts")))
+        if self.allow_dirs is not None:
+            object.__setattr__(self, "allow_dirs", _as_tuple(self, "allow_dirs"))
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r} must be an int of at least 1")
+        if isinstance(self.max_redirects, bool) or self.max_redirects < 0:
+            raise ValueError(f"max_redirects={self.max_redirects!r} must be an int of at least 0")
+        for name in ("max_duration_seconds", "timeout_seconds"):
+            value = getattr(self, name)
+            if not value > 0 or not math.isfinite(value):
+                raise ValueError(f"{name}={value!r} must be a positive number of seconds")
+
+
+def resolve_path(path: str | Path, policy: MediaPolicy) -> Path:
+    """Returns the absolute path of the regular file that `path` leads to, symbolic links resolved.
+
+    The folder is checked before the file is looked at, so that a refusal does not tell whether it exists.
+
+    Raises:
+        MediaPolicyError: The file is outside `policy.allow_dirs`, or larger than `policy.max_bytes`.
+        MediaError: There is no such file, or it is a folder, a device, a pipe or a socket.
+    """
+    shown = shorten_name(str(path))
+    try:
+        resolved = Path(path).resolve()
+        _check_folder(resolved, shown, policy)
+        status = resolved.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise MediaError(f"no such file: {shown!r}; give an existing file") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: a loop of symbolic links. ValueError: a null byte.
+        raise MediaError(f"the path {shown!r} cannot be opened: {error}") from error
+    _check_status(status, shown, policy)
+    return resolved
+
+
+def open_file(path: str | Path, policy: MediaPolicy) -> io.BufferedReader:
+    """Returns the open file at `path`; see `resolve_path` for what is refused. The caller closes it.
+
+    Raises:
+        MediaPolicyError: The file is outside the allowed folders or too large.
+        MediaError: The file is missing, not a regular file, or not readable.
+    """
+    shown = shorten_name(str(path))
+    resolved = resolve_path(path, policy)
+    # What was checked may have been exchanged since: no link is followed now, and the open file is checked again.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        file = os.fdopen(os.open(resolved, flags), "rb")
+    except OSError as error:
+        raise MediaError(f"the file {shown!r} cannot be read: {error}") from error
+    try:
+        _check_status(os.fstat(file.fileno()), shown, policy)
+    except MediaError:
+        file.close()
+        raise
+    return file
+
+
+def read_file(path: str | Path, policy: MediaPolicy) -> bytes:
+    """Returns the content of the file at `path`; see `resolve_path` for what is refused.
+
+    Raises:
+        MediaPolicyError: The file is outside the allowed folders or too large.
+        MediaError: The file is missing, not a regular file, or not readable.
+    """
+    shown = shorten_name(str(path))
+    try:
+        with open_file(path, policy) as file:
+            content = file.read(policy.max_bytes + 1)
+    except OSError as error:
+        raise MediaError(f"the file {shown!r} cannot be read: {error}") from error
+    check_size(len(content), shown, policy)
+    return content
+
+
+def check_size(size: int, shown: str, policy: MediaPolicy) -> None:
+    """Raises `MediaPolicyError` if `size` bytes are more than `policy.max_bytes`; `shown` names the source."""
+    if size > policy.max_bytes:
+        raise MediaPolicyError(
+            f"{shown!r} has {size:,} bytes or more, above max_bytes={policy.max_bytes:,}; "
+            "give a smaller file or raise max_bytes of the MediaPolicy"
+        )
+
+
+def check_pixels(width: int, height: int, policy: MediaPolicy) -> None:
+    """Raises `MediaPolicyError` if the sides make more than `policy.max_pixels`, `MediaError` if one is zero."""
+    if width < 1 or height < 1:
+        raise MediaError(f"the picture is {width}x{height} pixels; both sides must be at least 1")
+    if width * height > policy.max_pixels:
+        raise MediaPolicyError(
+            f"the picture is {width}x{height} = {width * height:,} pixels, above max_pixels={policy.max_pixels:,}; "
+            "give a smaller one or raise max_pixels of the MediaPolicy"
+        )
+
+
+def shorten_name(name: str) -> str:
+    """Returns a path or URI for a message: whole if it is a path, its beginning if it carries data or is very long."""
+    limit = _DATA_CHARACTERS if name.startswith("data:") else _NAME_CHARACTERS
+    return name if len(name) <= limit else name[: limit - 1] + "…"
+
+
+def _check_folder(resolved: Path, shown: str, policy: MediaPolicy) -> None:
+    if policy.allow_dirs is None:
+        return
+    if not any(resolved.is_relative_to(Path(folder).resolve()) for folder in policy.allow_dirs):
+        allowed = ", ".join(repr(str(folder)) for folder in policy.allow_dirs) if policy.allow_dirs else "none"
+        raise MediaPolicyError(
+            f"the file {shown!r} is outside the allowed folders ({allowed}) once symbolic links are resolved; "
+            "move it there or add its folder to allow_dirs of the MediaPolicy"
+        )
+
+
+def _check_status(status: os.stat_result, shown: str, policy: MediaPolicy) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
+        raise MediaError(f"{shown!r} is {kind}; give a regular file")
+    check_size(status.st_size, shown, policy)
+
+
+def _as_tuple(policy: MediaPolicy, name: str) -> tuple[Any, ...]:
+    value = getattr(policy, name)
+    if isinstance(value, (str, bytes, Path)) or not isinstance(value, Sequence):
+        raise ValueError(f"{name}={value!r} must be a tuple")  # noqa: TRY004 - a wrong value of a setting, as the others
+    return tuple(cast("Sequence[Any]", value))
+
+
+def _check_host(host: str) -> str:
+    if not host.strip(".") or not host.isascii() or any(mark in host for mark in "/*@ ") or "://" in host:
+        raise ValueError(
+            f"allow_hosts holds {host!r}; allowed are names such as 'example.org' and, for all names below, "
+            "'.example.org' (ASCII, no scheme, port or wildcard)"
+        )
+    return host.lower().rstrip(".")

@@ -1,0 +1,200 @@
+"""How large pictures and frames become, and which frames are kept: the arithmetic of `qwen_vl_utils`.
+
+Nothing is computed here that `qwen_vl_utils.vision_process` computes: these functions name the arguments, place the
+official constants and turn its errors into ours. The library imports torch, so it is imported on first use.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import numpy as np
+
+from qwen3_vl_retrieval.errors import InputError, MediaError
+from qwen3_vl_retrieval.media.budgets import TOKEN_SIDE_PIXELS, PixelBudget
+
+__all__ = [
+    "FRAMES_PER_PATCH",
+    "LISTED_FRAME_RATE",
+    "MAX_ASPECT_RATIO",
+    "fit_clip_size",
+    "fit_frame_size",
+    "fit_image_size",
+    "fit_listed_frame_size",
+    "sample_file_frames",
+    "sample_listed_frames",
+]
+
+MAX_ASPECT_RATIO = 200
+"""Longest side over shortest side of a picture at most (`MAX_RATIO` of `qwen_vl_utils` 0.0.14)."""
+
+FRAMES_PER_PATCH = 2
+"""Frames that are encoded together (`FRAME_FACTOR` of `qwen_vl_utils` 0.0.14)."""
+
+LISTED_FRAME_RATE = 2.0
+"""Frames per second that `qwen_vl_utils` 0.0.14 assumes of a list of frames (`sample_fps` in `fetch_video`)."""
+
+# `fetch_video` hands its factor (32) to `fetch_image` as the patch size, which doubles it: frames of a list are first
+# resized to multiples of 64. Reported as it is, because the official vectors depend on it (`qwen_vl_utils` 0.0.14).
+_LISTED_FRAME_FACTOR = 2 * TOKEN_SIDE_PIXELS
+_LISTED_FRAME_MIN_PIXELS = 4 * _LISTED_FRAME_FACTOR**2
+_LISTED_FRAME_MAX_PIXELS = 16384 * _LISTED_FRAME_FACTOR**2
+
+
+def fit_image_size(width: int, height: int, *, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """Returns the (width, height) in pixels that a picture is resized to: multiples of 32 within the limits.
+
+    Raises:
+        MediaError: One side is more than 200 times the other, or too thin for `max_pixels`.
+    """
+    return _fit(width, height, factor=TOKEN_SIDE_PIXELS, min_pixels=min_pixels, max_pixels=max_pixels)
+
+
+def fit_frame_size(width: int, height: int, *, min_pixels: int, max_pixels: int | float) -> tuple[int, int]:
+    """Returns the (width, height) in pixels that a frame of a clip is resized to: multiples of 32 within the limits.
+
+    Raises:
+        MediaError: One side is more than 200 times the other, or too thin for `max_pixels`.
+    """
+    return _fit(width, height, factor=TOKEN_SIDE_PIXELS, min_pixels=min_pixels, max_pixels=max_pixels)
+
+
+def fit_listed_frame_size(width: int, height: int) -> tuple[int, int]:
+    """Returns the (width, height) in pixels of the first of the two steps that a frame of a list is resized in.
+
+    Raises:
+        MediaError: One side is more than 200 times the other.
+    """
+    return _fit(
+        width,
+        height,
+        factor=_LISTED_FRAME_FACTOR,
+        min_pixels=_LISTED_FRAME_MIN_PIXELS,
+        max_pixels=_LISTED_FRAME_MAX_PIXELS,
+    )
+
+
+def fit_clip_size(width: int, height: int, *, frames: int, budget: PixelBudget) -> tuple[int, int]:
+    """Returns the (width, height) in pixels of the second step for `frames` frames of a list, an even number.
+
+    Unlike the frames of a file, they share `budget.total_pixels`, two frames counting as one.
+
+    Raises:
+        MediaError: One side is more than 200 times the other, or too thin for the limit.
+    """
+    share = budget.total_pixels / frames * FRAMES_PER_PATCH
+    # 1.05: `fetch_video` of `qwen_vl_utils` 0.0.14 keeps the upper limit that much above the lower one.
+    max_pixels = max(min(budget.frame_max_pixels, share), int(budget.frame_min_pixels * 1.05))
+    return fit_frame_size(width, height, min_pixels=budget.frame_min_pixels, max_pixels=max_pixels)
+
+
+def sample_file_frames(
+    total_frames: int,
+    *,
+    frame_rate: int | float,
+    fps: int | float,
+    max_frames: int,
+    start: int | float | None,
+    end: int | float | None,
+) -> list[int]:
+    """Returns the indices of the frames of a file to keep: rising, an even number of them, spread evenly.
+
+    Args:
+        total_frames: Frames in the file.
+        frame_rate: Frames per second of the file.
+        fps: Frames to keep per second; at least four are kept, and `max_frames` at most.
+        max_frames: Frames to keep at most.
+        start: First second of the window; `None` is the beginning.
+        end: Last second of the window; `None` is the end.
+
+    Raises:
+        InputError: The window holds fewer than two frames, or `max_frames` is below two.
+    """
+    import torch
+    from qwen_vl_utils import vision_process
+
+    if max_frames < FRAMES_PER_PATCH:
+        raise InputError(f"max_frames={max_frames} must be at least {FRAMES_PER_PATCH}: frames are encoded in pairs")
+    if total_frames == 1 and start is None and end is None:
+        return [0, 0]
+    window = {"video_start": start, "video_end": end}
+    try:
+        first, last, count = vision_process.calculate_video_frame_range(window, total_frames, frame_rate)
+        kept = vision_process.smart_nframes({"fps": fps, "max_frames": max_frames}, count, frame_rate)
+    except ValueError as error:
+        raise InputError(
+            f"the window from start={start} to end={end} seconds holds fewer than two frames of a clip of "
+            f"{total_frames} frames at {frame_rate:g} per second ({total_frames / frame_rate:.2f} seconds); widen it"
+        ) from error
+    return cast("list[int]", torch.linspace(first, last, kept).round().long().tolist())
+
+
+def sample_listed_frames(
+    count: int,
+    *,
+    fps: int | float | None,
+    max_frames: int,
+    start: int | float | None,
+    end: int | float | None,
+) -> tuple[list[int], list[float]]:
+    """Returns the indices of the frames of a list to keep and their times in seconds; both of even length.
+
+    The last frame is repeated where the number is odd. Without `fps` the times are those of the official scripts: the
+    kept frames are 0.5 seconds apart, however many were left out. With `fps` they are those at which the frames were
+    taken; a repeated frame continues the spacing.
+
+    Raises:
+        InputError: A window is given without `fps`, or holds no frame; or `max_frames` is below one.
+    """
+    if max_frames < 1:
+        raise InputError(f"max_frames={max_frames} must be at least 1")
+    first, last = _window_of_list(count, fps=fps, start=start, end=end)
+    indices = list(range(first, last + 1))
+    if len(indices) > max_frames:
+        picked: list[int] = np.linspace(0, len(indices) - 1, max_frames, dtype=int).tolist()
+        indices = [indices[position] for position in picked]
+    is_odd = len(indices) % FRAMES_PER_PATCH == 1
+    if fps is None:
+        times = [position / LISTED_FRAME_RATE for position in range(len(indices) + is_odd)]
+    else:
+        times = [index / fps for index in indices]
+        if is_odd:
+            times.append(times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / fps))
+    return indices + indices[-1:] * is_odd, times
+
+
+def _window_of_list(
+    count: int, *, fps: int | float | None, start: int | float | None, end: int | float | None
+) -> tuple[int, int]:
+    if start is None and end is None:
+        return 0, count - 1
+    if fps is None:
+        raise InputError("start and end need fps for a list of frames: the rate at which the frames were taken")
+    first = 0 if start is None else math.ceil(start * fps)
+    last = count - 1 if end is None else min(math.floor(end * fps), count - 1)
+    if first > last:
+        raise InputError(
+            f"the window from start={start} to end={end} seconds holds none of {count} frames at {fps:g} per second"
+        )
+    return first, last
+
+
+def _fit(width: int, height: int, *, factor: int, min_pixels: int, max_pixels: int | float) -> tuple[int, int]:
+    from qwen_vl_utils import vision_process
+
+    # `max_pixels` may be a fraction (a share of a total): the annotation of the library is narrower than its code.
+    resize: Any = vision_process.smart_resize
+    try:
+        fitted = resize(height, width, factor=factor, min_pixels=min_pixels, max_pixels=max_pixels)
+    except (ValueError, AssertionError, ZeroDivisionError) as error:
+        raise MediaError(
+            f"a picture of {width}x{height} pixels does not fit {min_pixels:,} to {max_pixels:,.0f} pixels: {error}"
+        ) from error
+    fitted_height, fitted_width = (int(side) for side in fitted)
+    if fitted_width < factor or fitted_height < factor:
+        raise MediaError(
+            f"a picture of {width}x{height} pixels is too thin: within {max_pixels:,.0f} pixels its shorter side "
+            f"would fall below {factor}; crop it or raise the pixel budget"
+        )
+    return fitted_width, fitted_height

@@ -1,0 +1,184 @@
+"""Clips: files and lists of frames, sampled and resized as the official scripts at commit 8ce3aab do.
+
+A file is sampled by time and its frames are resized once; a list is thinned by number, and its frames are resized
+twice (`fetch_video` of `qwen_vl_utils` 0.0.14). Differences from the reference, on purpose: a file with a single frame
+is that frame twice (the reference fails), `max_frames` of an item also holds for a list, and a list may be given the
+rate at which its frames were taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.inputs import ImageSource, VideoPart
+from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
+from qwen3_vl_retrieval.media.container import FrameIndex, decode_frames, read_index
+from qwen3_vl_retrieval.media.images import measure_image, read_image
+from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.media.sizing import (
+    fit_clip_size,
+    fit_frame_size,
+    fit_listed_frame_size,
+    sample_file_frames,
+    sample_listed_frames,
+)
+from qwen3_vl_retrieval.media.sources import open_source
+
+__all__ = ["Clip", "measure_clip", "read_clip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Sampled and resized frames.
+
+    Attributes:
+        frames: RGB, (frames, height, width, 3): an even number of frames, sides multiples of 32 pixels.
+        frame_times: Seconds from the beginning, one per frame.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    frame_times: tuple[float, ...]
+
+
+def measure_clip(
+    part: VideoPart, *, policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget
+) -> tuple[int, int, int]:
+    """Returns (frames, width, height) that `read_clip` would give, in pixels, decoding one frame at most.
+
+    Raises:
+        InputError: The window holds too few frames, or needs a rate.
+        MediaPolicyError: The policy refuses the source, or it exceeds a limit.
+        MediaError: The clip cannot be read.
+    """
+    if isinstance(part.source, (str, Path, bytes)):
+        source = open_source(part.source, policy)
+        index = read_index(source, policy)
+        numbers = _sample_file(part, index, sampling)
+        height, width, _ = next(decode_frames(source, policy, index, [0])).shape
+        return len(numbers), *_fit_file(width, height, budget)
+    frames = _list_frames(part.source, policy)
+    numbers, _ = _sample_list(part, len(frames), sampling)
+    sizes = {fit_listed_frame_size(*measure_image(frames[number], policy)) for number in dict.fromkeys(numbers)}
+    width, height = _require_one(sizes)
+    return len(numbers), *fit_clip_size(width, height, frames=len(numbers), budget=budget)
+
+
+def read_clip(part: VideoPart, *, policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget) -> Clip:
+    """Returns the sampled frames of a clip, resized, with their times.
+
+    Frames are resized as they are decoded: memory is bounded by the frames kept.
+
+    Raises:
+        InputError: The window holds too few frames, or needs a rate.
+        MediaPolicyError: The policy refuses the source, or it exceeds a limit.
+        MediaError: The clip cannot be read, or its frames differ in size.
+    """
+    if isinstance(part.source, (str, Path, bytes)):
+        return _read_file(part, open_source(part.source, policy), policy, sampling, budget)
+    return _read_list(part, _list_frames(part.source, policy), policy, sampling, budget)
+
+
+def _read_file(
+    part: VideoPart, source: Path | bytes, policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget
+) -> Clip:
+    index = read_index(source, policy)
+    numbers = _sample_file(part, index, sampling)
+    decoded = decode_frames(source, policy, index, numbers)
+    first = next(decoded)
+    width, height = _fit_file(first.shape[1], first.shape[0], budget)
+    frames = np.empty((len(numbers), height, width, 3), dtype=np.uint8)
+    for place, pixels in enumerate(chain([first], decoded)):
+        frames[place] = _resize_frame(pixels, width, height)
+    return Clip(frames, tuple(number / index.frame_rate for number in numbers))
+
+
+def _read_list(
+    part: VideoPart, sources: Sequence[ImageSource], policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget
+) -> Clip:
+    numbers, times = _sample_list(part, len(sources), sampling)
+    frames: npt.NDArray[np.uint8] | None = None
+    first_size: tuple[int, int] | None = None
+    for place, number in enumerate(numbers):
+        if frames is not None and place > 0 and number == numbers[place - 1]:
+            frames[place] = frames[place - 1]
+            continue
+        image = read_image(sources[number], policy)
+        image = image.resize(fit_listed_frame_size(*image.size))
+        first_size = _require_one({first_size or image.size, image.size})
+        width, height = fit_clip_size(*first_size, frames=len(numbers), budget=budget)
+        if frames is None:
+            frames = np.empty((len(numbers), height, width, 3), dtype=np.uint8)
+        frames[place] = _resize_frame(np.asarray(image), width, height)
+    if frames is None:
+        raise MediaError("a clip given as frames needs at least one frame")
+    return Clip(frames, tuple(times))
+
+
+def _sample_file(part: VideoPart, index: FrameIndex, sampling: FrameSampling) -> list[int]:
+    return sample_file_frames(
+        index.total,
+        frame_rate=index.frame_rate,
+        fps=sampling.fps if part.fps is None else part.fps,
+        max_frames=sampling.max_frames if part.max_frames is None else part.max_frames,
+        start=part.start,
+        end=part.end,
+    )
+
+
+def _sample_list(part: VideoPart, count: int, sampling: FrameSampling) -> tuple[list[int], list[float]]:
+    return sample_listed_frames(
+        count,
+        fps=part.fps,
+        max_frames=sampling.max_frames if part.max_frames is None else part.max_frames,
+        start=part.start,
+        end=part.end,
+    )
+
+
+def _fit_file(width: int, height: int, budget: PixelBudget) -> tuple[int, int]:
+    return fit_frame_size(width, height, min_pixels=budget.frame_min_pixels, max_pixels=budget.frame_max_pixels)
+
+
+def _list_frames(source: npt.NDArray[Any] | Sequence[ImageSource], policy: MediaPolicy) -> Sequence[ImageSource]:
+    if isinstance(source, np.ndarray):
+        if source.ndim != 4 or source.dtype != np.uint8:
+            raise MediaError(
+                f"a video array must be uint8 of shape (frames, height, width, 1, 3 or 4), "
+                f"got {source.dtype} {source.shape}"
+            )
+        frames: Sequence[ImageSource] = list(source)
+    else:
+        frames = source
+    if not frames:
+        raise MediaError("a clip given as frames needs at least one frame")
+    if len(frames) > policy.max_frames:
+        raise MediaPolicyError(
+            f"the clip has {len(frames):,} frames, above max_frames={policy.max_frames:,}; "
+            "give fewer, or raise max_frames of the MediaPolicy"
+        )
+    return frames
+
+
+def _require_one(sizes: set[tuple[int, int]]) -> tuple[int, int]:
+    if len(sizes) > 1:
+        shown = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
+        raise MediaError(f"the frames of a clip must be of one size; once resized to multiples of 64 they are {shown}")
+    return next(iter(sizes))
+
+
+def _resize_frame(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+    import torch
+    from torchvision.transforms import InterpolationMode, functional
+
+    # Rounding to whole levels is what the reference does, too: it resizes bytes and makes floats of them afterwards.
+    frame = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]
+    resized = functional.resize(frame, [height, width], interpolation=InterpolationMode.BICUBIC, antialias=True)
+    return cast("npt.NDArray[np.uint8]", resized[0].permute(1, 2, 0).numpy())
