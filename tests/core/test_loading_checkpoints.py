@@ -71,14 +71,20 @@ def test_a_revision_of_a_folder_is_refused():
         locate_checkpoint(REFERENCE / "embedding", kind="embedding", revision="main")
 
 
-@pytest.mark.parametrize("name", ["./missing", "/missing", "~/missing", "a/b/c", "C:\\missing", "missing/", ""])
+@pytest.mark.parametrize(
+    "name", ["./missing", "/missing", "~/missing", "a/b/c", "C:\\missing", "missing/", Path("missing")]
+)
 def test_a_missing_folder_is_not_looked_up_on_a_hub(hub, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
-    if name == "":
-        name = Path("missing")
     with pytest.raises(ModelError, match="does not exist; pass an existing folder, or a hub id"):
         locate_checkpoint(name, kind="embedding")
     assert hub.calls == []
+
+
+def test_an_empty_name_is_not_the_current_folder(monkeypatch):
+    monkeypatch.chdir(REFERENCE / "embedding")
+    with pytest.raises(ModelError, match="empty model name"):
+        locate_checkpoint("", kind="embedding")
 
 
 def test_a_file_is_not_a_checkpoint(hub):
@@ -95,13 +101,13 @@ def test_another_family_is_refused_before_its_weights_are_downloaded(hub, cached
 
 def test_a_hub_id_is_downloaded_at_one_commit(hub, cached):
     found = locate_checkpoint(
-        "owner/name", kind="embedding", revision="main", token="secret", cache_dir=cached, local_files_only=True
+        "owner/name", kind="embedding", revision="main", token=COMMIT, cache_dir=cached, local_files_only=True
     )
     assert (found.model_id, found.revision, found.folder) == ("owner/name", COMMIT, cached)
     assert [options["revision"] for _, options in hub.calls] == ["main", COMMIT]
     for name, options in hub.calls:
         assert name == "owner/name"
-        assert options["token"] == "secret"  # noqa: S105 - not a secret
+        assert options["token"] == COMMIT
         assert options["cache_dir"] == str(cached)
         assert options["local_files_only"] is True
 

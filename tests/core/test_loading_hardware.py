@@ -186,7 +186,7 @@ def test_flash_attention_3_needs_hopper(have):
     have(cuda=1, capability=(9, 0))
     assert choose_attention("flash_attention_3", CUDA, torch.bfloat16).value == "flash_attention_3"
     have(cuda=1, capability=(8, 9))
-    with pytest.raises(ModelError, match="needs compute capability 9.0"):
+    with pytest.raises(ModelError, match=r"needs compute capability 9\.0"):
         choose_attention("flash_attention_3", CUDA, torch.bfloat16)
 
 

@@ -172,11 +172,13 @@ class Qwen3VLEmbedder:
             attn_implementation=attn_implementation,
             quantization=quantization,
         )
+        # Quantised weights make other vectors than the stored ones.
+        suffix = "" if quantization is None else f"+{quantization}"
         return cls(
             loaded.model,
             loaded.processor,
             model_id=loaded.checkpoint.model_id,
-            revision=loaded.checkpoint.revision,
+            revision=loaded.checkpoint.revision + suffix,
             dimensions=dimensions,
             document_instruction=document_instruction,
             query_instruction=query_instruction,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Protocol
 
 import numpy as np
@@ -118,8 +119,7 @@ class PromptTokenizer:
         encoding = self._tokenizer.encode("".join(run.text for run in runs), add_special_tokens=False)
         if len({run.role for run in runs}) == 1:
             return encoding.ids, [runs[0].role] * len(encoding.ids)
-        ends = np.cumsum([len(run.text) for run in runs])
+        ends = list(accumulate(len(run.text) for run in runs))
         offsets: list[tuple[int, int]] = encoding.offsets
-        starts = np.array([start for start, _ in offsets], np.int64)
-        owners = np.minimum(np.searchsorted(ends, starts, side="right"), len(runs) - 1)
-        return encoding.ids, [int(runs[owner].role) for owner in owners]
+        owners = [min(bisect_right(ends, start), len(runs) - 1) for start, _ in offsets]
+        return encoding.ids, [runs[owner].role for owner in owners]

@@ -64,10 +64,9 @@ def locate_checkpoint(
 ) -> Checkpoint:
     """Returns the checkpoint of a local folder, of a hub (downloaded when missing) or of the pocket package.
 
-    An existing folder is taken as it is, before any hub is asked.
-
     Args:
-        name_or_path: Folder, hub id such as `"Qwen/Qwen3-VL-Embedding-2B"`, or `"pocket"`.
+        name_or_path: Folder, hub id such as `"Qwen/Qwen3-VL-Embedding-2B"`, or `"pocket"`. An existing folder is taken
+            as it is, before any hub is asked.
         kind: Which of the pocket models is meant.
         revision: Commit, tag or branch of the hub; `None` is the hub's default branch.
         model_hub: Which hub an id belongs to.
@@ -81,13 +80,9 @@ def locate_checkpoint(
     """
     if model_hub not in get_args(ModelHub):
         raise ModelError(f"model_hub {model_hub!r} is unknown; allowed are 'huggingface' and 'modelscope'")
-    if name_or_path == "pocket":
-        return _locate_pocket(kind, revision)
-    folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
-        return _describe_folder(folder, revision)
-    if isinstance(name_or_path, Path) or _is_path_like(name_or_path):
-        raise ModelError(_explain_missing_folder(folder))
+    local = _locate_locally(name_or_path, kind, revision)
+    if local is not None:
+        return local
     options: dict[str, Any] = {
         "revision": revision,
         "token": token,
@@ -95,13 +90,29 @@ def locate_checkpoint(
         "local_files_only": local_files_only,
     }
     if model_hub == "modelscope":
-        return _download_from_modelscope(name_or_path, options)
-    return _download_from_huggingface(name_or_path, options)
+        return _download_from_modelscope(str(name_or_path), options)
+    return _download_from_huggingface(str(name_or_path), options)
+
+
+def _locate_locally(name_or_path: str | Path, kind: ModelKind, revision: str | None) -> Checkpoint | None:
+    """Returns `None` for what can only be a hub id."""
+    if name_or_path == "pocket":
+        return _locate_pocket(kind, revision)
+    if name_or_path == "":
+        raise ModelError(
+            "an empty model name was given; pass a folder, or a hub id such as 'Qwen/Qwen3-VL-Embedding-2B'"
+        )
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return _describe_folder(folder, revision)
+    if isinstance(name_or_path, Path) or _is_path_like(name_or_path):
+        raise ModelError(_explain_missing_folder(folder))
+    return None
 
 
 def _is_path_like(name: str) -> bool:
     """Whether `name` cannot be a hub id, which is a name, or an owner and a name."""
-    return name == "" or name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or name.endswith("/")
+    return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or name.endswith("/")
 
 
 def _explain_missing_folder(folder: Path) -> str:

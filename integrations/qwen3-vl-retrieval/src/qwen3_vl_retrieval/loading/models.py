@@ -74,18 +74,8 @@ def load_embedding_model(
 ) -> LoadedModel:
     """Returns an embedding model; a head, if the checkpoint has one, is not loaded.
 
-    Args:
-        name_or_path: See `locate_checkpoint`, as for `revision`, `model_hub`, `token`, `cache_dir` and
-            `local_files_only`.
-        revision: See `locate_checkpoint`.
-        device: See `choose_device`.
-        dtype: See `choose_dtype`.
-        attn_implementation: See `choose_attention`.
-        quantization: See `build_quantization`.
-        model_hub: See `locate_checkpoint`.
-        token: See `locate_checkpoint`.
-        cache_dir: See `locate_checkpoint`.
-        local_files_only: See `locate_checkpoint`.
+    `device`, `dtype`, `attn_implementation` and `quantization` are those of `choose_device`, `choose_dtype`,
+    `choose_attention` and `build_quantization`; the other arguments those of `locate_checkpoint`.
 
     Raises:
         ModelError: The checkpoint cannot be found or read, its weights do not fit its configuration, or the hardware

@@ -3,7 +3,7 @@
 The official scripts read files with decord. A frame's number is its place among the packets of the stream sorted by
 presentation time, the frame rate is the average one of the header, quarter turns noted in the file are applied, and
 colours are converted by swscale from the matrix and range that the frame declares. Pixels are equal to decord's for
-8-bit streams; for 10-bit ones the versions of swscale differ by about one level in 255.
+8-bit streams; for 10-bit ones the versions of swscale differ by about two levels of 255 on average.
 """
 
 from __future__ import annotations

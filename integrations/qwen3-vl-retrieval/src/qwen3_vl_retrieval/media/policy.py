@@ -50,7 +50,7 @@ class MediaPolicy:
     allow_hosts: tuple[str, ...] = ()
     allow_private_addresses: bool = False
     allow_dirs: tuple[str | Path, ...] | None = None
-    max_bytes: int = 256 * 1024 * 1024
+    max_bytes: int = 512 * 1024 * 1024
     max_pixels: int = 100_000_000
     max_frames: int = 1_000_000
     max_pages: int = 2_000

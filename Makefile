@@ -1,0 +1,38 @@
+.PHONY: help install format lint types imports test test-lowest docs build all
+
+help: ## Show this text
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: ## Install the workspace with all tools
+	uv sync
+
+format: ## Format the code and sort imports
+	uv run ruff format
+	uv run ruff check --fix
+
+lint: ## Check style
+	uv run ruff format --check
+	uv run ruff check
+
+types: ## Check types (strict)
+	uv run pyright
+
+imports: ## Check that imports go one way
+	uv run lint-imports
+
+test: ## Run all tests, offline, on the CPU
+	uv run pytest
+
+test-lowest: ## Run the reference tests on the lowest versions that the packages declare
+	uv venv --quiet --clear .venv-lowest
+	uv pip install --quiet --python .venv-lowest --resolution lowest-direct --group test -e integrations/qwen3-vl-retrieval
+	.venv-lowest/bin/python -m pytest tests/core -k "reference or loading or positions or patches"
+
+docs: ## Build the documentation; warnings are errors
+	uv run --group docs sphinx-build -W -n -b html docs docs/_build
+
+build: ## Build the wheels and look inside
+	uv build --all-packages
+	uv run python tests/check_wheels.py dist
+
+all: lint types imports test test-lowest docs build ## Everything that CI runs

@@ -1,0 +1,104 @@
+"""What a search has to say, and the same as one JSON document."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qwen3_vl_retrieval.index.results import FailedFile, Found
+
+__all__ = ["SearchReport", "clean_text", "encode_report"]
+
+_SHORT_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchReport:
+    """A search of a folder, finished.
+
+    Attributes:
+        folder: What was searched.
+        query: The text of the query.
+        query_image: The picture of the query, if it has one.
+        embedder: Name of the embedding model.
+        reranker: Name of the reranking model, if there was a second stage.
+        files: Number of files that were taken for media or text.
+        units: Number of pages, windows, chunks and pictures in the readable ones.
+        ranked_files: Number of files that took part in the ranking.
+        skipped: Number of files of other kinds.
+        results: The best units; none if `strict` refused the ranking.
+        failures: What could not be read, in the order of the paths.
+        seconds: Duration of each step.
+    """
+
+    folder: Path
+    query: str
+    query_image: Path | None
+    embedder: str
+    reranker: str | None
+    files: int
+    units: int
+    ranked_files: int
+    skipped: int
+    results: tuple[Found, ...]
+    failures: tuple[FailedFile, ...]
+    seconds: dict[str, float]
+
+
+def encode_report(report: SearchReport) -> str:
+    """Returns the report as JSON; sources are relative to the folder, times are in seconds."""
+    document = {
+        "query": {"text": report.query, "image": None if report.query_image is None else str(report.query_image)},
+        "models": {"embedding": report.embedder, "reranker": report.reranker},
+        "counts": {
+            "files": report.files,
+            "units": report.units,
+            "ranked_files": report.ranked_files,
+            "failed": len(report.failures),
+            "skipped": report.skipped,
+        },
+        "results": [_describe_result(found, report.folder) for found in report.results],
+        "errors": [_describe_failure(failure, report.folder) for failure in report.failures],
+        "timings": {name: round(seconds, 3) for name, seconds in report.seconds.items()},
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def clean_text(text: str) -> str:
+    """Returns `text` on one line, without what a terminal would obey or UTF-8 cannot write.
+
+    File names and documents are not ours: escape sequences in them would move the cursor or rename the window.
+    """
+    one_line = re.sub(r"\s+", " ", text).strip()
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in one_line)
+
+
+def _describe_result(found: Found, folder: Path) -> dict[str, Any]:
+    unit = found.unit
+    text = None if unit.text is None else " ".join(unit.text.split())
+    return {
+        "rank": found.rank,
+        "source": unit.source.relative_to(folder).as_posix(),
+        "media_type": unit.media_type,
+        "page": unit.page,
+        "start": unit.start,
+        "end": unit.end,
+        "similarity_score": found.similarity_score,
+        "relevance_score": found.relevance_score,
+        "text": text if text is None or len(text) <= _SHORT_CHARACTERS else text[: _SHORT_CHARACTERS - 1] + "…",
+    }
+
+
+def _describe_failure(failure: FailedFile, folder: Path) -> dict[str, Any]:
+    unit = failure.unit
+    return {
+        "source": failure.path.relative_to(folder).as_posix(),
+        "page": None if unit is None else unit.page,
+        "start": None if unit is None else unit.start,
+        "end": None if unit is None else unit.end,
+        "error": type(failure.error).__name__,
+        "message": failure.error.reason,
+    }

@@ -1,0 +1,112 @@
+"""Tables of what was found and of what could not be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from qwen3_vl_retrieval.cli.report import SearchReport, clean_text
+from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, draw_thumbnail
+from qwen3_vl_retrieval.index.results import FailedFile, Found
+from qwen3_vl_retrieval.index.units import Unit
+from qwen3_vl_retrieval.media.policy import MediaPolicy
+
+__all__ = ["print_failures", "print_results"]
+
+_EXCERPT_CELLS = 90
+
+
+def print_results(report: SearchReport, console: Console) -> None:
+    """Prints the results as a table, with thumbnails where `console` shows colours, and a line of counts."""
+    if report.results:
+        console.print(_build_table(report, console))
+    else:
+        console.print("Nothing to rank: the folder holds no file that could be read.")
+    console.print(_describe_counts(report), style="dim", markup=False, highlight=False)
+
+
+def print_failures(report: SearchReport, console: Console) -> None:
+    """Prints what could not be read, one line each; nothing if all could be."""
+    if not report.failures:
+        return
+    counted = (
+        "1 file or part of a file" if len(report.failures) == 1 else f"{len(report.failures)} files or parts of files"
+    )
+    console.print(f"{counted} could not be read and took no part:", style="bold yellow", highlight=False)
+    for failure in report.failures:
+        line = Text("  ")
+        line.append(_name_failure(failure, report.folder), style="bold")
+        line.append(f"  {clean_text(failure.error.reason)}")
+        console.print(line, soft_wrap=True)
+
+
+def _build_table(report: SearchReport, console: Console) -> Table:
+    is_coloured = console.color_system is not None
+    policy = MediaPolicy(allow_dirs=(report.folder,))
+    table = Table(show_lines=is_coloured, header_style="bold", border_style="dim")
+    table.add_column("#", justify="right")
+    table.add_column("", width=COLUMNS if is_coloured else None, no_wrap=True)
+    table.add_column("Found", overflow="fold", ratio=1)
+    table.add_column("Where", no_wrap=True)
+    table.add_column("Similarity", justify="right", no_wrap=True)
+    if report.reranker is not None:
+        table.add_column("Relevance", justify="right", no_wrap=True)
+    for found in report.results:
+        preview = draw_thumbnail(found.unit, policy) if is_coloured else Text(found.unit.media_type)
+        row = [
+            Text(str(found.rank)),
+            preview,
+            _describe_found(found, report.folder),
+            Text(_describe_place(found.unit)),
+            Text(f"{found.similarity_score:.3f}"),
+        ]
+        if found.relevance_score is not None:
+            row.append(_draw_relevance(found.relevance_score))
+        table.add_row(*row)
+    return table
+
+
+def _describe_found(found: Found, folder: Path) -> Text:
+    described = Text(clean_text(found.unit.source.relative_to(folder).as_posix()), style="bold")
+    if found.unit.text is not None:
+        excerpt = Text(clean_text(found.unit.text), style="not bold dim")
+        excerpt.truncate(_EXCERPT_CELLS, overflow="ellipsis")
+        described.append("\n").append_text(excerpt)
+    return described
+
+
+def _describe_place(unit: Unit) -> str:
+    if unit.page is not None:
+        return f"page {unit.page}"
+    if unit.start is not None and unit.end is not None:
+        return f"{_format_time(unit.start)}-{_format_time(unit.end)}"
+    return ""
+
+
+def _format_time(seconds: float) -> str:
+    """Minutes and seconds, `12:05`; hours too where there are any, `1:02:05`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+
+
+def _draw_relevance(score: float) -> Text:
+    style = "bold green" if score >= 0.5 else "default"
+    return Text(f"{score:.3f}", style=style)
+
+
+def _name_failure(failure: FailedFile, folder: Path) -> str:
+    name = clean_text(failure.path.relative_to(folder).as_posix())
+    place = "" if failure.unit is None else _describe_place(failure.unit)
+    return f"{name}, {place}" if place else name
+
+
+def _describe_counts(report: SearchReport) -> str:
+    seconds = sum(report.seconds.values())
+    return (
+        f"{report.ranked_files} of {report.files} files ranked ({report.units} units), {report.skipped} skipped; "
+        f"{seconds:.1f} s"
+    )

@@ -1,0 +1,86 @@
+"""Pictures of a few coloured characters: enough to tell a red mug from a page of text."""
+
+from __future__ import annotations
+
+from PIL import Image
+from rich.cells import cell_len, set_cell_size
+from rich.color import Color
+from rich.style import Style
+from rich.text import Text
+
+from qwen3_vl_retrieval import media
+from qwen3_vl_retrieval.cli.report import clean_text
+from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.index.units import Unit
+from qwen3_vl_retrieval.media.policy import MediaPolicy, resolve_path
+
+__all__ = ["COLUMNS", "ROWS", "draw_thumbnail"]
+
+COLUMNS = 12
+ROWS = 4
+"""Cells of a thumbnail; a cell shows two pixels, one above the other."""
+
+_PAGE_PIXELS = 40_000
+_PAPER = Style(color="#202428", bgcolor="#f4f2ec")
+
+
+def draw_thumbnail(unit: Unit, policy: MediaPolicy) -> Text:
+    """Returns `unit` as four lines of at most twelve cells: its picture, or its first words as on paper.
+
+    What can no longer be read is a question mark: a table is no place to fail.
+    """
+    if unit.media_type == "text":
+        return _draw_paper("" if unit.text is None else unit.text)
+    try:
+        return _draw_picture(_read_picture(unit, policy))
+    except InputError:
+        return Text("?", style="dim")
+
+
+def _read_picture(unit: Unit, policy: MediaPolicy) -> Image.Image:
+    if unit.media_type == "image":
+        return media.read_image(unit.source, policy)
+    if unit.page is not None:
+        return media.render_pdf_page(unit.source, unit.page, policy, max_pixels=_PAGE_PIXELS)
+    from qwen3_vl_retrieval.media.container import decode_frames, read_index
+
+    source = resolve_path(unit.source, policy)
+    index = read_index(source, policy)
+    begin, end = 0.0 if unit.start is None else unit.start, index.total / index.frame_rate
+    # The middle of the window: the beginning of a clip is often black.
+    middle = (begin + (end if unit.end is None else unit.end)) / 2
+    frame = min(int(middle * index.frame_rate), index.total - 1)
+    return Image.fromarray(next(decode_frames(source, policy, index, [frame])))
+
+
+def _draw_picture(picture: Image.Image) -> Text:
+    scale = min(COLUMNS / picture.width, 2 * ROWS / picture.height)
+    width = max(1, round(picture.width * scale))
+    height = max(2, 2 * round(picture.height * scale / 2))
+    small = picture.convert("RGB").resize((width, height), Image.Resampling.BOX)
+    pixels = small.tobytes()
+    drawn = Text()
+    for top in range(0, height, 2):
+        for left in range(width):
+            upper, lower = 3 * (top * width + left), 3 * ((top + 1) * width + left)
+            style = Style(
+                color=Color.from_rgb(*pixels[upper : upper + 3]), bgcolor=Color.from_rgb(*pixels[lower : lower + 3])
+            )
+            drawn.append("▀", style)
+        drawn.append("\n" if top + 2 < height else "")
+    return drawn
+
+
+def _draw_paper(text: str) -> Text:
+    """The first words, as many as fit; letters of two cells are counted as such."""
+    letters = iter(clean_text(text[: 4 * COLUMNS * ROWS]))
+    lines: list[str] = []
+    line = ""
+    for letter in letters:
+        if cell_len(line + letter) > COLUMNS - 2:
+            lines.append(line)
+            line = "" if letter == " " else letter
+        else:
+            line += letter
+    lines = [*lines, line, *[""] * ROWS][:ROWS]
+    return Text("\n").join(Text(f" {set_cell_size(line, COLUMNS - 2)} ", style=_PAPER) for line in lines)

@@ -1,0 +1,40 @@
+"""A folder read into units, before any model is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.index.files import find_kind, list_files
+from qwen3_vl_retrieval.index.results import FailedFile, OnProgress, Reading
+from qwen3_vl_retrieval.index.units import Unit, read_units
+from qwen3_vl_retrieval.media.policy import MediaPolicy
+
+__all__ = ["read_folder"]
+
+
+def read_folder(folder: Path, policy: MediaPolicy, *, on_progress: OnProgress | None = None) -> Reading:
+    """Returns the units of all files below `folder`; see `list_files` and `read_units` for which and how.
+
+    Raises:
+        InputError: `folder` is not a folder, or may not be read.
+    """
+    listed = list_files(folder)
+    files = [path for path in listed if find_kind(path) is not None]
+    units: list[Unit] = []
+    failures: list[FailedFile] = []
+    for done, path in enumerate(files):
+        if on_progress is not None:
+            on_progress("reading", done, len(files))
+        try:
+            units += read_units(path, policy)
+        except InputError as error:
+            failures.append(FailedFile(path=path, unit=None, error=error))
+    if on_progress is not None:
+        on_progress("reading", len(files), len(files))
+    return Reading(
+        files=tuple(files),
+        skipped=tuple(path for path in listed if find_kind(path) is None),
+        units=tuple(units),
+        failures=tuple(failures),
+    )

@@ -1,0 +1,29 @@
+"""Looks into built wheels: every module and `py.typed` inside, nothing else beside them."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+EXPECTED = {"qwen3_vl_retrieval": ROOT / "integrations/qwen3-vl-retrieval/src"}
+
+
+def check_wheel(wheel: Path) -> None:
+    package = wheel.name.split("-")[0]
+    source = EXPECTED[package]
+    expected = {str(path.relative_to(source)) for path in source.rglob("*.py")} | {f"{package}/py.typed"}
+    with zipfile.ZipFile(wheel) as archive:
+        found = {name for name in archive.namelist() if ".dist-info/" not in name}
+    if found != expected:
+        raise SystemExit(f"{wheel.name}: missing {sorted(expected - found)}, superfluous {sorted(found - expected)}")
+    sys.stdout.write(f"{wheel.name}: {len(found)} files\n")
+
+
+if __name__ == "__main__":
+    wheels = sorted(Path(sys.argv[1]).glob("*.whl"))
+    if {wheel.name.split("-")[0] for wheel in wheels} != set(EXPECTED):
+        raise SystemExit(f"expected a wheel of each of {sorted(EXPECTED)}, found {[wheel.name for wheel in wheels]}")
+    for wheel in wheels:
+        check_wheel(wheel)
