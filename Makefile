@@ -1,4 +1,4 @@
-.PHONY: help install format lint types imports test test-lowest docs build all
+.PHONY: help install format lint types imports test test-lowest demo docs build all
 
 help: ## Show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,11 +28,14 @@ test-lowest: ## Run the reference tests on the lowest versions that the packages
 	uv pip install --quiet --python .venv-lowest --resolution lowest-direct --group test -e integrations/qwen3-vl-retrieval
 	.venv-lowest/bin/python -m pytest tests/core -k "reference or loading or positions or patches"
 
+demo: ## Run the first command of the README
+	uv run qwen3vl demo
+
 docs: ## Build the documentation; warnings are errors
 	uv run --group docs sphinx-build -W -n -b html docs docs/_build
 
 build: ## Build the wheels and look inside
-	uv build --all-packages
+	uv build --quiet --clear --all-packages
 	uv run python tests/check_wheels.py dist
 
-all: lint types imports test test-lowest docs build ## Everything that CI runs
+all: lint types imports docs build demo test-lowest test ## Everything that CI runs

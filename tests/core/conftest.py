@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+from typer.testing import CliRunner
+
 from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
 from qwen3_vl_retrieval.cli import app, demo
 from qwen3_vl_retrieval.cli.standin import write_standin
-from typer.testing import CliRunner
 
 CHECKPOINTS = Path(__file__).parent / "reference" / "checkpoints"
 UNTRAINED = "UNTRAINED MODELS"

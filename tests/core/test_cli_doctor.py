@@ -7,8 +7,9 @@ from pathlib import Path
 import av.codec
 import pytest
 import torch
-from qwen3_vl_retrieval.cli import app, checks
 from typer.testing import CliRunner
+
+from qwen3_vl_retrieval.cli import app, checks
 
 CHECKPOINTS = Path(__file__).parent / "reference" / "checkpoints"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image
+
 from qwen3_vl_retrieval import MediaPolicy
 from qwen3_vl_retrieval.cli.office import write_office
 from qwen3_vl_retrieval.index.reading import read_folder

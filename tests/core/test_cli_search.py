@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from qwen3_vl_retrieval.cli import app
 from typer.testing import CliRunner
+
+from qwen3_vl_retrieval.cli import app
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 CHECKPOINTS = Path(__file__).parent / "reference" / "checkpoints"

@@ -7,14 +7,15 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
 from qwen3_vl_retrieval import MediaError, MediaPolicy
 from qwen3_vl_retrieval.cli.report import SearchReport, clean_text, encode_report
 from qwen3_vl_retrieval.cli.tables import print_failures, print_results
 from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, ROWS, draw_thumbnail
 from qwen3_vl_retrieval.index.results import FailedFile, Found
 from qwen3_vl_retrieval.index.units import Unit
-from rich.cells import cell_len
-from rich.console import Console
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 POLICY = MediaPolicy()

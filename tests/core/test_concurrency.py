@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+
 from qwen3_vl_retrieval import InputError
 
 TEXTS = [f"text number {number} " * (1 + number % 5) for number in range(24)]

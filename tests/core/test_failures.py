@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from qwen3_vl_retrieval import InputError, MediaError
 
 

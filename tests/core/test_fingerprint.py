@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from qwen3_vl_retrieval import Fingerprint, FingerprintMismatchError, FrameSampling, PixelBudget, Qwen3VLEmbedder
 
 

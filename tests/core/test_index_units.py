@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError
 from qwen3_vl_retrieval.index.files import find_kind, list_files
 from qwen3_vl_retrieval.index.units import load_item, read_units

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from qwen3_vl_retrieval import InputError, MultimodalInput
 from qwen3_vl_retrieval.coercion import coerce_input, list_items
 from qwen3_vl_retrieval.inputs import ImagePart, TextPart, VideoPart

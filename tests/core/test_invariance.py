@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from qwen3_vl_retrieval.errors import InputError
 
 MAX_DIFFERENCE = 2e-5
@@ -19,10 +20,12 @@ def make_items(count):
 
     def make(number):
         text = " ".join(generator.choice(words, size=generator.integers(1, 60)))
-        height, width = generator.integers(20, 160, size=2)
+        height, width = generator.integers(20, 130, size=2)
         picture = Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
         frames = [Image.fromarray(generator.integers(0, 256, (64, 96, 3), dtype=np.uint8)) for _ in range(3)]
-        return [text, {"image": picture}, {"text": text, "image": [picture, picture]}, {"video": frames}][number % 4]
+        if number % 16 == 3:
+            return {"video": frames}
+        return [text, {"image": picture}, {"text": text, "image": [picture, picture]}][number % 3]
 
     return [make(number) for number in range(count)]
 
@@ -46,7 +49,7 @@ def test_one_item_alone_has_the_vector_it_has_among_others(embedder, items, vect
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1000), max_batch_tokens=st.sampled_from([1, 700, 20_000]))
 def test_order_and_budget_do_not_matter(make_embedder, items, vectors, seed, max_batch_tokens):
-    order = np.random.default_rng(seed).permutation(len(items))[:16]
+    order = np.random.default_rng(seed).permutation(len(items))[:12]
     rows = make_embedder(max_batch_tokens=max_batch_tokens).embed([items[position] for position in order])
     assert np.abs(rows - vectors[order]).max() < MAX_DIFFERENCE
 

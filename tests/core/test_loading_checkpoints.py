@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+
 from qwen3_vl_retrieval import ModelError
 from qwen3_vl_retrieval.loading import checkpoints, locate_checkpoint
 

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+
 from qwen3_vl_retrieval import ModelError
 from qwen3_vl_retrieval.loading import choose_attention, choose_device, choose_dtype
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration, Qwen3VLModel
+
 from qwen3_vl_retrieval.loading import hash_weight_files
 from qwen3_vl_retrieval.loading.weights import list_weight_files
-from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration, Qwen3VLModel
 
 CONFIGS = Path(__file__).parent / "published_configs"
 

@@ -9,6 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import Qwen3VLForConditionalGeneration, Qwen3VLModel
+
 from qwen3_vl_retrieval import ModelError
 from qwen3_vl_retrieval.loading import (
     check_model,
@@ -17,8 +20,6 @@ from qwen3_vl_retrieval.loading import (
     load_reranking_model,
     read_score_weight,
 )
-from safetensors.torch import load_file, save_file
-from transformers import Qwen3VLForConditionalGeneration, Qwen3VLModel
 
 REFERENCE = Path(__file__).parent / "reference/checkpoints"
 EMBEDDINGS = "model.language_model.embed_tokens.weight"

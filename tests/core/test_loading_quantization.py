@@ -9,9 +9,10 @@ from types import ModuleType
 
 import pytest
 import torch
+from transformers import BitsAndBytesConfig
+
 from qwen3_vl_retrieval import ModelError
 from qwen3_vl_retrieval.loading import build_quantization, hash_parameters, load_embedding_model
-from transformers import BitsAndBytesConfig
 
 REFERENCE = Path(__file__).parent / "reference/checkpoints"
 CPU = torch.device("cpu")

@@ -4,6 +4,7 @@ import socket
 import threading
 
 import pytest
+
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.media.addresses import check_address, is_allowed_host, resolve_host
 from qwen3_vl_retrieval.media.policy import MediaPolicy

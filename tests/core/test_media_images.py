@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from qwen_vl_utils.vision_process import fetch_image
+
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.media.images import measure_image, read_image, resize_image
 from qwen3_vl_retrieval.media.policy import MediaPolicy
-from qwen_vl_utils.vision_process import fetch_image
 
 POLICY = MediaPolicy()
 LIMITS = {"min_pixels": 4096, "max_pixels": 1_843_200}

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from qwen3_vl_retrieval import media
 
 

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pypdfium2
 import pytest
+
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.media.pdf import count_pdf_pages, read_pdf_text, render_pdf_page
 from qwen3_vl_retrieval.media.policy import MediaPolicy

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.media import policy
 from qwen3_vl_retrieval.media.policy import MediaPolicy, read_file, resolve_path, shorten_name

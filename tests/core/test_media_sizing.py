@@ -4,6 +4,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from qwen_vl_utils import vision_process
+
 from qwen3_vl_retrieval.errors import InputError, MediaError
 from qwen3_vl_retrieval.media.budgets import PixelBudget
 from qwen3_vl_retrieval.media.sizing import (
@@ -13,7 +15,6 @@ from qwen3_vl_retrieval.media.sizing import (
     sample_file_frames,
     sample_listed_frames,
 )
-from qwen_vl_utils import vision_process
 
 BUDGET = PixelBudget()
 FRAME_LIMITS = {"min_pixels": BUDGET.frame_min_pixels, "max_pixels": BUDGET.frame_max_pixels}

@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 
 import pytest
+
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.media.sources import open_source, read_bytes

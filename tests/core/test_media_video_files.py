@@ -10,6 +10,8 @@ import av
 import numpy as np
 import pytest
 import torch
+from qwen_vl_utils import vision_process
+
 from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError
 from qwen3_vl_retrieval.inputs import VideoPart
 from qwen3_vl_retrieval.media import container
@@ -17,7 +19,6 @@ from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.container import decode_frames, read_index
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.media.video import measure_clip, read_clip
-from qwen_vl_utils import vision_process
 
 POLICY = MediaPolicy()
 

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from PIL import Image
+
 from qwen3_vl_retrieval import InputTooLongError
 
 

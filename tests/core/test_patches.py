@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from qwen3_vl_retrieval import ModelError
 from qwen3_vl_retrieval.patches import PatchLayout, cut_patches
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from qwen3_vl_retrieval.positions import compute_positions
 from qwen3_vl_retrieval.prompts import MediaSlot, render_embedding_prompt
 from qwen3_vl_retrieval.tokenization import PromptTokenizer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from qwen3_vl_retrieval.prompts import (
     DEFAULT_INSTRUCTION,
     MediaSlot,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from qwen3_vl_retrieval import InputError, Qwen3VLEmbedder
 from qwen3_vl_retrieval.engine.requests import Request
 

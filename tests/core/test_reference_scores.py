@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from qwen3_vl_retrieval import InputError
 
 CASE_COUNT = 6

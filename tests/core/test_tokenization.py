@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from qwen3_vl_retrieval.prompts import MediaSlot, Role, render_embedding_prompt, render_reranking_prompt
 from qwen3_vl_retrieval.tokenization import PromptTokenizer
 from qwen3_vl_retrieval.truncation import (

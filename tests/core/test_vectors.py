@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+
 from qwen3_vl_retrieval.pooling import check_dimensions, pool_last_token, truncate_dimensions
 from qwen3_vl_retrieval.precision import int8_step, quantize_embeddings
 from qwen3_vl_retrieval.scoring import compute_margins, compute_probabilities, rank_scores

@@ -1,0 +1,88 @@
+"""Sphinx configuration: Markdown pages (MyST) and an API page from the docstrings; builds offline.
+
+Build with `make docs`; torch must be installed, but no model is loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version as read_version
+
+from sphinx.application import Sphinx
+
+project = "Qwen3-VL retrieval"
+author = "The Qwen3-VL retrieval authors"
+release = read_version("qwen3-vl-retrieval")
+version = release
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"{project} {release}"
+
+# Headings can be linked to as on GitHub.
+myst_heading_anchors = 3
+
+# Docstrings are written for editors: single backticks are code there, as in Markdown.
+default_role = "code"
+napoleon_numpy_docstring = False
+# `Attributes:` become fields of the class, not entries of their own beside the members.
+napoleon_use_ivar = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+# Type aliases stay names in signatures; those that are described on the API page are linked.
+autodoc_type_aliases = {
+    name: f"~qwen3_vl_retrieval.{module}.{name}"
+    for name, module in {
+        "Item": "inputs",
+        "ImageSource": "inputs",
+        "VideoSource": "inputs",
+        "Precision": "precision",
+        "ScoreOutput": "scoring",
+        "OnError": "engine.engine",
+        "OnOverflow": "engine.requests",
+        "PairTruncation": "engine.requests",
+        "ModelHub": "loading",
+    }.items()
+}
+
+# Every reference to one of our own names must resolve. Nothing is downloaded while building, so there are no
+# inventories of other projects' documentation to resolve these with:
+nitpick_ignore_regex = [
+    # the standard library,
+    (r"py:(class|obj)", r"(collections\.abc\.|pathlib\.)?(Iterable|Mapping|Sequence|Path)"),
+    (r"py:(class|obj)", r"(typing\.)?(Any|Literal|TypeAlias|Protocol)"),
+    # NumPy, PyTorch, Pillow, transformers and the shapes of jaxtyping.
+    (r"py:(class|obj)", r"(numpy|numpy\.typing)\.(NDArray|ndarray|dtype|float32)"),
+    (r"py:(class|obj)", r"(NDArray|ndarray|Float|Float32|Tensor|PIL\..*|Image|PreTrainedModel|ProcessorMixin)"),
+    (r"py:(class|obj)", r"(torch|transformers|jaxtyping|PIL)\..*"),
+    # Overloads name these without their module; they are on the page.
+    (r"py:class", r"Precision|ScoreOutput"),
+    # What `prepare` returns has a length, and nothing else that is public.
+    (r"py:class", r"qwen3_vl_retrieval\.engine\.requests\.Request"),
+    # The parameter of a generic class has no page.
+    (r"py:class", r"qwen3_vl_retrieval\.loading\.hardware\.T"),
+]
+
+
+def shorten_types(
+    _app: Sphinx, _what: str, _name: str, _value: object, _options: object, signature: str | None, result: str | None
+) -> tuple[str | None, str | None]:
+    """Returns the signature with type aliases as names, where Sphinx shows how it holds them, and arrays as arrays."""
+
+    def shorten(text: str | None) -> str | None:
+        if text is None:
+            return None
+        text = re.sub(r"(?:[~\w.]+\.)?TypeAliasForwardRef\('([^']+)'\)", r"\1", text)
+        return re.sub(
+            r"ndarray\[tuple\[(?:~?typing\.)?Any, \.\.\.\], (?:~?numpy\.)?dtype\[[^\[\]]+\]\]", "ndarray", text
+        )
+
+    return shorten(signature), shorten(result)
+
+
+def setup(app: Sphinx) -> None:
+    """Registers what this file adds to Sphinx."""
+    app.connect("autodoc-process-signature", shorten_types)

@@ -1,0 +1,157 @@
+"""Every example that the documentation shows runs, on the reference checkpoints instead of the published models."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import importlib
+import io
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from markdown_pages import ROOT, list_blocks, list_pages, read_page
+from qwen3_vl_retrieval.cli import app
+
+CHECKPOINTS = ROOT / "tests/core/reference/checkpoints"
+EMBEDDER = {"Qwen/Qwen3-VL-Embedding-2B": str(CHECKPOINTS / "embedding")}
+RERANKER = {"Qwen/Qwen3-VL-Reranker-2B": str(CHECKPOINTS / "reranker")}
+
+# The reference model's vectors have 64 dimensions, the published one's 2,048. An example that shortens to 512 gets 32.
+SHAPES = {"2048": "64", "512": "32"}
+
+# What is replaced in the Python blocks of a page. Every text must occur in them: an entry that no longer does fails.
+REPLACEMENTS = {
+    "README.md": EMBEDDER | RERANKER | SHAPES,
+    "integrations/qwen3-vl-retrieval/README.md": EMBEDDER | RERANKER | {"2048": "64"},
+    # Pages of a PDF are drawn with fewer pixels, which takes a tenth of the time.
+    "docs/getting-started.md": EMBEDDER
+    | RERANKER
+    | SHAPES
+    | {"policy) for page": "policy, max_pixels=65536) for page"},
+    "docs/inputs.md": EMBEDDER | {"2048": "64"},
+    "docs/media-policy.md": EMBEDDER,
+    # A folder has no revision to pin.
+    "docs/loading.md": EMBEDDER | RERANKER | SHAPES | {"revision=commit": "revision=None"},
+}
+
+# Models of a command that names none, or the published ones; the smallest pictures, because two cores are to suffice.
+MODELS = {"--model": str(CHECKPOINTS / "embedding"), "--reranker": str(CHECKPOINTS / "reranker")}
+QUICK = ["--max-pixels", "16384", "--device", "cpu", "--dtype", "float32"]
+
+# Exit statuses other than 0.
+STATUSES = {'uv run qwen3vl search photos "a red mug" --strict': 1}
+
+NOT_RUN = {
+    "pip install uv": "installs",
+    "pip install ./integrations/qwen3-vl-retrieval": "installs",
+    "pip install qwen3-vl-retrieval": "installs",
+    "uv run pytest": "is what runs now",
+    "qwen3vl search FOLDER QUERY [OPTIONS]": "is a synopsis",
+}
+
+pages = list_pages()
+pages_with_python = [page for page in pages if list_blocks(read_page(page), "python")]
+commands = [
+    (page, command.strip())
+    for page in pages
+    for block in list_blocks(read_page(page), "bash", "console")
+    for line in block.content.splitlines()
+    for command in line.split("&&")
+    if command.strip()
+]
+shown_commands = list(dict.fromkeys(command for _, command in commands))
+
+
+@pytest.mark.parametrize("page", pages_with_python, ids=str)
+def test_python_examples_print_what_they_show(page, example_folder):
+    text = read_page(page)
+    blocks = list_blocks(text, "python")
+    everything = "".join(block.content for block in blocks)
+    replacements = REPLACEMENTS.get(page.as_posix(), {})
+    assert [old for old in replacements if old not in everything] == []
+    namespace: dict[str, object] = {"__name__": "example"}
+    for block in blocks:
+        content = block.content
+        for old, new in replacements.items():
+            content = content.replace(old, new)
+        # Blank lines before the block: a traceback then shows the line of the page.
+        code = compile("\n" * (block.line - 1) + content, str(ROOT / page), "exec")
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code, namespace)  # noqa: S102 - our own pages
+        expected = re.findall(r"^#> (.*)$", content, re.MULTILINE)
+        if expected:
+            assert printed.getvalue().splitlines() == expected, f"{page}, line {block.line}"
+
+
+def test_published_models_are_replaced_on_every_page():
+    found = {
+        page.as_posix()
+        for page in pages_with_python
+        if any('"Qwen/' in block.content for block in list_blocks(read_page(page), "python"))
+    }
+    assert found == set(REPLACEMENTS)
+
+
+@pytest.mark.parametrize("command", [command for command in shown_commands if command not in NOT_RUN])
+def test_commands_run(command, example_folder):
+    arguments = shlex.split(command.removeprefix("uv run "))
+    assert arguments[0] == "qwen3vl", f"{command!r} is neither run nor listed as not run, with a reason"
+    result = CliRunner().invoke(app, _choose_models(arguments[1:]), catch_exceptions=False)
+    assert result.exit_code == STATUSES.get(command, 0), result.output
+    assert result.stdout.strip()
+
+
+def _choose_models(arguments: list[str]) -> list[str]:
+    """The command with checkpoints that are at hand; `demo` has models of its own."""
+    if arguments[0] != "search":
+        return [(EMBEDDER | RERANKER).get(argument, argument) for argument in arguments]
+    chosen = list(arguments)
+    for option, checkpoint in MODELS.items():
+        if option not in chosen:
+            chosen += [option, checkpoint]
+        elif chosen[chosen.index(option) + 1].startswith("Qwen/"):
+            chosen[chosen.index(option) + 1] = checkpoint
+    if "--dimensions" in chosen:
+        chosen[chosen.index("--dimensions") + 1] = SHAPES[chosen[chosen.index("--dimensions") + 1]]
+    return chosen + QUICK
+
+
+def test_the_json_that_is_shown_has_the_keys_of_the_real_one(example_folder):
+    (shown,) = list_blocks(read_page(Path("docs/command-line.md")), "json")
+    command = ["search", "photos", "a red mug", "--json", "--model", MODELS["--model"], "--reranker", "none", *QUICK]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert _list_keys(json.loads(shown.content)) == _list_keys(json.loads(result.stdout) | {"errors": []})
+
+
+def _list_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """The keys, in order, of a document, of the dicts in it, and of the first dict of each list."""
+    inner = {key: value[0] if isinstance(value, list) and value else value for key, value in document.items()}
+    return {key: list(value) if isinstance(value, dict) else None for key, value in inner.items()}
+
+
+def test_what_is_listed_as_not_run_is_shown():
+    assert set(NOT_RUN) - set(shown_commands) == set()
+    assert set(STATUSES) - set(shown_commands) == set()
+
+
+def test_the_first_screen_shows_the_two_commands():
+    first = list_blocks(read_page(Path("README.md")), "bash")[0]
+    assert first.content.splitlines() == [
+        "pip install uv && uv run qwen3vl demo",
+        "pip install uv && uv run pytest",
+    ]
+
+
+def test_examples_in_docstrings_print_what_they_show():
+    for source in ROOT.glob("integrations/*/src"):
+        for path in sorted(source.rglob("*.py")):
+            if ">>> " in path.read_text(encoding="utf-8"):
+                module = importlib.import_module(".".join(path.relative_to(source).with_suffix("").parts))
+                assert doctest.testmod(module).failed == 0, path

@@ -1,0 +1,76 @@
+"""Links lead somewhere, and what the pages list is what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+import qwen3_vl_retrieval
+from markdown_pages import ROOT, list_anchors, list_blocks, list_links, list_pages, read_page
+from qwen3_vl_retrieval.cli import app
+
+PACKAGE = ROOT / "integrations/qwen3-vl-retrieval/src/qwen3_vl_retrieval"
+
+
+@pytest.mark.parametrize("page", list_pages(), ids=str)
+def test_links_and_anchors_resolve(page):
+    for link in list_links(read_page(page)):
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page.parent / path).resolve() if path else ROOT / page
+        assert target.exists(), f"{page} links to {link}"
+        assert not anchor or anchor in list_anchors(target.read_text(encoding="utf-8")), f"{page} links to {link}"
+
+
+def test_anchors_are_named_as_on_github():
+    assert list_anchors("# What is `computed`, and why\n```\n# no heading\n```\n## B\n") == {
+        "what-is-computed-and-why",
+        "b",
+    }
+
+
+def test_links_are_found_outside_code():
+    text = "[a](b.md#c) `[d](e.md)`\n```\n[f](g.md)\n```\n[h](https://example.org) ![i](j.png)"
+    assert list(list_links(text)) == ["b.md#c"]
+
+
+def test_the_file_tree_of_the_readme_is_that_of_the_package():
+    (tree,) = (block for block in list_blocks(read_page(Path("README.md")), "text") if "└──" in block.content)
+    shown: dict[str, int] = {}
+    folders: list[str] = []
+    for line in tree.content.splitlines()[1:]:
+        match = re.match(r"(?P<indent>(?:│   |    )*)[├└]── (?P<name>\S+) +\S", line)
+        assert match, f"{line!r} has no name with a description"
+        depth = len(match["indent"]) // 4
+        folders = folders[:depth]
+        shown["".join([*folders, match["name"]])] = depth
+        if match["name"].endswith("/"):
+            folders.append(match["name"])
+    modules = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if path.stem != "__init__"}
+    assert [name for name in shown if not (PACKAGE / name).exists()] == []
+    # A folder without children in the tree stands for all of its modules.
+    leaves = {name for name in shown if sum(other.startswith(name) for other in shown) == 1}
+    assert sorted(name for name in modules if not any(name == leaf or name.startswith(leaf) for leaf in leaves)) == []
+
+
+def test_the_api_page_has_every_public_name():
+    documented = set(re.findall(r":: qwen3_vl_retrieval\.(\w+)$", read_page(Path("docs/api.md")), re.MULTILINE))
+    assert documented == set(qwen3_vl_retrieval.__all__)
+
+
+def test_every_page_of_the_documentation_is_in_its_index():
+    index = read_page(Path("docs/index.md"))
+    (tree,) = list_blocks(index, "{toctree}")
+    entries = {line for line in tree.content.splitlines() if line and not line.startswith(":")}
+    assert entries == {page.stem for page in list_pages() if page.parent == Path("docs")} - {"index"}
+
+
+def test_the_page_of_the_command_line_has_every_command_and_option():
+    text = read_page(Path("docs/command-line.md"))
+    commands = typer.main.get_command(app).commands
+    assert re.findall(r"^## qwen3vl (\w+)$", text, re.MULTILINE) == list(commands)
+    options = {option for command in commands.values() for parameter in command.params for option in parameter.opts}
+    options = {option for option in options if option.startswith("--")} - {"--help"}
+    assert set(re.findall(r"--[a-z][a-z-]*", text)) - {"--help"} == options
