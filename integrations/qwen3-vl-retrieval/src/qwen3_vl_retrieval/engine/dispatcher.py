@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from qwen3_vl_retrieval.engine.executor import Executor, Outcome
+from qwen3_vl_retrieval.engine.executor import Executor
+from qwen3_vl_retrieval.engine.failures import Outcome
 from qwen3_vl_retrieval.engine.requests import Request
 
 __all__ = ["Dispatcher"]

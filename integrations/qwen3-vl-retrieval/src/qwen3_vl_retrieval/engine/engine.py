@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 
 from qwen3_vl_retrieval.coercion import coerce_input
 from qwen3_vl_retrieval.engine.dispatcher import Dispatcher
-from qwen3_vl_retrieval.engine.executor import Executor, Outcome
+from qwen3_vl_retrieval.engine.executor import Executor
+from qwen3_vl_retrieval.engine.failures import Outcome
 from qwen3_vl_retrieval.engine.preparation import MAX_HELD_BYTES, HeldPixels, prepare_all
 from qwen3_vl_retrieval.engine.progress import report_progress
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request, RequestBuilder
@@ -22,12 +23,10 @@ from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.patches import PatchLayout
 from qwen3_vl_retrieval.tokenization import PromptTokenizer
 
-__all__ = ["MAX_SUPPORTED_LENGTH", "Engine", "OnError", "raise_first_failure"]
+__all__ = ["MAX_SUPPORTED_LENGTH", "Engine"]
 
 MAX_SUPPORTED_LENGTH = 32_768
 """Context of the published models (model cards, technical report arXiv 2601.04720)."""
-
-OnError: TypeAlias = Literal["raise", "return"]
 
 
 class Engine:
@@ -130,17 +129,6 @@ class Engine:
         requests = [request for request in prepared if isinstance(request, Request)]
         future = self._dispatcher.submit(requests, shared_keys=shared_keys)
         return _spread(await asyncio.wrap_future(future), prepared)
-
-
-def raise_first_failure(failures: Sequence[InputError]) -> None:
-    """Raises the first of the errors, with a note that counts the others; passes silently if there are none."""
-    if not failures:
-        return
-    first, *others = failures
-    if others:
-        positions = ", ".join(str(error.index) for error in others[:10]) + (", …" if len(others) > 10 else "")
-        first.add_note(f'{len(others)} more failed: {positions}. Use on_error="return" to compute the others.')
-    raise first
 
 
 def _coerce(item: Item) -> CoercedInput | InputError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from qwen3_vl_retrieval.batching import plan_batches, split_batch
+from qwen3_vl_retrieval.engine.failures import Outcome
 from qwen3_vl_retrieval.engine.requests import Request
 from qwen3_vl_retrieval.engine.vision import Pixels, VisionEncoder, VisionFeatures
 from qwen3_vl_retrieval.errors import InputError
@@ -22,30 +22,12 @@ from qwen3_vl_retrieval.pooling import pool_last_token
 from qwen3_vl_retrieval.positions import compute_positions
 from qwen3_vl_retrieval.prompts import Role
 
-__all__ = ["Executor", "Outcome", "choose_max_batch_tokens"]
+__all__ = ["Executor", "choose_max_batch_tokens"]
 
 
 def choose_max_batch_tokens(device: torch.device) -> int:
     """Returns the first guess of how many tokens a forward pass may hold; an out-of-memory error lowers it."""
     return {"cuda": 32_768, "mps": 8_192}.get(device.type, 4_096)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run produced.
-
-    Attributes:
-        hidden_states: State of each request's last token; rows of failed requests are zero.
-        failures: Position of a request whose media could no longer be read, and why.
-    """
-
-    hidden_states: Float32[Tensor, "requests hidden"]
-    failures: dict[int, InputError] = field(default_factory=dict[int, InputError])
-
-    def select(self, start: int, end: int) -> Outcome:
-        """Returns the outcome of the requests from `start` up to `end`, counted from 0 again."""
-        failures = {at - start: error for at, error in self.failures.items() if start <= at < end}
-        return Outcome(self.hidden_states[start:end], failures)
 
 
 class Executor:
@@ -98,18 +80,15 @@ class Executor:
         while batches:
             batch = batches.popleft()
             readable, pixels = _load_pixels(requests, batch, shared, outcome.failures)
-            try:
-                if readable:
-                    rows = [requests[position] for position in readable]
-                    hidden, features = self._compute(rows, pixels, shared)
-                    shared = {key: value for key, value in features.items() if key in shared_keys}
-                    outcome.hidden_states[readable] = hidden
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if len(batch) == 1 or not _is_out_of_memory(error):
-                    raise
-                batches.extendleft(reversed(split_batch(batch)))
-                self._lower_budget(max(lengths[position] for position in batch) * len(batch) // 2)
-                continue
+            if readable:
+                computed = self._compute_if_it_fits([requests[position] for position in readable], pixels, shared)
+                if computed is None:
+                    batches.extendleft(reversed(split_batch(batch)))
+                    self._lower_budget(max(lengths[position] for position in batch) * len(batch) // 2)
+                    continue
+                hidden_states, features = computed
+                shared = {key: value for key, value in features.items() if key in shared_keys}
+                outcome.hidden_states[readable] = hidden_states
             if on_progress is not None:
                 on_progress(len(batch))
         return outcome
@@ -119,6 +98,20 @@ class Executor:
         self.max_batch_tokens = min(self.max_batch_tokens, max(tokens, 1))
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _compute_if_it_fits(
+        self, rows: Sequence[Request], pixels: Pixels, shared: dict[bytes, VisionFeatures]
+    ) -> tuple[Float32[Tensor, "batch hidden"], dict[bytes, VisionFeatures]] | None:
+        """What `_compute` returns, or `None` if several rows did not fit the memory.
+
+        A function of its own, so that the error and the tensors that its traceback holds are gone when it returns.
+        """
+        try:
+            return self._compute(rows, pixels, shared)
+        except RuntimeError as error:
+            if len(rows) == 1 or not _is_out_of_memory(error):
+                raise
+            return None
 
     @torch.inference_mode()
     def _compute(
