@@ -1,4 +1,4 @@
-.PHONY: help install format lint types imports test test-lowest demo docs build all
+.PHONY: help install format lint types imports test test-quantization test-lowest demo docs build all
 
 help: ## Show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,10 +23,13 @@ imports: ## Check that imports go one way
 test: ## Run all tests, offline, on the CPU
 	uv run pytest
 
-test-lowest: ## Run the reference tests on the lowest versions that the packages declare
+test-quantization: ## Run the tests that need torchao, which is not installed by default
+	uv run --group quantization pytest tests/core/test_loading_quantization.py
+
+test-lowest: ## Run the core's tests on the lowest versions that the packages declare
 	uv venv --quiet --clear .venv-lowest
 	uv pip install --quiet --python .venv-lowest --resolution lowest-direct --group test -e integrations/qwen3-vl-retrieval
-	.venv-lowest/bin/python -m pytest tests/core -k "reference or loading or positions or patches"
+	.venv-lowest/bin/python -m pytest tests/core
 
 demo: ## Run the first command of the README
 	uv run qwen3vl demo
@@ -38,4 +41,4 @@ build: ## Build the wheels and look inside
 	uv build --quiet --clear --all-packages
 	uv run python tests/check_wheels.py dist
 
-all: lint types imports docs build demo test-lowest test ## Everything that CI runs
+all: lint types imports docs build demo test-quantization test-lowest test ## Everything that CI runs

@@ -34,7 +34,7 @@ def test_with_models_there_is_no_banner_and_a_wrong_one_is_status_1(tmp_path):
     )
     assert result.exit_code == 1
     assert UNTRAINED not in result.stdout
-    assert result.stderr.startswith("Error: ")
+    assert result.stderr.lstrip().startswith("Error: ")
 
 
 def test_the_pocket_models_are_taken_where_they_are_installed(tmp_path, monkeypatch):

@@ -197,7 +197,7 @@ def test_a_model_that_cannot_be_found_is_one_message_and_status_1(small_folder):
     result = search(small_folder, "a mug", "--model", small_folder / "nothing", "--json")
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr.startswith("Error: ")
+    assert result.stderr.lstrip().startswith("Error: ")
     assert "Traceback" not in result.stderr
 
 
