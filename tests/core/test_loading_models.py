@@ -16,8 +16,7 @@ from qwen3_vl_retrieval import ModelError
 from qwen3_vl_retrieval.loading import (
     check_model,
     hash_parameters,
-    load_embedding_model,
-    load_reranking_model,
+    load_model,
     read_score_weight,
 )
 
@@ -28,12 +27,12 @@ CPU = {"device": "cpu", "dtype": "float32"}
 
 @pytest.fixture(scope="module")
 def embedding():
-    return load_embedding_model(REFERENCE / "embedding", **CPU)
+    return load_model(REFERENCE / "embedding", kind="embedding", **CPU)
 
 
 @pytest.fixture(scope="module")
 def reranker():
-    return load_reranking_model(REFERENCE / "reranker", **CPU)
+    return load_model(REFERENCE / "reranker", kind="reranker", **CPU)
 
 
 @pytest.fixture
@@ -98,13 +97,13 @@ def test_the_processor_is_the_checkpoints_own(embedding, reranker):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", torch.float16])
 def test_the_model_has_the_dtype_asked_for(dtype):
-    loaded = load_embedding_model(REFERENCE / "embedding", device="cpu", dtype=dtype)
+    loaded = load_model(REFERENCE / "embedding", kind="embedding", device="cpu", dtype=dtype)
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {loaded.choices.dtype.value}
     assert str(loaded.choices.dtype.value).removeprefix("torch.") == str(dtype).removeprefix("torch.")
 
 
 def test_the_attention_asked_for_reaches_both_towers():
-    model = load_embedding_model(REFERENCE / "embedding", attn_implementation="eager", **CPU).model
+    model = load_model(REFERENCE / "embedding", kind="embedding", attn_implementation="eager", **CPU).model
     assert model.language_model.config._attn_implementation == "eager"
     assert model.visual.config._attn_implementation == "eager"
 
@@ -115,7 +114,7 @@ def test_a_tied_reranker_scores_with_rows_of_the_token_embeddings(reranker):
 
 
 def test_the_score_head_keeps_float32_in_half_precision(reranker):
-    half = load_reranking_model(REFERENCE / "reranker", device="cpu", dtype="bfloat16")
+    half = load_model(REFERENCE / "reranker", kind="reranker", device="cpu", dtype="bfloat16")
     assert half.score_weight.dtype == torch.float32
     assert torch.equal(half.score_weight, reranker.score_weight)
 
@@ -123,7 +122,7 @@ def test_the_score_head_keeps_float32_in_half_precision(reranker):
 @pytest.mark.parametrize("shards", [1, 3])
 def test_an_untied_reranker_scores_with_rows_of_its_head(derive, shards):
     folder = derive("reranker", change=add_head, is_tied=False, shards=shards)
-    loaded = load_reranking_model(folder, **CPU)
+    loaded = load_model(folder, kind="reranker", **CPU)
     embeddings = load_file(REFERENCE / "reranker/model.safetensors")[EMBEDDINGS].float()
     assert torch.equal(loaded.score_weight, embeddings[2047 - 427] - embeddings[2047 - 287])
     assert not any("lm_head" in name for name, _ in loaded.model.named_parameters())
@@ -131,7 +130,7 @@ def test_an_untied_reranker_scores_with_rows_of_its_head(derive, shards):
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_an_untied_embedding_model_without_a_head_loads(derive, embedding, shards):
-    loaded = load_embedding_model(derive("embedding", is_tied=False, shards=shards), **CPU)
+    loaded = load_model(derive("embedding", is_tied=False, shards=shards), kind="embedding", **CPU)
     assert hash_parameters(loaded.model) == hash_parameters(embedding.model)
 
 
@@ -140,18 +139,18 @@ def test_an_embedding_model_saved_without_the_prefix_loads(derive, embedding):
         for name in list(tensors):
             tensors[name.removeprefix("model.")] = tensors.pop(name)
 
-    loaded = load_embedding_model(derive("embedding", change=strip_prefix), **CPU)
+    loaded = load_model(derive("embedding", change=strip_prefix), kind="embedding", **CPU)
     assert hash_parameters(loaded.model) == hash_parameters(embedding.model)
 
 
 def test_a_head_in_an_embedding_model_is_not_loaded(derive, embedding):
-    loaded = load_embedding_model(derive("embedding", change=add_head, is_tied=False), **CPU)
+    loaded = load_model(derive("embedding", change=add_head, is_tied=False), kind="embedding", **CPU)
     assert hash_parameters(loaded.model) == hash_parameters(embedding.model)
 
 
 def test_an_untied_reranker_without_a_head_is_refused(derive):
     with pytest.raises(ModelError, match=r"has no lm_head\.weight, so it cannot score"):
-        load_reranking_model(derive("reranker", is_tied=False), **CPU)
+        load_model(derive("reranker", is_tied=False), kind="reranker", **CPU)
 
 
 def remove_tensor(tensors):
@@ -177,7 +176,7 @@ def cut_tensor(tensors):
 )
 def test_weights_that_do_not_fit_are_named(derive, change, message):
     with pytest.raises(ModelError, match=message):
-        load_embedding_model(derive("embedding", change=change), **CPU)
+        load_model(derive("embedding", change=change), kind="embedding", **CPU)
 
 
 def test_a_checkpoint_without_a_tokenizer_is_refused(derive):
@@ -185,7 +184,7 @@ def test_a_checkpoint_without_a_tokenizer_is_refused(derive):
     for name in ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"):
         (folder / name).unlink()
     with pytest.raises(ModelError, match="tokenizer or image processor"):
-        load_embedding_model(folder, **CPU)
+        load_model(folder, kind="embedding", **CPU)
 
 
 def test_a_configuration_that_transformers_refuses_is_explained(derive):
@@ -194,14 +193,14 @@ def test_a_configuration_that_transformers_refuses_is_explained(derive):
     configuration["text_config"]["hidden_act"] = "unknown"
     (folder / "config.json").write_text(json.dumps(configuration))
     with pytest.raises(ModelError, match="cannot be loaded: KeyError"):
-        load_embedding_model(folder, **CPU)
+        load_model(folder, kind="embedding", **CPU)
 
 
 def test_what_the_machine_cannot_do_is_said_before_the_model_is_looked_up():
     with pytest.raises(ModelError, match="dtype 'int4' is not supported"):
-        load_embedding_model("./missing", device="cpu", dtype="int4")
+        load_model("./missing", kind="embedding", device="cpu", dtype="int4")
     with pytest.raises(ModelError, match="quantization 'int4' is unknown"):
-        load_reranking_model("./missing", device="cpu", quantization="int4")
+        load_model("./missing", kind="reranker", device="cpu", quantization="int4")
 
 
 @pytest.fixture(scope="module")

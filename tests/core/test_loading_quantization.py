@@ -12,7 +12,7 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from qwen3_vl_retrieval import ModelError
-from qwen3_vl_retrieval.loading import build_quantization, hash_parameters, load_embedding_model
+from qwen3_vl_retrieval.loading import build_quantization, hash_parameters, load_model, name_quantization
 
 REFERENCE = Path(__file__).parent / "reference/checkpoints"
 CPU = torch.device("cpu")
@@ -98,9 +98,9 @@ def compute_state(model):
 )
 @pytest.mark.filterwarnings("default")  # raised inside torchao at import
 def test_int8_weights_of_the_language_model_keep_its_direction():
-    full = load_embedding_model(REFERENCE / "embedding", device="cpu", dtype="float32").model
-    quantised = load_embedding_model(
-        REFERENCE / "embedding", device="cpu", dtype="float32", quantization="torchao-int8"
+    full = load_model(REFERENCE / "embedding", kind="embedding", device="cpu", dtype="float32").model
+    quantised = load_model(
+        REFERENCE / "embedding", kind="embedding", device="cpu", dtype="float32", quantization="torchao-int8"
     ).model
     plain = {name for name, parameter in quantised.named_parameters() if type(parameter.data) is torch.Tensor}
     packed = {name for name, _ in quantised.named_parameters()} - plain
@@ -108,3 +108,11 @@ def test_int8_weights_of_the_language_model_keep_its_direction():
     assert all(name.startswith("language_model.layers.") and "_proj" in name for name in packed)
     assert torch.cosine_similarity(compute_state(full), compute_state(quantised), dim=0) > 0.999
     assert hash_parameters(quantised) != hash_parameters(full)
+
+
+def test_a_quantisation_has_a_short_name_for_fingerprints():
+    assert name_quantization("torchao-int8") == "torchao-int8"
+    first, second = (BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=size) for size in (5.0, 6.0))
+    assert name_quantization(first) == name_quantization(first)
+    assert name_quantization(first) != name_quantization(second)
+    assert name_quantization(first).startswith("BitsAndBytesConfig-")

@@ -17,7 +17,7 @@ from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, Request
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.inputs import CoercedInput, Item
-from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, hash_parameters, load_embedding_model
+from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, hash_parameters, load_model, name_quantization
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.pooling import check_dimensions
 from qwen3_vl_retrieval.precision import Precision
@@ -160,8 +160,9 @@ class Qwen3VLEmbedder:
         Raises:
             ModelError: The model cannot be found or loaded, or weights are missing.
         """
-        loaded = load_embedding_model(
+        loaded = load_model(
             name_or_path,
+            kind="embedding",
             revision=revision,
             model_hub=model_hub,
             token=token,
@@ -173,7 +174,7 @@ class Qwen3VLEmbedder:
             quantization=quantization,
         )
         # Quantised weights make other vectors than the stored ones.
-        suffix = "" if quantization is None else f"+{quantization}"
+        suffix = "" if quantization is None else f"+{name_quantization(quantization)}"
         return cls(
             loaded.model,
             loaded.processor,

@@ -19,7 +19,7 @@ from qwen3_vl_retrieval.engine.failures import OnError, Outcome, check_on_error,
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.inputs import CoercedInput, Item, Ranked
-from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, load_reranking_model, read_score_weight
+from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, load_model, read_score_weight
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.prompts import DEFAULT_RERANKING_INSTRUCTION
 from qwen3_vl_retrieval.scoring import ScoreOutput, compute_margins, compute_probabilities, rank_scores
@@ -137,8 +137,9 @@ class Qwen3VLReranker:
         Raises:
             ModelError: The model cannot be found or loaded, or weights are missing.
         """
-        loaded = load_reranking_model(
+        loaded = load_model(
             name_or_path,
+            kind="reranker",
             revision=revision,
             model_hub=model_hub,
             token=token,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from qwen3_vl_retrieval.loading.checkpoints import Checkpoint, ModelHub, ModelKind, locate_checkpoint
 from qwen3_vl_retrieval.loading.hardware import Choice, Choices, choose_attention, choose_device, choose_dtype
-from qwen3_vl_retrieval.loading.models import LoadedModel, check_model, load_embedding_model, load_reranking_model
-from qwen3_vl_retrieval.loading.quantization import build_quantization
+from qwen3_vl_retrieval.loading.models import LoadedModel, check_model, load_model
+from qwen3_vl_retrieval.loading.quantization import build_quantization, name_quantization
 from qwen3_vl_retrieval.loading.score_head import read_score_weight
 from qwen3_vl_retrieval.loading.weights import hash_parameters, hash_weight_files
 
@@ -26,8 +26,8 @@ __all__ = [
     "choose_dtype",
     "hash_parameters",
     "hash_weight_files",
-    "load_embedding_model",
-    "load_reranking_model",
+    "load_model",
     "locate_checkpoint",
+    "name_quantization",
     "read_score_weight",
 ]

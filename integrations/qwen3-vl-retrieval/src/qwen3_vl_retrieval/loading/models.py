@@ -15,12 +15,12 @@ from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from qwen3_vl_retrieval.errors import ModelError
-from qwen3_vl_retrieval.loading.checkpoints import Checkpoint, ModelHub, locate_checkpoint
+from qwen3_vl_retrieval.loading.checkpoints import Checkpoint, ModelHub, ModelKind, locate_checkpoint
 from qwen3_vl_retrieval.loading.hardware import Choices, choose_attention, choose_device, choose_dtype
 from qwen3_vl_retrieval.loading.quantization import build_quantization
 from qwen3_vl_retrieval.loading.score_head import read_stored_score_weight
 
-__all__ = ["LoadedModel", "check_model", "load_embedding_model", "load_reranking_model"]
+__all__ = ["LoadedModel", "check_model", "load_model"]
 
 # The published files name tensors as Qwen3VLForConditionalGeneration does (`model.visual…`), the base model without
 # the prefix. transformers 5 strips it by itself; 4.57 does not, because `base_model_prefix` is "" there, and would
@@ -53,15 +53,10 @@ class LoadedModel:
     score_weight: Float[Tensor, " hidden"] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    choices: Choices
-    quantization: QuantizationConfigMixin | None
-
-
-def load_embedding_model(
+def load_model(
     name_or_path: str | Path,
     *,
+    kind: ModelKind,
     revision: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype = "auto",
@@ -72,52 +67,21 @@ def load_embedding_model(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> LoadedModel:
-    """Returns an embedding model; a head, if the checkpoint has one, is not loaded.
+    """Returns a model without its head; of a reranker's head, the rows of yes and no are read.
 
     `device`, `dtype`, `attn_implementation` and `quantization` are those of `choose_device`, `choose_dtype`,
     `choose_attention` and `build_quantization`; the other arguments those of `locate_checkpoint`.
 
     Raises:
-        ModelError: The checkpoint cannot be found or read, its weights do not fit its configuration, or the hardware
-            or an installed library cannot do what was asked for.
+        ModelError: The checkpoint cannot be found or read, its weights do not fit its configuration, a reranker has no
+            head or no yes and no, or the hardware or an installed library cannot do what was asked for.
     """
-    plan = _plan_loading(device, dtype, attn_implementation, quantization)
+    # What the machine cannot do is said before anything is downloaded.
+    choices = _choose(device, dtype, attn_implementation)
+    quantization_config = build_quantization(quantization, choices.device.value)
     checkpoint = locate_checkpoint(
         name_or_path,
-        kind="embedding",
-        revision=revision,
-        model_hub=model_hub,
-        token=token,
-        cache_dir=cache_dir,
-        local_files_only=local_files_only,
-    )
-    return _load_checkpoint(checkpoint, _load_processor(checkpoint.folder), plan, score_weight=None)
-
-
-def load_reranking_model(
-    name_or_path: str | Path,
-    *,
-    revision: str | None = None,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype = "auto",
-    attn_implementation: str = "auto",
-    quantization: object | None = None,
-    model_hub: ModelHub = "huggingface",
-    token: str | None = None,
-    cache_dir: str | Path | None = None,
-    local_files_only: bool = False,
-) -> LoadedModel:
-    """Returns a reranker with its `score_weight`; of the head, only the rows of yes and no are read.
-
-    The arguments are those of `load_embedding_model`.
-
-    Raises:
-        ModelError: As in `load_embedding_model`, or the checkpoint has no head or no yes and no.
-    """
-    plan = _plan_loading(device, dtype, attn_implementation, quantization)
-    checkpoint = locate_checkpoint(
-        name_or_path,
-        kind="reranker",
+        kind=kind,
         revision=revision,
         model_hub=model_hub,
         token=token,
@@ -125,8 +89,13 @@ def load_reranking_model(
         local_files_only=local_files_only,
     )
     processor = _load_processor(checkpoint.folder)
-    score_weight = read_stored_score_weight(checkpoint.folder, processor)
-    return _load_checkpoint(checkpoint, processor, plan, score_weight=score_weight)
+    return LoadedModel(
+        score_weight=read_stored_score_weight(checkpoint.folder, processor) if kind == "reranker" else None,
+        model=_load_weights(checkpoint.folder, choices, quantization_config),
+        processor=processor,
+        checkpoint=checkpoint,
+        choices=choices,
+    )
 
 
 def check_model(model: object) -> Qwen3VLModel:
@@ -145,31 +114,11 @@ def check_model(model: object) -> Qwen3VLModel:
     )
 
 
-def _plan_loading(
-    device: str | torch.device | None, dtype: str | torch.dtype, attn_implementation: str, quantization: object | None
-) -> _Plan:
-    """What the machine cannot do is said here, before anything is downloaded."""
+def _choose(device: str | torch.device | None, dtype: str | torch.dtype, attn_implementation: str) -> Choices:
     device_choice = choose_device(device)
     dtype_choice = choose_dtype(dtype, device_choice.value)
     attention_choice = choose_attention(attn_implementation, device_choice.value, dtype_choice.value)
-    choices = Choices(device=device_choice, dtype=dtype_choice, attention=attention_choice)
-    return _Plan(choices, build_quantization(quantization, device_choice.value))
-
-
-def _load_checkpoint(
-    checkpoint: Checkpoint,
-    processor: Qwen3VLProcessor,
-    plan: _Plan,
-    *,
-    score_weight: Float[Tensor, " hidden"] | None,
-) -> LoadedModel:
-    return LoadedModel(
-        model=_load_weights(checkpoint.folder, plan),
-        processor=processor,
-        checkpoint=checkpoint,
-        choices=plan.choices,
-        score_weight=score_weight,
-    )
+    return Choices(device=device_choice, dtype=dtype_choice, attention=attention_choice)
 
 
 def _load_processor(folder: Path) -> Qwen3VLProcessor:
@@ -183,17 +132,17 @@ def _load_processor(folder: Path) -> Qwen3VLProcessor:
         ) from error
 
 
-def _load_weights(folder: Path, plan: _Plan) -> Qwen3VLModel:
-    device = plan.choices.device.value
+def _load_weights(folder: Path, choices: Choices, quantization: QuantizationConfigMixin | None) -> Qwen3VLModel:
+    device = choices.device.value
     # Placing weights while loading needs accelerate, which only quantisation requires; a copy afterwards does not.
     placement: dict[str, Any] = (
-        {} if plan.quantization is None else {"quantization_config": plan.quantization, "device_map": {"": device}}
+        {} if quantization is None else {"quantization_config": quantization, "device_map": {"": device}}
     )
     try:
         model, report = cast("Any", Qwen3VLModel).from_pretrained(
             str(folder),
-            dtype=plan.choices.dtype.value,
-            attn_implementation=plan.choices.attention.value,
+            dtype=choices.dtype.value,
+            attn_implementation=choices.attention.value,
             key_mapping=_KEY_MAPPING,
             use_safetensors=True,
             local_files_only=True,
@@ -206,7 +155,7 @@ def _load_weights(folder: Path, plan: _Plan) -> Qwen3VLModel:
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {type(error).__name__}: {error}") from error
     check_loading_report(report, folder)
     base_model = cast("Qwen3VLModel", model).eval().requires_grad_(False)
-    if plan.quantization is not None:
+    if quantization is not None:
         return base_model
     try:
         return cast("Qwen3VLModel", cast("Any", base_model).to(device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from qwen3_vl_retrieval.errors import ModelError
 
-__all__ = ["build_quantization"]
+__all__ = ["build_quantization", "name_quantization"]
 
 _INSTALL = 'pip install "qwen3-vl-retrieval[quantization]"'
 _NAMES = ("bitsandbytes-4bit", "bitsandbytes-8bit", "torchao-int8")
@@ -46,6 +47,13 @@ def build_quantization(quantization: object | None, device: torch.device) -> Qua
         return _build_torchao(quantization)
     _check_bitsandbytes(quantization, device)
     return _build_bitsandbytes(is_four_bit=quantization == "bitsandbytes-4bit")
+
+
+def name_quantization(quantization: object) -> str:
+    """Returns a short name of a quantisation for fingerprints: its own, or its class and a digest of its settings."""
+    if isinstance(quantization, str):
+        return quantization
+    return f"{type(quantization).__name__}-{hashlib.sha256(str(quantization).encode()).hexdigest()[:12]}"
 
 
 def _check_bitsandbytes(quantization: str, device: torch.device) -> None:
