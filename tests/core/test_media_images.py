@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -186,3 +187,11 @@ def test_sizes_and_pixels_are_those_of_the_reference(width, height, limits):
         return
     resized = resize_image(read_image(image, POLICY), **options)
     np.testing.assert_array_equal(np.asarray(resized), np.asarray(expected))
+
+
+def test_one_opened_picture_may_be_given_to_several_threads(media):
+    for _ in range(5):
+        opened = Image.open(media / "big_2200x1500.jpg")
+        with ThreadPoolExecutor(8) as pool:
+            pictures = list(pool.map(lambda _: read_image(opened, MediaPolicy()), range(8)))
+        assert {picture.tobytes() for picture in pictures} == {opened.tobytes()}

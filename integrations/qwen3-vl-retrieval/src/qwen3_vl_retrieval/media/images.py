@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -50,6 +51,10 @@ _OPENERS: tuple[tuple[bytes, _Opener], ...] = (
     (b"RIFF", WebPImagePlugin.WebPImageFile),
 )
 
+# A picture that a caller opened reads its file when it is first used. Several threads may be given the same one, and
+# Pillow does not expect them (https://github.com/python-pillow/Pillow/issues/4848).
+_CALLERS_PICTURES = threading.Lock()
+
 # What readers of damaged files raise, besides OSError (`PIL.Image.open` catches the same, and `load` lets out more).
 _DAMAGE = (OSError, SyntaxError, IndexError, TypeError, ValueError, KeyError, EOFError, OverflowError, struct.error)
 
@@ -75,7 +80,8 @@ def read_image(source: ImageSource, policy: MediaPolicy) -> Image.Image:
     with ExitStack() as stack:
         image = _open_image(source, policy, stack)
         try:
-            image.load()
+            with _CALLERS_PICTURES if isinstance(source, Image.Image) else nullcontext():
+                image.load()
             # A frame of a GIF may be larger than the screen that the header declares.
             check_pixels(*image.size, policy)
             return convert_to_rgb(image)
