@@ -193,5 +193,5 @@ def test_one_opened_picture_may_be_given_to_several_threads(media):
     for _ in range(5):
         opened = Image.open(media / "big_2200x1500.jpg")
         with ThreadPoolExecutor(8) as pool:
-            pictures = list(pool.map(lambda _: read_image(opened, MediaPolicy()), range(8)))
+            pictures = list(pool.map(read_image, [opened] * 8, [MediaPolicy()] * 8))
         assert {picture.tobytes() for picture in pictures} == {opened.tobytes()}
