@@ -94,7 +94,28 @@ def test_a_file_that_vanishes_between_reading_and_computing_is_a_failure_of_its_
     path.unlink()
     outcome = forgetful_embedder._engine.run(prepared)
     assert list(outcome.failures) == [1]
+    assert str(outcome.failures[1]).startswith("item 1: ")
+    assert "vanishing.png" in str(outcome.failures[1])
     assert outcome.hidden_states[0].abs().sum() > 0
+
+
+def test_a_file_that_changes_in_between_is_named(forgetful_embedder, media, tmp_path):
+    path = tmp_path / "changing.png"
+    path.write_bytes((media / "small_20x17.png").read_bytes())
+    prepared = forgetful_embedder.prepare([path])
+    path.write_bytes((media / "gray_140x200.png").read_bytes())
+    with pytest.raises(MediaError, match=r"item 0: the file '.*changing\.png' changed"):
+        forgetful_embedder._engine.run(prepared).raise_failures("raise")
+
+
+def test_the_pixels_of_a_querys_picture_are_not_counted_once_per_document(make_reranker, media):
+    reranker = make_reranker()
+    query = {"image": media / "small_20x17.png"}
+    ((request, *_), shared_keys) = reranker._prepare(query, ["a", "b"], None, "raise", False)
+    reranker._engine.max_held_bytes = request.media[0].held_bytes - 1
+    (requests, _) = reranker._prepare(query, ["a", "b"], None, "raise", False)
+    assert [row.media[0].key in shared_keys for row in requests] == [True, True]
+    assert all(row.media[0].held_bytes > 0 for row in requests)
 
 
 class MemoryLimit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from qwen3_vl_retrieval import Fingerprint, FingerprintMismatchError, FrameSampling, PixelBudget, Qwen3VLEmbedder
@@ -42,9 +43,24 @@ def test_a_query_instruction_does_not_change_stored_vectors(make_embedder, embed
     make_embedder(query_instruction="Find it").fingerprint.require_match(embedder.fingerprint)
 
 
-def test_a_foreign_dict_is_refused():
+@pytest.mark.parametrize("values", [{"model": "x"}, {1: 2, "a": 3}, None, "text"])
+def test_what_is_no_fingerprint_is_refused(values):
     with pytest.raises(FingerprintMismatchError, match="not a fingerprint"):
-        Fingerprint.from_dict({"model": "x"})
+        Fingerprint.from_dict(values)
+
+
+def test_equal_options_have_equal_fingerprints(make_embedder, embedder):
+    other = make_embedder(
+        frame_sampling=FrameSampling(fps=1, max_frames=np.int64(64)),
+        pixel_budget=PixelBudget(max_pixels=np.int64(1_843_200)),
+        dimensions=np.int64(64),
+    )
+    other.fingerprint.require_match(embedder.fingerprint)
+    json.dumps(other.fingerprint.to_dict())
+
+
+def test_a_ready_model_is_named_by_the_last_part_of_its_path(embedder):
+    assert embedder.fingerprint.model == "embedding"
 
 
 def test_a_folder_is_identified_by_its_weights(media, embedder):

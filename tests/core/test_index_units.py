@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError
 from qwen3_vl_retrieval.index.files import find_kind, list_files
+from qwen3_vl_retrieval.index.reading import read_folder
 from qwen3_vl_retrieval.index.units import load_item, read_units
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
@@ -19,7 +21,7 @@ def test_files_are_listed_in_order_at_any_depth_without_hidden_ones(tmp_path):
     for name in ("b.txt", "a/z.txt", "a/.hidden/x.txt", ".git/config", "a/.secret.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
-    assert [path.relative_to(tmp_path).as_posix() for path in list_files(tmp_path)] == ["a/z.txt", "b.txt"]
+    assert [path.relative_to(tmp_path).as_posix() for path in list_files(tmp_path).files] == ["a/z.txt", "b.txt"]
 
 
 def test_links_out_of_the_folder_and_loops_are_not_followed(tmp_path):
@@ -33,13 +35,69 @@ def test_links_out_of_the_folder_and_loops_are_not_followed(tmp_path):
     (folder / "leak.txt").symlink_to(outside / "secret.txt")
     (folder / "sub" / "loop").symlink_to(folder)
     (folder / "also.txt").symlink_to(folder / "sub" / "note.txt")
-    assert [path.name for path in list_files(folder)] == ["also.txt", "note.txt"]
+    assert [path.name for path in list_files(folder).files] == ["also.txt", "note.txt"]
 
 
 def test_a_file_in_place_of_a_folder_is_an_error(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(InputError, match="not a folder"):
         list_files(tmp_path / "a.txt")
+
+
+def test_links_that_lead_nowhere_or_in_a_circle_are_named_and_the_rest_is_read(tmp_path):
+    (tmp_path / "note.txt").write_text("x")
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "missing.png")
+    (tmp_path / "a.png").symlink_to(tmp_path / "b.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    reading = read_folder(tmp_path, MediaPolicy(allow_dirs=(tmp_path,)))
+    assert [failure.path.name for failure in reading.failures] == ["a.png", "b.png", "dangling.png"]
+    assert all(failure.path.name in str(failure.error) for failure in reading.failures)
+    assert [path.name for path in reading.skipped] == ["circle"]
+    assert [unit.text for unit in reading.units] == ["x"]
+
+
+def refuse(monkeypatch, owner, name, refused):
+    """Makes one function answer as it does for a user who lacks the permission: tests may run as root."""
+    real = getattr(owner, name)
+
+    def answer(path, *args, **kwargs):
+        if Path(path) == refused:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(owner, name, answer)
+
+
+def test_a_folder_inside_that_may_not_be_read_is_named_and_the_rest_is_read(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "secret.txt").write_text("x")
+    (tmp_path / "note.txt").write_text("x")
+    refuse(monkeypatch, os, "scandir", tmp_path / "closed")
+    reading = read_folder(tmp_path, POLICY)
+    assert [failure.path for failure in reading.failures] == [tmp_path / "closed"]
+    assert "closed' cannot be read: Permission denied" in str(reading.failures[0].error)
+    assert [unit.source.name for unit in reading.units] == ["note.txt"]
+
+
+def test_the_folder_itself_must_be_readable(tmp_path, monkeypatch):
+    refuse(monkeypatch, os, "scandir", tmp_path)
+    with pytest.raises(InputError, match="cannot be read: Permission denied"):
+        list_files(tmp_path)
+    refuse(monkeypatch, Path, "stat", tmp_path)
+    with pytest.raises(InputError, match="not a folder"):
+        list_files(tmp_path)
+
+
+def test_an_entry_that_may_not_be_looked_at_is_named_and_the_rest_is_read(tmp_path, monkeypatch):
+    (tmp_path / "listed").mkdir()
+    for name in ("listed/a.txt", "note.txt"):
+        (tmp_path / name).write_text("x")
+    refuse(monkeypatch, Path, "stat", tmp_path / "listed" / "a.txt")
+    reading = read_folder(tmp_path, POLICY)
+    assert [failure.path for failure in reading.failures] == [tmp_path / "listed" / "a.txt"]
+    assert "a.txt' cannot be looked at: Permission denied" in str(reading.failures[0].error)
+    assert [unit.source.name for unit in reading.units] == ["note.txt"]
 
 
 def test_the_suffix_decides_whatever_its_case():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,7 @@ def test_parts_keep_their_order():
         ([b"RIFF....AVI ", b"....ftyp"], 2),
         ([b"RIFF....WEBPVP8 "], 1),
         ([Path("0.jpg"), Path("1.jpg")], 1),
+        (["DATA:image/png;base64,AA", "DATA:image/png;base64,AA"], 1),
     ],
 )
 def test_a_list_that_begins_with_a_picture_is_one_clip(video, clips):
@@ -97,6 +100,19 @@ def test_a_list_that_begins_with_a_picture_is_one_clip(video, clips):
         (MultimodalInput(text="a", parts=["b"]), "either parts"),
         (MultimodalInput(parts=[{"text": "a", "image": "b"}]), "part 0 must have exactly one"),
         (MultimodalInput(parts=[3]), "part 0 is int 3"),
+        (MultimodalInput(parts="abc"), "parts must be a list, got str 'abc'"),
+        ({"parts": {"image": "a.png"}}, "parts must be a list, got dict"),
+        ({"parts": 5}, "parts must be a list, got int 5"),
+        (MultimodalInput(parts=[{"text": ["a", "b"]}]), "the text of part 0 must be one str"),
+        (MultimodalInput(parts=[TextPart(5)]), "text must be a str"),
+        (MultimodalInput(parts=[ImagePart(None)]), "image is NoneType"),
+        (MultimodalInput(parts=[VideoPart(source="v.mp4", fps=-1)]), "fps must be a positive number, got -1"),
+        (MultimodalInput(parts=[VideoPart(source="v.mp4", end=2.0)], start=3.0), "start must be before end"),
+        ({"video": "v.mp4", "max_frames": 2.5}, "max_frames must be a whole number, got 2.5"),
+        ({"video": "v.mp4", "fps": 10**400}, "fps must be a positive number"),
+        ({"video": "v.mp4", "fps": np.array([2.0])}, "fps must be a positive number"),
+        ("x\ud83d", "half of a surrogate pair .* at position 1"),
+        ({"text": "a", "instruction": "\ud83d"}, "instruction holds half of a surrogate pair"),
         (3.5, "got float 3.5; allowed are str"),
         (None, "got NoneType None"),
     ],
@@ -104,6 +120,25 @@ def test_a_list_that_begins_with_a_picture_is_one_clip(video, clips):
 def test_what_cannot_be_embedded_says_what_was_given_and_what_is_allowed(item, message):
     with pytest.raises(InputError, match=message):
         coerce_input(item)
+
+
+@pytest.mark.parametrize(
+    "part", [Path("v.mp4"), {"video": "v.mp4"}, VideoPart(source="v.mp4")], ids=["path", "dict", "VideoPart"]
+)
+def test_clips_among_parts_have_the_options_of_their_item(part):
+    (clip,) = coerce_input(MultimodalInput(parts=[part], fps=2, max_frames=np.int64(4), start=50)).parts
+    assert (clip.fps, clip.max_frames, clip.start, clip.end) == (2.0, 4, 50.0, None)
+    assert [type(value) for value in (clip.fps, clip.max_frames)] == [float, int]
+
+
+def test_numbers_may_be_of_any_kind():
+    (clip,) = coerce_input({"video": "v.mp4", "fps": Fraction(3, 2), "start": Decimal("0.5"), "max_frames": 8.0}).parts
+    assert (clip.fps, clip.start, clip.max_frames) == (1.5, 0.5, 8)
+
+
+def test_a_malformed_url_is_left_to_its_opening():
+    (clip,) = coerce_input({"video": ["http://[::1/x.png"]}).parts
+    assert clip.source == ("http://[::1/x.png",)
 
 
 def test_an_empty_text_is_not_an_empty_item():

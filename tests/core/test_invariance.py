@@ -94,6 +94,7 @@ def test_items_of_one_call_may_have_their_own_instructions(embedder):
 def test_queries_and_documents_have_their_own_default_instruction(embedder):
     query = embedder.embed(["invoice"], instruction="Retrieve images or text relevant to the user's query.")
     assert np.array_equal(embedder.embed_queries(["invoice"]), query)
+    assert np.array_equal(embedder.embed_queries(["invoice"], instruction=" "), query)
     assert np.array_equal(embedder.embed_documents(["invoice"]), embedder.embed(["invoice"]))
 
 
@@ -104,6 +105,12 @@ def test_parts_in_the_official_order_are_the_same_item(embedder):
     )
     assert np.abs(named - ordered).max() < MAX_DIFFERENCE
     assert np.abs(named - reversed_).max() > 1e-3
+
+
+def test_an_empty_reranking_instruction_is_the_published_one(make_reranker, reranker):
+    expected = reranker.score("query", ["document"])
+    assert np.array_equal(make_reranker(instruction="").score("query", ["document"]), expected)
+    assert np.array_equal(reranker.score("query", ["document"], instruction=""), expected)
 
 
 @pytest.mark.parametrize("text", ["https://example.com/cat.png", "photo.png"])
@@ -124,3 +131,14 @@ def test_a_single_item_instead_of_a_list_is_refused(embedder, reranker):
         embedder.embed("text")
     with pytest.raises(InputError, match="wrap a single item"):
         reranker.score("query", "document")
+
+
+@pytest.mark.parametrize("instruction", [["x"], 5, "\ud83d"])
+def test_an_instruction_that_is_no_text_is_refused(embedder, reranker, instruction):
+    for judge in (
+        lambda: embedder.embed(["text"], instruction=instruction),
+        lambda: embedder.embed_queries(["text"], instruction=instruction),
+        lambda: reranker.score("query", ["document"], instruction=instruction),
+    ):
+        with pytest.raises(InputError, match="instruction"):
+            judge()

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from transformers import Qwen3VLForConditionalGeneration, Qwen3VLModel
 
 from qwen3_vl_retrieval import ModelError
@@ -236,3 +237,9 @@ def test_a_tokenizer_that_splits_yes_cannot_score(generative):
     tokenizer = SimpleNamespace(encode=lambda word, add_special_tokens: list(range(len(word) - 1)))
     with pytest.raises(ModelError, match="makes 2 tokens of 'yes' and 1 of 'no'"):
         read_score_weight(generative, tokenizer)
+
+
+def test_text_is_normalised_as_tokenizer_json_says_on_every_version_of_transformers(embedding):
+    stored = Tokenizer.from_file(str(REFERENCE / "embedding/tokenizer.json"))
+    for text in ("e\u0301", "한국어", "\u212b", "plain"):
+        assert embedding.processor.tokenizer(text)["input_ids"] == stored.encode(text).ids

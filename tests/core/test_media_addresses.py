@@ -20,6 +20,7 @@ PRIVATE = MediaPolicy(allow_urls=True, allow_private_addresses=True)
         "::1", "fc00::1", "fec0::1", "2001:db8::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "2002:a00:1::1", "64:ff9b::7f00:1", "64:ff9b::a00:1",
         "64:ff9b:1::a00:1", "::10.0.0.1", "2001:0:4136:e378:8000:63bf:f5ff:fffe",
+        "::ffff:0:10.0.0.1", "::ffff:0:127.0.0.1", "5f00::1", "3fff::1", "3fff:fff::1",
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_public_needs_permission(address):
@@ -35,6 +36,7 @@ def test_an_address_that_is_not_public_needs_permission(address):
         "255.255.255.255", "240.0.0.1", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254",
         "::ffff:169.254.169.254", "2002:a9fe:a9fe::", "64:ff9b::a9fe:a9fe", "::ffff:0.0.0.0",
         "2001:0:4136:e378:8000:63bf:5601:5601",
+        "168.63.129.16", "::ffff:168.63.129.16", "::ffff:0:169.254.169.254",
     ],
 )  # fmt: skip
 def test_link_local_and_metadata_addresses_are_refused_whatever_is_allowed(address):
@@ -44,7 +46,8 @@ def test_link_local_and_metadata_addresses_are_refused_whatever_is_allowed(addre
 
 
 @pytest.mark.parametrize(
-    "address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::"]
+    "address",
+    ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::", "::ffff:0:8.8.8.8"],
 )
 def test_public_addresses_are_reached(address):
     check_address(address, "host", PUBLIC)

@@ -361,3 +361,16 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(secure_server):
     with pytest.raises(MediaError, match=r"(?i)certificate"):
         fetch_url(f"https://localhost:{secure_server.server_port}/ok", allow())
     assert secure_server.seen == []
+
+
+@pytest.mark.parametrize("target", ["http://xn--a/x.png", "http://xn--/x.png"])
+def test_a_host_name_that_decodes_to_nothing_is_an_error_in_redirects_too(server, target):
+    with pytest.raises(MediaError, match="malformed URL 'http://xn--"):
+        fetch_url(target, MediaPolicy(allow_urls=True))
+    with pytest.raises(MediaError, match=r"malformed URL.*xn--|redirects to a malformed URL"):
+        fetch_url(url(server, f"/redirect?to={target}"), allow())
+
+
+def test_an_expired_download_names_the_url(server):
+    with pytest.raises(MediaPolicyError, match=r"the download of 'http://.*/drip' took longer"):
+        fetch_url(url(server, "/drip"), allow(timeout_seconds=0.2))

@@ -137,3 +137,18 @@ def test_the_policy_holds_for_every_frame():
         read([*draw(1), *draw(1, 200, 200)], policy=MediaPolicy(max_pixels=20_000))
     with pytest.raises(MediaPolicyError, match="URLs are not allowed"):
         read(["http://127.0.0.1/a.png"])
+
+
+def test_errors_name_the_frame(tmp_path):
+    sizes = {"a.png": (640, 480), "b.png": (320, 480), "thin.png": (801, 4)}
+    for name, size in sizes.items():
+        Image.new("RGB", size).save(tmp_path / name)
+    for look in (read_clip, measure_clip):
+        for names, policy, reason in (
+            (("a.png", "b.png"), MediaPolicy(), r"frame 1, the picture '.*b\.png', is 320x512"),
+            (("a.png", "b.png"), MediaPolicy(max_pixels=200_000), r"the picture '.*a\.png' is 640x480"),
+            (("a.png", "thin.png"), MediaPolicy(), r"the picture '.*thin\.png' is 801x4"),
+        ):
+            part = VideoPart(source=[tmp_path / name for name in names])
+            with pytest.raises(MediaError, match=reason):
+                look(part, policy=policy, sampling=FrameSampling(), budget=BUDGET)

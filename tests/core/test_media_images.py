@@ -195,3 +195,26 @@ def test_one_opened_picture_may_be_given_to_several_threads(media):
         with ThreadPoolExecutor(8) as pool:
             pictures = list(pool.map(read_image, [opened] * 8, [MediaPolicy()] * 8))
         assert {picture.tobytes() for picture in pictures} == {opened.tobytes()}
+
+
+def test_errors_about_the_size_name_the_picture(tmp_path):
+    for name, size in (("large.png", (40, 30)), ("thin.png", (401, 2))):
+        Image.new("RGB", size).save(tmp_path / name)
+    for look in (measure_image, read_image):
+        with pytest.raises(MediaPolicyError, match=r"the picture '.*large\.png' is 40x30 = 1,200 pixels"):
+            look(tmp_path / "large.png", MediaPolicy(max_pixels=1000))
+        with pytest.raises(MediaError, match=r"the picture '.*thin\.png' is 401x2 pixels; the longer side"):
+            look(tmp_path / "thin.png", POLICY)
+        with pytest.raises(MediaError, match="the picture given as Image is 0x5 pixels"):
+            look(Image.new("RGB", (0, 5)), POLICY)
+    with pytest.raises(MediaError, match=r"picture 'a\.png' of 40x30 pixels does not fit"):
+        resize_image(Image.new("RGB", (40, 30)), min_pixels=4096, max_pixels=2048, shown="the picture 'a.png'")
+
+
+def test_a_gif_frame_larger_than_its_screen_is_named(tmp_path):
+    content = bytearray(encode(Image.new("P", (4, 4)), "GIF"))
+    place = content.index(b"\x2c")
+    content[place + 5 : place + 9] = struct.pack("<HH", 2000, 2000)
+    (tmp_path / "a.gif").write_bytes(content)
+    with pytest.raises(MediaPolicyError, match=r"a\.gif' is 2000x2000"):
+        read_image(tmp_path / "a.gif", MediaPolicy(max_pixels=1000))

@@ -157,3 +157,15 @@ def test_an_error_inside_releases_the_lock():
     with pytest.raises(MediaError):
         read_pdf_text(write_pdf("x"), 9, POLICY)
     assert read_pdf_text(write_pdf("x"), 1, POLICY) == "x"
+
+
+def test_errors_about_a_page_name_the_file(tmp_path):
+    (tmp_path / "a.pdf").write_bytes(write_pdf("one"))
+    (tmp_path / "long.pdf").write_bytes(write_pdf("one", size=(10_000, 40)))
+    for read in (render_pdf_page, read_pdf_text):
+        with pytest.raises(MediaError, match=r"no page 2 of the PDF '.*a\.pdf'; it has pages 1 to 1"):
+            read(tmp_path / "a.pdf", 2, POLICY)
+    with pytest.raises(MediaError, match=r"page 1 of the PDF '.*long\.pdf' is 10000x40 points"):
+        render_pdf_page(tmp_path / "long.pdf", 1, POLICY)
+    with pytest.raises(MediaError, match="the PDF 'data:application/pdf,x' is damaged"):
+        count_pdf_pages("data:application/pdf,x", POLICY)

@@ -138,3 +138,32 @@ def test_long_names_are_cut_in_messages():
     uri = "data:image/png;base64," + "A" * 5000
     assert shorten_name(uri) == uri[:59] + "…"
     assert shorten_name("/long/folder/" * 20 + "broken.png").endswith("/broken.png")
+
+
+@pytest.mark.parametrize("scheme", ["data", "DATA", "Data"])
+def test_the_data_of_a_uri_is_left_out_of_messages_whatever_its_case(scheme):
+    assert len(shorten_name(f"{scheme}:image/png;base64," + "A" * 500)) == 60
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"allow_urls": "false"},
+        {"allow_urls": 1},
+        {"allow_private_addresses": "no"},
+        {"allow_private_addresses": None},
+        {"max_redirects": 1.5},
+        {"max_redirects": True},
+        {"max_redirects": "3"},
+        {"timeout_seconds": "3"},
+        {"timeout_seconds": True},
+        {"max_duration_seconds": None},
+        {"allow_hosts": (5,)},
+        {"allow_hosts": "example.org"},
+        {"allow_dirs": (5,)},
+        {"allow_dirs": "folder"},
+    ],
+)
+def test_a_setting_of_a_wrong_type_is_refused_by_name(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        MediaPolicy(**settings)

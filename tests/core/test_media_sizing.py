@@ -109,3 +109,19 @@ def test_a_window_of_a_list_needs_the_rate():
 def test_a_list_cannot_be_thinned_to_nothing():
     with pytest.raises(InputError, match="max_frames=0"):
         listed(5, max_frames=0)
+
+
+@pytest.mark.parametrize(
+    ("fps", "start", "end", "first", "last"),
+    [(100, 1.1, None, 110, 199), (25, 7 / 25, None, 7, 199), (30, None, 4.1, 0, 123), (10, 1.01, 1.99, 11, 19)],
+)
+def test_rounding_loses_no_frame_at_the_edge_of_a_window(fps, start, end, first, last):
+    indices, _ = listed(200, fps=fps, start=start, end=end, max_frames=200)
+    assert (indices[0], indices[-1]) == (first, last)
+
+
+def test_errors_name_what_was_measured():
+    with pytest.raises(MediaError, match=r"the picture 'a\.png' of 2000x10 pixels is too thin"):
+        fit_image_size(2000, 10, min_pixels=1024, max_pixels=2048, shown="the picture 'a.png'")
+    with pytest.raises(MediaError, match=r"frame 3 of 9000x10 pixels does not fit"):
+        fit_clip_size(9000, 10, frames=2, budget=BUDGET, shown="frame 3")

@@ -1,5 +1,6 @@
 """Video files: sampled, decoded and resized."""
 
+import base64
 import dataclasses
 import io
 import struct
@@ -298,3 +299,33 @@ def test_files_are_closed(clip, monkeypatch):
     with pytest.raises(MediaError):
         read_clip(VideoPart(source=Path(__file__)), **options())
     assert [file.closed for file in opened] == [True] * 3
+
+
+def test_a_codec_that_nobody_knows_is_an_error_that_names_the_clip(tmp_path):
+    content = write_clip(tmp_path / "known.mp4", frames=4).read_bytes()
+    assert content.count(b"mp4v") == 1
+    path = tmp_path / "unknown.mp4"
+    path.write_bytes(content.replace(b"mp4v", b"zzzz").replace(b"esds", b"free"))
+    for look in (read_clip, measure_clip):
+        with pytest.raises(MediaError, match=r"the codec of the clip '.*unknown\.mp4' is not understood"):
+            look(VideoPart(source=path), **options())
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked"),
+    [(MediaPolicy(max_pixels=1000), {}), (MediaPolicy(max_frames=2), {}), (POLICY, {"start": 90.0, "end": 99.0})],
+)
+def test_errors_name_the_clip_however_it_was_given(clip, policy, asked):
+    uri = "data:video/mp4;base64," + base64.b64encode(clip.read_bytes()).decode()
+    for source, name in ((clip, "clip.mp4"), (uri, "data:video/mp4;base64,"), (clip.read_bytes(), "given as bytes")):
+        for look in (read_clip, measure_clip):
+            with pytest.raises(InputError, match=f"the clip .*{name}"):
+                look(VideoPart(source=source, **asked), **options(policy=policy))
+
+
+def test_a_clip_too_thin_for_the_budget_is_named(tmp_path):
+    path = write_clip(tmp_path / "thin.mp4", frames=4, width=640, height=16)
+    budget = PixelBudget(frame_min_pixels=1024, frame_max_pixels=4096)
+    for look in (read_clip, measure_clip):
+        with pytest.raises(MediaError, match=r"a frame of the clip '.*thin\.mp4' of 640x16 pixels is too thin"):
+            look(VideoPart(source=path), **options(budget=budget))

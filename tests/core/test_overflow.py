@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qwen3_vl_retrieval import InputTooLongError
+from qwen3_vl_retrieval import FrameSampling, InputTooLongError, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.engine.engine import Engine
 
 
 @pytest.fixture
@@ -82,3 +83,51 @@ def test_an_instruction_longer_than_the_model_is_refused(make_embedder):
 def test_a_length_beyond_the_model_is_refused(make_embedder, length):
     with pytest.raises(ValueError, match=f"max_length={length} must be between 1 and 32768"):
         make_embedder(max_length=length)
+
+
+def test_text_that_is_cut_is_said_once_a_call(make_embedder, make_reranker):
+    with pytest.warns(UserWarning, match=r"item 1: text cut from \d+ to 100 tokens, and 1 more") as caught:
+        make_embedder(max_length=100).embed(["short", "word " * 500, "word " * 400])
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match=r"document 0: text cut from \d+ to 205 tokens$"):
+        make_reranker(max_length=200).score("query", ["word " * 500])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on_overflow": "raise"}, 'allowed are "fit" and "error"'),
+        ({"max_batch_tokens": 0}, "must be at least 1"),
+        ({"max_length": -1}, "between 1 and"),
+    ],
+)
+def test_options_out_of_range_fail_at_construction(make_embedder, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_embedder(**options)
+
+
+@pytest.mark.parametrize("options", [{"max_length": 64.5}, {"max_batch_tokens": 1.5}, {"dimensions": 64.0}])
+def test_counts_are_whole_numbers(make_embedder, options):
+    with pytest.raises(TypeError, match="float"):
+        make_embedder(**options)
+
+
+def test_a_misspelt_truncation_fails(embedder):
+    with pytest.raises(ValueError, match="truncation='longest' is unknown"):
+        Engine(
+            embedder.model,
+            embedder.processor,
+            role="document",
+            media_policy=MediaPolicy(),
+            pixel_budget=PixelBudget(),
+            frame_sampling=FrameSampling(),
+            max_length=100,
+            on_overflow="fit",
+            pair_truncation="longest",
+        )
+
+
+@pytest.mark.parametrize("budget", [{"max_pixels": 1_843_200.0}, {"total_pixels": "many"}])
+def test_a_pixel_budget_is_of_whole_numbers(budget):
+    with pytest.raises(TypeError):
+        PixelBudget(**budget)

@@ -11,6 +11,8 @@ CASE_COUNT = 6
 LONG_QUERY_CASE = 5
 MAX_DIFFERENCE = 2e-5
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*text cut")
+
 
 @pytest.fixture(scope="module")
 def reference(cases):

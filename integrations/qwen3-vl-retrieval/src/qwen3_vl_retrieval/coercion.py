@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, SupportsFloat, cast
-from urllib.parse import urlsplit
+from typing import Any, SupportsFloat, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,14 @@ from qwen3_vl_retrieval.inputs import (
     VideoSource,
 )
 
-__all__ = ["IMAGE_SUFFIXES", "TEXT_SUFFIXES", "VIDEO_SUFFIXES", "coerce_input", "list_items"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "TEXT_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "check_instruction",
+    "coerce_input",
+    "list_items",
+]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"})
@@ -40,6 +48,13 @@ TEXT_SUFFIXES = frozenset({".txt", ".md", ".rst", ".csv", ".json"})
 _IMAGE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\x00", b"MM\x00*")
 
 
+class _VideoOptions(TypedDict, total=False):
+    fps: float
+    max_frames: int
+    start: float
+    end: float
+
+
 def coerce_input(item: Item) -> CoercedInput:
     """Returns `item` as ordered parts.
 
@@ -47,7 +62,7 @@ def coerce_input(item: Item) -> CoercedInput:
         InputError: The item is of an unsupported type, empty, or has unknown or contradicting keys.
     """
     if isinstance(item, str):
-        return CoercedInput((TextPart(item),), None)
+        return CoercedInput((_text_part(item),), None)
     if isinstance(item, Path):
         return CoercedInput((_part_from_path(item),), None)
     if isinstance(item, Image.Image):
@@ -71,17 +86,18 @@ def _fields_from_mapping(item: Mapping[Any, Any]) -> MultimodalInput:
 
 
 def _coerce_fields(item: MultimodalInput) -> CoercedInput:
-    if item.instruction is not None and not isinstance(item.instruction, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not use a type checker
-        raise InputError(f"instruction must be a str, got {_describe(item.instruction)}")
-    _check_video_options(item)
+    check_instruction(item.instruction)
+    options = _read_video_options(item)
     named = [item.video, item.image, item.text]
     if item.parts is not None:
         if any(value is not None for value in named):
             raise InputError("give either parts, or text/image/video, not both")
-        parts = tuple(_coerce_part(part, item, position) for position, part in enumerate(item.parts))
+        if isinstance(item.parts, (str, bytes, Mapping)) or not isinstance(item.parts, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - as above
+            raise InputError(f"parts must be a list, got {_describe(item.parts)}")
+        parts = tuple(_coerce_part(part, options, position) for position, part in enumerate(item.parts))
     else:
         parts = (
-            *(_video_part(video, item) for video in _split_videos(item.video)),
+            *(_video_part(video, options) for video in _split_videos(item.video)),
             *(ImagePart(_check_image_source(image)) for image in _as_list(item.image)),
             *(_text_part(text) for text in _as_list(item.text)),
         )
@@ -93,37 +109,39 @@ def _coerce_fields(item: MultimodalInput) -> CoercedInput:
     return CoercedInput(parts, item.instruction)
 
 
-def _coerce_part(part: Any, item: MultimodalInput, position: int) -> Part:
+def _coerce_part(part: Any, options: _VideoOptions, position: int) -> Part:
     match part:
-        case TextPart() | ImagePart() | VideoPart():
-            return part
         case str():
-            return TextPart(part)
-        case Path():
-            return _part_from_path(part)
+            return _text_part(part)
+        case TextPart():
+            return _text_part(part.text)
         case Image.Image():
             return ImagePart(part)
+        case ImagePart():
+            return ImagePart(_check_image_source(part.source))
+        case VideoPart():
+            return _video_part(part.source, options | _read_video_options(part))
+        case Path():
+            found = _part_from_path(part)
+            return _video_part(found.source, options) if isinstance(found, VideoPart) else found
         case Mapping():
-            return _part_from_mapping(cast("Mapping[Any, Any]", part), item, position)
+            return _part_from_mapping(cast("Mapping[Any, Any]", part), options, position)
         case _:
             raise InputError(f"part {position} is {_describe(part)}; allowed are str, Path, PIL.Image and dict")
 
 
-def _part_from_mapping(part: Mapping[Any, Any], item: MultimodalInput, position: int) -> Part:
+def _part_from_mapping(part: Mapping[Any, Any], options: _VideoOptions, position: int) -> Part:
     inner = _fields_from_mapping(part)
     given = [name for name in ("text", "image", "video") if getattr(inner, name) is not None]
     if len(given) != 1 or inner.parts is not None or inner.instruction is not None:
-        raise InputError(f"part {position} must have exactly one of text, image and video, got {sorted(part)}")
+        raise InputError(f"part {position} must have exactly one of text, image and video, got {list(part)}")
     if given == ["text"]:
+        if not isinstance(inner.text, str):
+            raise InputError(f"the text of part {position} must be one str, got {_describe(inner.text)}")
         return _text_part(inner.text)
     if given == ["image"]:
         return ImagePart(_check_image_source(inner.image))
-    _check_video_options(inner)
-    options = {
-        name: getattr(inner, name) if getattr(inner, name) is not None else getattr(item, name)
-        for name in ("fps", "max_frames", "start", "end")
-    }
-    return VideoPart(source=_check_video_source(inner.video), **options)
+    return _video_part(inner.video, options | _read_video_options(inner))
 
 
 def _part_from_path(path: Path) -> Part:
@@ -148,17 +166,38 @@ def _part_from_path(path: Path) -> Part:
 def _text_part(text: Any) -> TextPart:
     if not isinstance(text, str):
         raise InputError(f"text must be a str or a list of str, got {_describe(text)}")
+    _check_unicode(text, "text")
     return TextPart(text)
 
 
-def _video_part(source: Any, item: MultimodalInput) -> VideoPart:
-    return VideoPart(
-        source=_check_video_source(source),
-        fps=item.fps,
-        max_frames=item.max_frames,
-        start=item.start,
-        end=item.end,
-    )
+def check_instruction(instruction: object) -> None:
+    """Passes silently if `instruction` is a text or `None`.
+
+    Raises:
+        InputError: It is not.
+    """
+    if instruction is None:
+        return
+    if not isinstance(instruction, str):
+        raise InputError(f"instruction must be a str, got {_describe(instruction)}")
+    _check_unicode(instruction, "instruction")
+
+
+def _check_unicode(text: str, name: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name} holds half of a surrogate pair ({text[error.start]!r} at position {error.start}), which is no "
+            "character; repair it where it was decoded, or replace it: text.encode('utf-8', 'replace').decode()"
+        ) from None
+
+
+def _video_part(source: Any, options: _VideoOptions) -> VideoPart:
+    start, end = options.get("start"), options.get("end")
+    if start is not None and end is not None and start >= end:
+        raise InputError(f"start must be before end, got start={start!r} and end={end!r}")
+    return VideoPart(source=_check_video_source(source), **options)
 
 
 def _check_image_source(source: Any) -> ImageSource:
@@ -178,6 +217,8 @@ def _check_image_source(source: Any) -> ImageSource:
 def _check_video_source(source: Any) -> VideoSource:
     if isinstance(source, (str, Path, bytes)):
         return source
+    if isinstance(source, bytearray):
+        return bytes(source)
     if isinstance(source, np.ndarray):
         array = cast("npt.NDArray[Any]", source)
         if array.ndim == 4 and array.shape[0] > 0 and array.shape[3] in (1, 3, 4) and array.dtype == np.uint8:
@@ -193,18 +234,36 @@ def _check_video_source(source: Any) -> VideoSource:
     raise InputError(f"video is {_describe(source)}; allowed are path, URL, data URI, bytes, ndarray, list of frames")
 
 
-def _check_video_options(item: MultimodalInput) -> None:
-    for name in ("fps", "max_frames", "start", "end"):
-        value: object = getattr(item, name)
-        if value is None:
-            continue
-        # NumPy's numbers are welcome; a bool is a number only by accident.
-        number = float(value) if isinstance(value, SupportsFloat) and not isinstance(value, bool) else math.nan
-        allowed = "non-negative" if name == "start" else "positive"
-        if not math.isfinite(number) or number < 0 or (number == 0 and name != "start"):
-            raise InputError(f"{name} must be a {allowed} number, got {value!r}")
-    if item.start is not None and item.end is not None and item.start >= item.end:
-        raise InputError(f"start must be before end, got start={item.start!r} and end={item.end!r}")
+def _read_video_options(holder: MultimodalInput | VideoPart) -> _VideoOptions:
+    """The options that are given, as Python numbers."""
+    options: _VideoOptions = {}
+    fps, max_frames = _read_number(holder.fps, "fps"), _read_number(holder.max_frames, "max_frames")
+    start, end = _read_number(holder.start, "start"), _read_number(holder.end, "end")
+    if fps is not None:
+        options["fps"] = fps
+    if max_frames is not None:
+        if not max_frames.is_integer():
+            raise InputError(f"max_frames must be a whole number, got {holder.max_frames!r}")
+        options["max_frames"] = int(max_frames)
+    if start is not None:
+        options["start"] = start
+    if end is not None:
+        options["end"] = end
+    return options
+
+
+def _read_number(value: object, name: str) -> float | None:
+    """The value as a float: NumPy's numbers, fractions and decimals are welcome, a bool is one only by accident."""
+    if value is None:
+        return None
+    allowed = "non-negative" if name == "start" else "positive"
+    number = math.nan
+    if isinstance(value, SupportsFloat) and not isinstance(value, (bool, np.ndarray)):
+        with suppress(TypeError, ValueError, OverflowError):
+            number = float(value)
+    if not math.isfinite(number) or number < 0 or (number == 0 and name != "start"):
+        raise InputError(f"{name} must be a {allowed} number, got {value!r}")
+    return number
 
 
 def _split_videos(video: Any) -> list[Any]:
@@ -230,9 +289,10 @@ def _is_picture(source: Any) -> bool:
         case Path():
             return source.suffix.lower() in IMAGE_SUFFIXES
         case str():
-            if source.startswith("data:"):
-                return source.startswith("data:image/")
-            path = urlsplit(source).path if "://" in source else source
+            if source[:5].lower() == "data:":
+                return source[5:11].lower() == "image/"
+            # Not urlsplit, which raises for some malformed URLs; what is wrong with them is said when they are opened.
+            path = re.split(r"[?#]", source, maxsplit=1)[0] if "://" in source else source
             return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a URL path is no file path
         case _:
             return False

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 import numpy.typing as npt
 from transformers import PreTrainedModel, ProcessorMixin
 
-from qwen3_vl_retrieval.coercion import list_items
+from qwen3_vl_retrieval.coercion import check_instruction, list_items
 from qwen3_vl_retrieval.engine.engine import Engine
 from qwen3_vl_retrieval.engine.failures import OnError, Outcome, check_on_error, raise_first_failure
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, Request
@@ -20,7 +20,7 @@ from qwen3_vl_retrieval.inputs import CoercedInput, Item
 from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, hash_parameters, load_model, name_quantization
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.pooling import check_dimensions
-from qwen3_vl_retrieval.precision import Precision
+from qwen3_vl_retrieval.precision import Precision, check_precision
 from qwen3_vl_retrieval.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_QUERY_INSTRUCTION,
@@ -54,8 +54,10 @@ class Qwen3VLEmbedder:
     Args:
         model: A ready `Qwen3VLModel` or `Qwen3VLForConditionalGeneration` in evaluation mode.
         processor: Its `Qwen3VLProcessor`.
-        model_id: Name of the model in the fingerprint; taken from the model's configuration if not given.
-        revision: Commit or weight hash in the fingerprint; a hash of the parameters if not given.
+        model_id: Name of the model in the fingerprint; the last part of the name that the model was loaded by, if not
+            given.
+        revision: Commit or weight hash in the fingerprint; a hash of the parameters if not given. To open a store that
+            `from_pretrained` wrote, give its `model` and `revision`.
         dimensions: Default length of a vector; `None` is the hidden size.
         document_instruction: Instruction of `embed` and `embed_documents`.
         query_instruction: Instruction of `embed_queries`.
@@ -97,6 +99,7 @@ class Qwen3VLEmbedder:
         self._engine = Engine(
             base_model,
             processor,
+            role="item",
             media_policy=MediaPolicy() if media_policy is None else media_policy,
             pixel_budget=self._pixel_budget,
             frame_sampling=self._frame_sampling,
@@ -108,7 +111,7 @@ class Qwen3VLEmbedder:
         self.document_instruction = normalize_instruction(document_instruction, default=DEFAULT_INSTRUCTION)
         self.query_instruction = normalize_instruction(query_instruction, default=DEFAULT_QUERY_INSTRUCTION)
         self._max_length = max_length
-        self._model_id = str(base_model.config.name_or_path) if model_id is None else model_id
+        self._model_id = Path(base_model.config.name_or_path or "").name if model_id is None else model_id
         self._revision = hash_parameters(base_model) if revision is None else revision
         self.model = base_model
         self.processor = processor
@@ -239,6 +242,7 @@ class Qwen3VLEmbedder:
         Raises:
             InputError: An item cannot be embedded; the message begins with its position.
         """
+        check_instruction(instruction)
         call_instruction = normalize_instruction(instruction, default=self.document_instruction)
 
         def build(contents: Contents, item: CoercedInput) -> Request:
@@ -246,7 +250,7 @@ class Qwen3VLEmbedder:
             return self._engine.builder.build_item(contents, instruction=own)
 
         check_on_error(on_error)
-        prepared = self._engine.prepare(list_items(inputs), build, role="item", show_progress=show_progress)
+        prepared = self._engine.prepare(list_items(inputs), build, show_progress=show_progress)
         if on_error == "raise":
             raise_first_failure([request for request in prepared if isinstance(request, InputError)])
         return prepared
@@ -298,7 +302,8 @@ class Qwen3VLEmbedder:
     def embed_queries(self, inputs: Iterable[Item], **options: Unpack[EmbedOptions]) -> npt.NDArray[Any]:
         """Returns the same as `embed`, with `query_instruction` where neither call nor item has an instruction."""
         instruction = options.pop("instruction", None)
-        options["instruction"] = self.query_instruction if instruction is None else instruction
+        check_instruction(instruction)
+        options["instruction"] = normalize_instruction(instruction, default=self.query_instruction)
         return self.embed(inputs, **options)
 
     def embed_documents(self, inputs: Iterable[Item], **options: Unpack[EmbedOptions]) -> npt.NDArray[Any]:
@@ -337,11 +342,10 @@ class Qwen3VLEmbedder:
         return self._finish(await self._engine.run_shared(prepared), form, on_error)
 
     def _format(self, dimensions: int | None, precision: Precision, normalize: bool) -> VectorFormat:
-        form = VectorFormat(
-            dimensions=self._dimensions if dimensions is None else dimensions, precision=precision, normalize=normalize
-        )
-        form.check(hidden_size=self._engine.hidden_size)
-        return form
+        wanted = self._dimensions if dimensions is None else dimensions
+        length = check_dimensions(wanted, hidden_size=self._engine.hidden_size)
+        check_precision(precision, dimensions=length, normalize=normalize)
+        return VectorFormat(dimensions=length, precision=precision, normalize=normalize)
 
     def _finish(
         self, outcome: Outcome, form: VectorFormat, on_error: OnError

@@ -49,9 +49,10 @@ class Fingerprint:
             FingerprintMismatchError: A field is missing, unknown or of another type.
         """
         expected = {field.name: int if field.type == "int" else str for field in fields(cls)}
-        if set(values) != set(expected) or any(type(values[name]) is not kind for name, kind in expected.items()):
+        given: Mapping[Any, Any] = values if isinstance(values, Mapping) else {}  # pyright: ignore[reportUnnecessaryIsInstance] - read from a store
+        if set(given) != set(expected) or any(type(given[name]) is not kind for name, kind in expected.items()):
             raise FingerprintMismatchError(
-                f"not a fingerprint of this version: got the fields {sorted(values)}, expected {sorted(expected)}. "
+                f"not a fingerprint of this version: got {values!r}, expected the fields {sorted(expected)}. "
                 "Embed the items again into a new store."
             )
         return cls(**values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -33,9 +35,11 @@ def check_dimensions(dimensions: int | None, *, hidden_size: int) -> int:
 
     Raises:
         ValueError: It is not between 32 and the hidden size.
+        TypeError: It is not a whole number.
     """
     if dimensions is None:
         return hidden_size
+    dimensions = index(dimensions)
     if not MIN_DIMENSIONS <= dimensions <= hidden_size:
         raise ValueError(f"dimensions={dimensions} must be between {MIN_DIMENSIONS} and {hidden_size}, the hidden size")
     return dimensions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from operator import index
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args, overload
 
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
-from qwen3_vl_retrieval.coercion import coerce_input, list_items
+from qwen3_vl_retrieval.coercion import check_instruction, coerce_input, list_items
 from qwen3_vl_retrieval.engine.engine import Engine
 from qwen3_vl_retrieval.engine.failures import OnError, Outcome, check_on_error, raise_first_failure
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request
@@ -84,14 +85,13 @@ class Qwen3VLReranker:
         max_batch_tokens: int | None = None,
         choices: Choices | None = None,
     ) -> None:
-        if truncation not in get_args(PairTruncation):
-            raise ValueError(f"truncation={truncation!r} is unknown; allowed are {get_args(PairTruncation)}")
         weight = read_score_weight(model, processor) if score_weight is None else score_weight
         self.score_weight = weight.detach().cpu().float()
         base_model = check_model(model)
         self._engine = Engine(
             base_model,
             processor,
+            role="document",
             media_policy=MediaPolicy() if media_policy is None else media_policy,
             pixel_budget=PixelBudget() if pixel_budget is None else pixel_budget,
             frame_sampling=FrameSampling() if frame_sampling is None else frame_sampling,
@@ -100,8 +100,9 @@ class Qwen3VLReranker:
             pair_truncation=truncation,
             max_batch_tokens=max_batch_tokens,
         )
-        self._instruction = instruction
-        self.model_id = str(base_model.config.name_or_path) if model_id is None else model_id
+        check_instruction(instruction)
+        self._instruction = instruction if instruction else DEFAULT_RERANKING_INSTRUCTION
+        self.model_id = Path(base_model.config.name_or_path or "").name if model_id is None else model_id
         self.model = base_model
         self.processor = processor
         self.choices = choices
@@ -207,7 +208,7 @@ class Qwen3VLReranker:
 
         Args:
             query: An item, see `Item`; its own instruction goes before the call's.
-            documents: Items.
+            documents: Items; an instruction of their own is not used.
             instruction: What makes a document relevant; taken as it is, as in the official script.
             output: `"probability"` that the document answers the query, in [0, 1]; or `"margin"`, its log-odds.
             on_error: `"raise"` raises the first bad document's error; `"return"` judges the others and returns a list
@@ -290,7 +291,7 @@ class Qwen3VLReranker:
             InputError: The query or a document cannot be judged; the message begins with its position.
             ValueError: `top_n` is negative, or `threshold` outside [0, 1].
         """
-        if top_n is not None and top_n < 0:
+        if top_n is not None and index(top_n) < 0:
             raise ValueError(f"top_n={top_n} must not be negative")
         if threshold is not None and not 0.0 <= threshold <= 1.0:
             raise ValueError(f"threshold={threshold} must be a probability between 0 and 1")
@@ -306,6 +307,7 @@ class Qwen3VLReranker:
         show_progress: bool,
     ) -> tuple[list[Request | InputError], frozenset[bytes]]:
         check_on_error(on_error)
+        check_instruction(instruction)
         items = list_items(documents)
         builder = self._engine.builder
         try:
@@ -319,10 +321,11 @@ class Qwen3VLReranker:
         def build(contents: Contents, _item: CoercedInput) -> Request:
             return builder.build_pair(query_contents, contents, instruction=own)
 
-        prepared = self._engine.prepare(items, build, role="document", show_progress=show_progress)
+        shared_keys = frozenset(media.key for media in query_contents.media)
+        prepared = self._engine.prepare(items, build, shared_keys=shared_keys, show_progress=show_progress)
         if on_error == "raise":
             raise_first_failure([request for request in prepared if isinstance(request, InputError)])
-        return prepared, frozenset(media.key for media in query_contents.media)
+        return prepared, shared_keys
 
     def _finish(
         self, outcome: Outcome, output: ScoreOutput, on_error: OnError

@@ -1,4 +1,4 @@
-"""How a call wants its vectors: length, scale and number format, checked before and applied after the model."""
+"""How a call wants its vectors: length, scale and number format."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy.typing as npt
 from jaxtyping import Float32
 from torch import Tensor
 
-from qwen3_vl_retrieval.pooling import check_dimensions, truncate_dimensions
-from qwen3_vl_retrieval.precision import Precision, check_precision, quantize_embeddings
+from qwen3_vl_retrieval.pooling import truncate_dimensions
+from qwen3_vl_retrieval.precision import Precision, quantize_embeddings
 
 __all__ = ["VectorFormat"]
 
@@ -28,15 +28,6 @@ class VectorFormat:
     dimensions: int
     precision: Precision
     normalize: bool
-
-    def check(self, *, hidden_size: int) -> None:
-        """Passes silently if a model of this hidden size can give such vectors.
-
-        Raises:
-            ValueError: It cannot; the message names the option.
-        """
-        check_dimensions(self.dimensions, hidden_size=hidden_size)
-        check_precision(self.precision, dimensions=self.dimensions, normalize=self.normalize)
 
     def apply(self, hidden_states: Float32[Tensor, "n hidden"]) -> npt.NDArray[Any]:
         """Returns pooled states as vectors of this format, one per row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -34,9 +35,13 @@ class Dispatcher:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
         self._jobs: queue.Queue[_Job] = queue.Queue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._process_id = os.getpid()
 
     def submit(self, requests: Sequence[Request], *, shared_keys: frozenset[bytes] = frozenset()) -> Future[Outcome]:
         """Returns a future of the outcome of `requests`, computed together with those of other callers.
@@ -44,6 +49,9 @@ class Dispatcher:
         Cancelling it before its run begins takes the requests out; other callers are not affected.
         """
         job = _Job(requests, shared_keys)
+        if self._process_id != os.getpid():
+            # A fork copies the queue and the lock as they were, but not the thread.
+            self._start_afresh()
         with self._lock:
             self._jobs.put(job)
             if self._thread is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from operator import index
+from typing import Any, get_args
 
 import torch
 
@@ -35,6 +36,7 @@ class Engine:
     Args:
         model: A `Qwen3VLModel` in evaluation mode.
         processor: Its `Qwen3VLProcessor`; the tokenizer and the image normalisation are taken from it.
+        role: What the items are called in errors: `"item"` or `"document"`.
         media_policy: What may be opened.
         pixel_budget: Limits on the pixels that the model sees.
         frame_sampling: How frames are taken from clips.
@@ -52,6 +54,7 @@ class Engine:
         model: Any,
         processor: Any,
         *,
+        role: str,
         media_policy: MediaPolicy,
         pixel_budget: PixelBudget,
         frame_sampling: FrameSampling,
@@ -60,8 +63,7 @@ class Engine:
         pair_truncation: PairTruncation = "longest_first",
         max_batch_tokens: int | None = None,
     ) -> None:
-        if not 1 <= max_length <= MAX_SUPPORTED_LENGTH:
-            raise ValueError(f"max_length={max_length} must be between 1 and {MAX_SUPPORTED_LENGTH}")
+        _check_options(max_length, on_overflow, pair_truncation, max_batch_tokens)
         tokenizer = PromptTokenizer(processor.tokenizer)
         layout = PatchLayout.from_processor(processor.image_processor)
         reader = MediaReader(policy=media_policy, budget=pixel_budget, sampling=frame_sampling)
@@ -70,6 +72,7 @@ class Engine:
         )
         self.executor = Executor(model, layout, padding_id=tokenizer.end_of_text_id, max_batch_tokens=max_batch_tokens)
         self.max_held_bytes = MAX_HELD_BYTES
+        self._role = role
         self._dispatcher = Dispatcher(self.executor)
 
     @property
@@ -87,24 +90,27 @@ class Engine:
         items: Sequence[Item],
         build: Callable[[Contents, CoercedInput], Request],
         *,
-        role: str,
+        shared_keys: frozenset[bytes] = frozenset(),
         show_progress: bool = False,
     ) -> list[Request | InputError]:
-        """Returns the request of each item, or the error that names its position, without computing anything."""
+        """Returns the request of each item, or the error that names its position, without computing anything.
+
+        The pixels of `shared_keys` (a query's pictures) belong to all requests and stay whatever the others hold.
+        """
         held = HeldPixels(self.max_held_bytes)
 
         def build_request(item: CoercedInput) -> Request:
             contents = self.builder.read_contents(item.parts)
             request = build(contents, item)
-            held.admit(request.media)
+            held.admit([media for media in request.media if media.key not in shared_keys])
             return request
 
         coerced = [_coerce(item) for item in items]
         with report_progress("reading", total=len(items), enabled=show_progress) as advance:
             prepared = prepare_all(coerced, build_request, on_progress=advance)
-        _warn_of_fitted(prepared, role=role)
+        _warn_of_fitted(prepared, role=self._role)
         return [
-            request.at(position, role=role) if isinstance(request, InputError) else request
+            request.at(position, role=self._role) if isinstance(request, InputError) else request
             for position, request in enumerate(prepared)
         ]
 
@@ -120,7 +126,7 @@ class Engine:
         requests = [request for request in prepared if isinstance(request, Request)]
         with report_progress(description, total=len(requests), enabled=show_progress) as advance:
             outcome = self.executor.run(requests, shared_keys=shared_keys, on_progress=advance)
-        return _spread(outcome, prepared)
+        return self._spread(outcome, prepared)
 
     async def run_shared(
         self, prepared: Sequence[Request | InputError], *, shared_keys: frozenset[bytes] = frozenset()
@@ -128,7 +134,28 @@ class Engine:
         """Returns the same as `run`, in batches shared with other callers; cancelling takes the requests out."""
         requests = [request for request in prepared if isinstance(request, Request)]
         future = self._dispatcher.submit(requests, shared_keys=shared_keys)
-        return _spread(await asyncio.wrap_future(future), prepared)
+        return self._spread(await asyncio.wrap_future(future), prepared)
+
+    def _spread(self, outcome: Outcome, prepared: Sequence[Request | InputError]) -> Outcome:
+        """The outcome of the requests alone, laid out over all positions; each failure names its own."""
+        positions = [position for position, request in enumerate(prepared) if isinstance(request, Request)]
+        hidden_states = torch.zeros(len(prepared), outcome.hidden_states.shape[1])
+        hidden_states[positions] = outcome.hidden_states
+        failures = {position: request for position, request in enumerate(prepared) if isinstance(request, InputError)}
+        for at, error in outcome.failures.items():
+            failures[positions[at]] = error.at(positions[at], role=self._role)
+        return Outcome(hidden_states, failures)
+
+
+def _check_options(max_length: int, on_overflow: str, pair_truncation: str, max_batch_tokens: int | None) -> None:
+    if not 1 <= index(max_length) <= MAX_SUPPORTED_LENGTH:
+        raise ValueError(f"max_length={max_length} must be between 1 and {MAX_SUPPORTED_LENGTH}")
+    if on_overflow not in get_args(OnOverflow):
+        raise ValueError(f'on_overflow={on_overflow!r} is unknown; allowed are "fit" and "error"')
+    if pair_truncation not in get_args(PairTruncation):
+        raise ValueError(f'truncation={pair_truncation!r} is unknown; allowed are "longest_first" and "reference"')
+    if max_batch_tokens is not None and index(max_batch_tokens) < 1:
+        raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
 
 
 def _coerce(item: Item) -> CoercedInput | InputError:
@@ -149,13 +176,3 @@ def _warn_of_fitted(prepared: Sequence[Request | InputError], *, role: str) -> N
         position, what = fitted[0]
         others = f", and {len(fitted) - 1} more" if len(fitted) > 1 else ""
         warnings.warn(f"{role} {position}: {what}{others}", stacklevel=4)
-
-
-def _spread(outcome: Outcome, prepared: Sequence[Request | InputError]) -> Outcome:
-    """The outcome of the requests alone, laid out over all positions."""
-    positions = [position for position, request in enumerate(prepared) if isinstance(request, Request)]
-    hidden_states = torch.zeros(len(prepared), outcome.hidden_states.shape[1])
-    hidden_states[positions] = outcome.hidden_states
-    failures = {position: request for position, request in enumerate(prepared) if isinstance(request, InputError)}
-    failures |= {positions[at]: error for at, error in outcome.failures.items()}
-    return Outcome(hidden_states, failures)

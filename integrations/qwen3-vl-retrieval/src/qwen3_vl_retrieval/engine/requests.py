@@ -104,7 +104,8 @@ class RequestBuilder:
             return self._tokenizer.tokenize(render_embedding_prompt(groups[0].render(), instruction=instruction))
 
         tokens, media, fitted = self._fit((contents,), tokenize, is_pair=False)
-        return Request(truncate_item(tokens, max_length=self._max_length), media, fitted)
+        cut = truncate_item(tokens, max_length=self._max_length)
+        return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted)
 
     def build_pair(self, query: Contents, document: Contents, *, instruction: str) -> Request:
         """Returns the request that judges one document for one query.
@@ -122,10 +123,10 @@ class RequestBuilder:
         tokens, media, fitted = self._fit((query, document), tokenize, is_pair=True)
         if self._pair_truncation == "reference":
             special = self._tokenizer.find_special_tokens(tokens)
-            tokens = truncate_pair_as_reference(tokens, special, max_length=self._max_length)
+            cut = truncate_pair_as_reference(tokens, special, max_length=self._max_length)
         else:
-            tokens = truncate_pair(tokens, max_length=self._max_length)
-        return Request(tokens, media, fitted)
+            cut = truncate_pair(tokens, max_length=self._max_length)
+        return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted)
 
     def _fit(
         self,
@@ -176,6 +177,10 @@ class RequestBuilder:
                 "shorten the instruction or raise max_length"
             )
         return min(available / media, 1.0)
+
+
+def _describe_cut(whole: TokenSequence, cut: TokenSequence) -> str | None:
+    return f"text cut from {len(whole)} to {len(cut)} tokens" if len(cut) < len(whole) else None
 
 
 def _join_media(groups: Sequence[Contents]) -> tuple[PreparedMedia, ...]:

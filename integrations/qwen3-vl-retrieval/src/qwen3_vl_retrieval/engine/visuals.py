@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ from qwen3_vl_retrieval.media import (
     resize_image,
 )
 from qwen3_vl_retrieval.media.budgets import TOKEN_SIDE_PIXELS
+from qwen3_vl_retrieval.media.images import describe_image
+from qwen3_vl_retrieval.media.policy import shorten_name
 from qwen3_vl_retrieval.prompts import MediaSlot
 
 __all__ = ["MediaReader", "PreparedMedia"]
@@ -79,7 +82,9 @@ class PreparedMedia:
             return self._pixels
         pixels = self._read()
         if _digest_pixels(pixels, is_video=self.slot.timestamps is not None) != self.key:
-            raise MediaError("the file changed while it was being embedded; embed it again")
+            source = self.part.source
+            named = f" {shorten_name(str(source))!r}" if isinstance(source, (str, Path)) else ""
+            raise MediaError(f"the file{named} changed while it was being embedded; embed it again")
         return pixels
 
 
@@ -144,7 +149,8 @@ class MediaReader:
 
 def _read_picture(part: ImagePart, policy: MediaPolicy, budget: PixelBudget) -> npt.NDArray[np.uint8]:
     image = read_image(part.source, policy)
-    resized = resize_image(image, min_pixels=budget.min_pixels, max_pixels=budget.max_pixels)
+    shown = describe_image(part.source)
+    resized = resize_image(image, min_pixels=budget.min_pixels, max_pixels=budget.max_pixels, shown=shown)
     return np.asarray(resized, dtype=np.uint8)[None]
 
 

@@ -16,13 +16,15 @@ __all__ = ["read_folder"]
 def read_folder(folder: Path, policy: MediaPolicy, *, on_progress: OnProgress | None = None) -> Reading:
     """Returns the units of all files below `folder`; see `list_files` and `read_units` for which and how.
 
+    Folders that may not be read are among the failures, as files are.
+
     Raises:
-        InputError: `folder` is not a folder, or may not be read.
+        InputError: `folder` is not a folder, or may not be read itself.
     """
-    listed = list_files(folder)
-    files = [path for path in listed if find_kind(path) is not None]
+    listing = list_files(folder)
+    files = [path for path in listing.files if find_kind(path) is not None]
     units: list[Unit] = []
-    failures: list[FailedFile] = []
+    failures = [FailedFile(path=path, unit=None, error=error) for path, error in listing.failures]
     for done, path in enumerate(files):
         if on_progress is not None:
             on_progress("reading", done, len(files))
@@ -34,7 +36,7 @@ def read_folder(folder: Path, policy: MediaPolicy, *, on_progress: OnProgress | 
         on_progress("reading", len(files), len(files))
     return Reading(
         files=tuple(files),
-        skipped=tuple(path for path in listed if find_kind(path) is None),
+        skipped=tuple(path for path in listing.files if find_kind(path) is None),
         units=tuple(units),
-        failures=tuple(failures),
+        failures=tuple(sorted(failures, key=lambda failure: failure.path)),
     )

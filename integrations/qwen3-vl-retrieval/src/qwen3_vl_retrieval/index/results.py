@@ -27,10 +27,10 @@ OnProgress: TypeAlias = Callable[[Stage, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedFile:
-    """A file, or the unit of one, that takes no part in the ranking.
+    """A file, a folder that cannot be listed, or the unit of a file, that takes no part in the ranking.
 
     Attributes:
-        path: The file.
+        path: The file or folder.
         unit: The page, window or chunk that failed; `None` if it is the whole file.
         error: What was wrong.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
+from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditionalGeneration, Qwen3VLModel
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
@@ -124,12 +126,30 @@ def _choose(device: str | torch.device | None, dtype: str | torch.dtype, attn_im
 def _load_processor(folder: Path) -> Qwen3VLProcessor:
     try:
         # Not AutoProcessor: on 4.57 it fails with a TypeError for repositories with additional chat templates.
-        return Qwen3VLProcessor.from_pretrained(str(folder), local_files_only=True)
+        processor = Qwen3VLProcessor.from_pretrained(str(folder), local_files_only=True)
+        _restore_tokenizer(processor, folder)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(
             f"the tokenizer or image processor in {str(folder)!r} cannot be loaded ({error}); the folder must hold "
             "tokenizer.json, tokenizer_config.json, preprocessor_config.json and video_preprocessor_config.json"
         ) from error
+    return processor
+
+
+def _restore_tokenizer(processor: Qwen3VLProcessor, folder: Path) -> None:
+    """Puts back what tokenizer.json says of text normalisation and splitting.
+
+    Version 5 of transformers takes only vocabulary and merges from it and builds the rest anew, always with NFC
+    (`Qwen2Tokenizer.__init__`, models/qwen2/tokenization_qwen2.py at v5.0.0): other tokens than 4.57 for text in
+    decomposed form, where a checkpoint does not ask for NFC.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    backend = cast("Any", processor).tokenizer.backend_tokenizer
+    rebuilt = json.loads(backend.to_str()) | {name: stored.get(name) for name in ("normalizer", "pre_tokenizer")}
+    cast("Any", processor).tokenizer._tokenizer = Tokenizer.from_str(json.dumps(rebuilt))
 
 
 def _load_weights(folder: Path, choices: Choices, quantization: QuantizationConfigMixin | None) -> Qwen3VLModel:

@@ -21,12 +21,17 @@ _METADATA_ADDRESSES = frozenset(
         "fd00:ec2::254",  # AWS, https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
         "fd20:ce::254",  # Google Cloud, https://cloud.google.com/compute/docs/metadata/querying-metadata
         "100.100.100.200",  # Alibaba Cloud, https://www.alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata
+        "168.63.129.16",  # Azure, https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
         "192.0.0.192",  # Oracle Cloud, https://docs.oracle.com/en-us/iaas/Content/Compute/Tasks/gettingmetadata.htm
     )
 )
 
-# RFC 6052 and RFC 8215 (translation of IPv4), RFC 4291 section 2.5.5.1 (compatible addresses).
-_EMBEDDING_NETWORKS = tuple(ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
+# RFC 6052, RFC 8215 and RFC 2765 section 2.1 (translation of IPv4), RFC 4291 section 2.5.5.1 (compatible addresses).
+_EMBEDDING_NETWORKS = tuple(
+    ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")
+)
+# RFC 9637 (documentation) and RFC 9602 (segment routing), which older versions of Python take for global.
+_RESERVED_NETWORKS = tuple(ipaddress.IPv6Network(network) for network in ("3fff::/20", "5f00::/16"))
 _OWN_MEANING = (ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::1"))
 _IPV4_MASK = 0xFFFFFFFF
 
@@ -89,8 +94,11 @@ def check_address(address: str, host: str, policy: MediaPolicy) -> None:
 
 
 def _is_public(address: _Address) -> bool:
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global
     # Site-local addresses (fec0::/10) are deprecated, which Python takes for global.
-    return address.is_global and not (isinstance(address, ipaddress.IPv6Address) and address.is_site_local)
+    is_reserved = address.is_site_local or any(address in network for network in _RESERVED_NETWORKS)
+    return address.is_global and not is_reserved
 
 
 def _is_never_allowed(address: _Address) -> bool:

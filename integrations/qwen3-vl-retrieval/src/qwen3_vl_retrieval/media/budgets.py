@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from operator import index
 
 __all__ = ["TOKEN_SIDE_PIXELS", "FrameSampling", "PixelBudget"]
 
@@ -35,7 +36,10 @@ class PixelBudget:
     total_pixels: int = 10 * 768 * _TOKEN_PIXELS
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` for limits that contradict each other."""
+        """Raises `ValueError` for limits that contradict each other, `TypeError` for other than whole numbers."""
+        for field in fields(self):
+            # Equal limits must have equal fingerprints: 4096.0 is refused, NumPy's 4096 becomes Python's.
+            object.__setattr__(self, field.name, index(getattr(self, field.name)))
         for low, high in (("min_pixels", "max_pixels"), ("frame_min_pixels", "frame_max_pixels")):
             if not _TOKEN_PIXELS <= getattr(self, low) <= getattr(self, high):
                 raise ValueError(
@@ -64,7 +68,9 @@ class FrameSampling:
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for a rate or a limit that can select nothing."""
-        if not self.fps > 0:
+        object.__setattr__(self, "fps", float(self.fps))
+        object.__setattr__(self, "max_frames", index(self.max_frames))
+        if not 0 < self.fps < float("inf"):
             raise ValueError(f"fps={self.fps} must be positive")
         if self.max_frames < 2:
             raise ValueError(f"max_frames={self.max_frames} must be at least 2: frames are encoded in pairs")

@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
@@ -78,15 +79,18 @@ class _MisplacedSeekError(Exception):
     """Seeking led past the frame that was sought."""
 
 
-def read_index(source: Path | bytes, policy: MediaPolicy) -> FrameIndex:
+def read_index(source: Path | bytes, policy: MediaPolicy, *, shown: str | None = None) -> FrameIndex:
     """Returns the places of all frames of a file, found by reading its packets without decoding them.
+
+    `shown` names the clip in errors; `None` is its path, or that it was given as bytes.
 
     Raises:
         MediaPolicyError: The clip is longer than `max_duration_seconds`, or has more than `max_frames`, or frames of
             more than `max_pixels`.
-        MediaError: The file is not a video in an allowed container, is truncated, or has no frame rate or frames.
+        MediaError: The file is not a video in an allowed container, is truncated, has no frame rate or frames, or a
+            codec that is not understood.
     """
-    with _open_clip(source, policy) as clip:
+    with _open_clip(source, policy, shown) as clip:
         _check_duration(clip, clip.container.duration, 1 / _MICROSECONDS, policy)
         time_base = clip.stream.time_base
         rate = clip.stream.average_rate or clip.stream.guessed_rate
@@ -106,11 +110,12 @@ def read_index(source: Path | bytes, policy: MediaPolicy) -> FrameIndex:
 
 
 def decode_frames(
-    source: Path | bytes, policy: MediaPolicy, index: FrameIndex, wanted: Sequence[int]
+    source: Path | bytes, policy: MediaPolicy, index: FrameIndex, wanted: Sequence[int], *, shown: str | None = None
 ) -> Generator[npt.NDArray[np.uint8], None, None]:
     """Yields the frames numbered `wanted` (rising, repetitions allowed) as RGB arrays, (height, width, 3).
 
-    A frame that the decoder leaves out is shown as the one before it; more than 16 in a row are an error.
+    A frame that the decoder leaves out is shown as the one before it; more than 16 in a row are an error. `shown` names
+    the clip in errors; `None` is its path, or that it was given as bytes.
 
     Raises:
         MediaPolicyError: A frame has more than `max_pixels`.
@@ -118,12 +123,12 @@ def decode_frames(
     """
     done = 0
     for may_seek in (True, False):
-        with _open_clip(source, policy) as clip:
+        with _open_clip(source, policy, shown) as clip:
             cursor = _Cursor(clip, index, may_seek=may_seek)
             try:
                 for number in wanted[done:]:
                     frame = cursor.show(number)
-                    check_pixels(frame.width, frame.height, policy)
+                    check_pixels(frame.width, frame.height, policy, shown=f"a frame of {clip.shown}")
                     yield _convert(frame, clip)
                     done += 1
             except _MisplacedSeekError:
@@ -176,9 +181,10 @@ class _Cursor:
 
 
 @contextmanager
-def _open_clip(source: Path | bytes, policy: MediaPolicy) -> Generator[_OpenClip, None, None]:
+def _open_clip(source: Path | bytes, policy: MediaPolicy, shown: str | None) -> Generator[_OpenClip, None, None]:
     """Opens the file, closes it, and turns what FFmpeg raises in between into `MediaError`."""
-    shown = f"the clip {shorten_name(str(source))!r}" if isinstance(source, Path) else "the clip given as bytes"
+    if shown is None:
+        shown = f"the clip {shorten_name(str(source))!r}" if isinstance(source, Path) else "the clip given as bytes"
     file = io.BytesIO(source) if isinstance(source, bytes) else open_file(source, policy)
     try:
         with file, av.open(file, "r", options=dict(_OPTIONS), metadata_errors="replace") as container:
@@ -197,8 +203,11 @@ def _find_stream(container: InputContainer, shown: str, policy: MediaPolicy) -> 
         raise MediaError(
             f"{shown} has no video, only {', '.join(sorted({s.type for s in container.streams})) or 'data'}"
         )
+    # PyAV leaves it out where FFmpeg knows no decoder, which its types do not say.
+    if cast("object", stream.codec_context) is None:
+        raise MediaError(f"the codec of {shown} is not understood; convert it, for example to H.264 in MP4")
     width, height = stream.codec_context.width, stream.codec_context.height
-    check_pixels(width, height, policy)
+    check_pixels(width, height, policy, shown=f"a frame of {shown}")
     # Streams may change their size on the way: the decoder refuses before it allocates. It counts its own alignment,
     # so it is given room, and frames are measured again once decoded.
     stream.codec_context.options = {"max_pixels": str(2 * policy.max_pixels + _ALIGNMENT_PIXELS)}

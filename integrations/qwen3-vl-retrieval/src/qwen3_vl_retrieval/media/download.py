@@ -37,7 +37,7 @@ def fetch_url(url: str, policy: MediaPolicy) -> bytes:
             exceeds `max_bytes`, `timeout_seconds` or `max_redirects`.
         MediaError: The URL is malformed, the host cannot be reached, or it answers with another status than 200.
     """
-    deadline = _Deadline(time.monotonic() + policy.timeout_seconds, policy)
+    deadline = _Deadline(time.monotonic() + policy.timeout_seconds, policy, shorten_name(url))
     target = _check_url(url, policy)
     for _ in range(policy.max_redirects + 1):
         answer = _request(target, policy, deadline)
@@ -53,6 +53,7 @@ def fetch_url(url: str, policy: MediaPolicy) -> bytes:
 class _Deadline:
     at: float
     policy: MediaPolicy
+    shown: str
 
     def clip_timeout(self, timeout: int | float | None = None) -> float:
         """The seconds left, or `timeout` if that is less; raises when none are left."""
@@ -63,7 +64,7 @@ class _Deadline:
 
     def expire(self) -> MediaPolicyError:
         return MediaPolicyError(
-            f"the download took longer than timeout_seconds={self.policy.timeout_seconds:g}; "
+            f"the download of {self.shown!r} took longer than timeout_seconds={self.policy.timeout_seconds:g}; "
             "raise timeout_seconds of the MediaPolicy or download the file yourself"
         )
 
@@ -131,13 +132,15 @@ def _check_url(url: str, policy: MediaPolicy) -> httpx.URL:
         )
     try:
         parsed = httpx.URL(url)
+        # Names of the form `xn--` are first decoded here.
+        named = parsed.host
     except (httpx.InvalidURL, ValueError) as error:
         raise MediaError(f"malformed URL {shown!r}: {error}") from error
     if parsed.scheme not in _PORTS:
         raise MediaPolicyError(f"the scheme of {shown!r} is not allowed for downloads; allowed are http and https")
     if parsed.userinfo:
         raise MediaPolicyError("a URL with a user name or password is not allowed; give it without them")
-    if not parsed.host or not 1 <= (parsed.port or _PORTS[parsed.scheme]) <= _LAST_PORT:
+    if not named or not 1 <= (parsed.port or _PORTS[parsed.scheme]) <= _LAST_PORT:
         raise MediaError(f"malformed URL {shown!r}: it needs a host and, if any, a port from 1 to {_LAST_PORT}")
     host = parsed.raw_host.decode("ascii")
     if not is_allowed_host(host, policy):

@@ -34,7 +34,7 @@ from qwen3_vl_retrieval.media.policy import MediaPolicy, check_pixels, open_file
 from qwen3_vl_retrieval.media.sizing import MAX_ASPECT_RATIO, fit_image_size
 from qwen3_vl_retrieval.media.sources import open_source
 
-__all__ = ["convert_to_rgb", "measure_image", "read_image", "resize_image"]
+__all__ = ["convert_to_rgb", "describe_image", "measure_image", "read_image", "resize_image"]
 
 _Opener: TypeAlias = Callable[[Any], ImageFile.ImageFile]
 
@@ -83,14 +83,16 @@ def read_image(source: ImageSource, policy: MediaPolicy) -> Image.Image:
             with _CALLERS_PICTURES if isinstance(source, Image.Image) else nullcontext():
                 image.load()
             # A frame of a GIF may be larger than the screen that the header declares.
-            check_pixels(*image.size, policy)
+            check_pixels(*image.size, policy, shown=describe_image(source))
             return convert_to_rgb(image)
         except MediaError:
             raise
         except Image.DecompressionBombError as error:
-            raise MediaPolicyError(f"the picture decodes to more than its header declares: {error}") from error
+            raise MediaPolicyError(
+                f"{describe_image(source)} decodes to more than its header declares: {error}"
+            ) from error
         except _DAMAGE as error:
-            raise MediaError(f"{_describe(source)} is damaged or truncated: {error}") from error
+            raise MediaError(f"{describe_image(source)} is damaged or truncated: {error}") from error
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
@@ -106,14 +108,27 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
     return image.copy() if image.mode == "RGB" else image.convert("RGB")
 
 
-def resize_image(image: Image.Image, *, min_pixels: int, max_pixels: int) -> Image.Image:
+def resize_image(image: Image.Image, *, min_pixels: int, max_pixels: int, shown: str = "a picture") -> Image.Image:
     """Returns `image` resized as `fetch_image` does: sides multiples of 32, pixels within the limits, bicubic.
+
+    `shown` names the picture in errors (see `describe_image`).
 
     Raises:
         MediaError: One side is more than 200 times the other, or too thin for `max_pixels`.
     """
     width, height = image.size
-    return image.resize(fit_image_size(width, height, min_pixels=min_pixels, max_pixels=max_pixels))
+    return image.resize(fit_image_size(width, height, min_pixels=min_pixels, max_pixels=max_pixels, shown=shown))
+
+
+def describe_image(source: ImageSource) -> str:
+    """Returns what to call `source` in a message: its path or URI, else the way in which it was given."""
+    match source:
+        case str() | Path():
+            return f"the picture {shorten_name(str(source))!r}"
+        case bytes():
+            return f"the picture given as {len(source)} bytes"
+        case _:
+            return f"the picture given as {type(source).__name__}"
 
 
 def _open_image(source: ImageSource, policy: MediaPolicy, stack: ExitStack) -> Image.Image:
@@ -128,13 +143,13 @@ def _open_image(source: ImageSource, policy: MediaPolicy, stack: ExitStack) -> I
             io.BytesIO(opened) if isinstance(opened, bytes) else open_file(opened, policy)
         )
         stack.enter_context(file)
-        image = stack.enter_context(_open_header(file, _describe(source)))
+        image = stack.enter_context(_open_header(file, describe_image(source)))
     width, height = image.size
-    check_pixels(width, height, policy)
+    check_pixels(width, height, policy, shown=describe_image(source))
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
         raise MediaError(
-            f"the picture is {width}x{height} pixels; the longer side may be at most {MAX_ASPECT_RATIO} times the "
-            "shorter: cut it into parts"
+            f"{describe_image(source)} is {width}x{height} pixels; the longer side may be at most "
+            f"{MAX_ASPECT_RATIO} times the shorter: cut it into parts"
         )
     return image
 
@@ -163,13 +178,3 @@ def _image_from_array(array: npt.NDArray[Any]) -> Image.Image:
         )
     # Contiguous: `fromarray` reads the memory as it lies.
     return Image.fromarray(np.ascontiguousarray(array[:, :, 0] if array.shape[2:] == (1,) else array))
-
-
-def _describe(source: ImageSource) -> str:
-    match source:
-        case str() | Path():
-            return f"the picture {shorten_name(str(source))!r}"
-        case bytes():
-            return f"the picture given as {len(source)} bytes"
-        case _:
-            return f"the picture given as {type(source).__name__}"

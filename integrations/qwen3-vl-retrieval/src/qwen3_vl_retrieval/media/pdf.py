@@ -60,7 +60,8 @@ def render_pdf_page(
     if max_pixels < 1:
         raise ValueError(f"max_pixels={max_pixels} must be at least 1")
     with _open_page(source, page, policy) as opened:
-        scale = _fit_scale(opened.get_size(), page, min(max_pixels, policy.max_pixels))
+        shown = f"page {page} of {_describe(source)}"
+        scale = _fit_scale(opened.get_size(), min(max_pixels, policy.max_pixels), shown)
         bitmap = opened.render(scale=scale, rev_byteorder=True)
         try:
             # A copy: the picture must outlive the bitmap.
@@ -88,7 +89,7 @@ def read_pdf_text(source: str | Path | bytes, page: int, policy: MediaPolicy) ->
 def _open_pdf(source: str | Path | bytes, policy: MediaPolicy) -> Generator[Any, None, None]:
     """Yields the document, holding the lock; closes it."""
     opened = open_source(source, policy)
-    shown = f"the PDF {shorten_name(str(opened))!r}" if isinstance(opened, Path) else "the PDF given as bytes"
+    shown = _describe(source)
     if (opened.stat().st_size if isinstance(opened, Path) else len(opened)) == 0:
         raise MediaError(f"{shown} is empty")
     with _LOCK, ExitStack() as stack:
@@ -113,18 +114,22 @@ def _open_pdf(source: str | Path | bytes, policy: MediaPolicy) -> Generator[Any,
 def _open_page(source: str | Path | bytes, page: int, policy: MediaPolicy) -> Generator[Any, None, None]:
     with _open_pdf(source, policy) as document:
         if not 1 <= page <= len(document):
-            raise MediaError(f"there is no page {page}; the PDF has pages 1 to {len(document)}")
+            raise MediaError(f"there is no page {page} of {_describe(source)}; it has pages 1 to {len(document)}")
         try:
             document.init_forms()
             opened = document[page - 1]
         except pypdfium2.PdfiumError as error:
-            raise MediaError(f"page {page} of the PDF is damaged: {error}") from error
+            raise MediaError(f"page {page} of {_describe(source)} is damaged: {error}") from error
         try:
             yield opened
         except pypdfium2.PdfiumError as error:
-            raise MediaError(f"page {page} of the PDF cannot be read: {error}") from error
+            raise MediaError(f"page {page} of {_describe(source)} cannot be read: {error}") from error
         finally:
             opened.close()
+
+
+def _describe(source: str | Path | bytes) -> str:
+    return "the PDF given as bytes" if isinstance(source, bytes) else f"the PDF {shorten_name(str(source))!r}"
 
 
 def _explain(shown: str, error: pypdfium2.PdfiumError) -> str:
@@ -133,14 +138,14 @@ def _explain(shown: str, error: pypdfium2.PdfiumError) -> str:
     return f"{shown} is damaged, has no pages, or is no PDF: {error}"
 
 
-def _fit_scale(size: tuple[int | float, int | float], page: int, max_pixels: int) -> float:
+def _fit_scale(size: tuple[int | float, int | float], max_pixels: int, shown: str) -> float:
     """Pixels per point such that both sides, rounded up as the renderer does, make at most `max_pixels`."""
     width, height = size
     if not (math.isfinite(width) and math.isfinite(height) and width > 0 and height > 0):
-        raise MediaError(f"page {page} of the PDF is {width}x{height} points; it has no area")
+        raise MediaError(f"{shown} is {width}x{height} points; it has no area")
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
         raise MediaError(
-            f"page {page} of the PDF is {width:g}x{height:g} points; the longer side may be at most "
+            f"{shown} is {width:g}x{height:g} points; the longer side may be at most "
             f"{MAX_ASPECT_RATIO} times the shorter"
         )
     scale = math.sqrt(max_pixels / (width * height))

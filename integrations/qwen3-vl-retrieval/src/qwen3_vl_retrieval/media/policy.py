@@ -17,7 +17,9 @@ __all__ = ["MediaPolicy", "check_pixels", "check_size", "open_file", "read_file"
 
 _DATA_CHARACTERS = 60
 _NAME_CHARACTERS = 1000
-_COUNTS = ("max_bytes", "max_pixels", "max_frames", "max_pages")
+_SWITCHES = ("allow_urls", "allow_private_addresses")
+_LEAST_COUNTS = {"max_bytes": 1, "max_pixels": 1, "max_frames": 1, "max_pages": 1, "max_redirects": 0}
+_DURATIONS = ("max_duration_seconds", "timeout_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +65,19 @@ class MediaPolicy:
         object.__setattr__(self, "allow_hosts", tuple(_check_host(host) for host in _as_tuple(self, "allow_hosts")))
         if self.allow_dirs is not None:
             object.__setattr__(self, "allow_dirs", _as_tuple(self, "allow_dirs"))
-        for name in _COUNTS:
+            _check_dirs(self.allow_dirs)
+        for name in _SWITCHES:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value!r} must be an int of at least 1")
-        if isinstance(self.max_redirects, bool) or self.max_redirects < 0:
-            raise ValueError(f"max_redirects={self.max_redirects!r} must be an int of at least 0")
-        for name in ("max_duration_seconds", "timeout_seconds"):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name}={value!r} must be True or False")  # noqa: TRY004 - a wrong value of a setting
+        for name, least in _LEAST_COUNTS.items():
             value = getattr(self, name)
-            if not value > 0 or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name}={value!r} must be an int of at least {least}")
+        for name in _DURATIONS:
+            value = getattr(self, name)
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not is_number or not value > 0 or not math.isfinite(value):
                 raise ValueError(f"{name}={value!r} must be a positive number of seconds")
 
 
@@ -147,20 +153,23 @@ def check_size(size: int, shown: str, policy: MediaPolicy) -> None:
         )
 
 
-def check_pixels(width: int, height: int, policy: MediaPolicy) -> None:
-    """Raises `MediaPolicyError` if the sides make more than `policy.max_pixels`, `MediaError` if one is zero."""
+def check_pixels(width: int, height: int, policy: MediaPolicy, *, shown: str = "the picture") -> None:
+    """Raises `MediaPolicyError` if the sides make more than `policy.max_pixels`, `MediaError` if one is zero.
+
+    `shown` names the picture.
+    """
     if width < 1 or height < 1:
-        raise MediaError(f"the picture is {width}x{height} pixels; both sides must be at least 1")
+        raise MediaError(f"{shown} is {width}x{height} pixels; both sides must be at least 1")
     if width * height > policy.max_pixels:
         raise MediaPolicyError(
-            f"the picture is {width}x{height} = {width * height:,} pixels, above max_pixels={policy.max_pixels:,}; "
+            f"{shown} is {width}x{height} = {width * height:,} pixels, above max_pixels={policy.max_pixels:,}; "
             "give a smaller one or raise max_pixels of the MediaPolicy"
         )
 
 
 def shorten_name(name: str) -> str:
     """Returns a path or URI for a message: whole if it is a path, its beginning if it carries data or is very long."""
-    limit = _DATA_CHARACTERS if name.startswith("data:") else _NAME_CHARACTERS
+    limit = _DATA_CHARACTERS if name[:5].lower() == "data:" else _NAME_CHARACTERS
     return name if len(name) <= limit else name[: limit - 1] + "…"
 
 
@@ -189,7 +198,15 @@ def _as_tuple(policy: MediaPolicy, name: str) -> tuple[Any, ...]:
     return tuple(cast("Sequence[Any]", value))
 
 
-def _check_host(host: str) -> str:
+def _check_dirs(folders: tuple[object, ...]) -> None:
+    for folder in folders:
+        if not isinstance(folder, (str, Path)):
+            raise ValueError(f"allow_dirs holds {folder!r}; allowed are str and Path")  # noqa: TRY004 - see `_as_tuple`
+
+
+def _check_host(host: object) -> str:
+    if not isinstance(host, str):
+        raise ValueError(f"allow_hosts holds {host!r}; allowed are str")  # noqa: TRY004 - see `_as_tuple`
     if not host.strip(".") or not host.isascii() or any(mark in host for mark in "/*@ ") or "://" in host:
         raise ValueError(
             f"allow_hosts holds {host!r}; allowed are names such as 'example.org' and, for all names below, "

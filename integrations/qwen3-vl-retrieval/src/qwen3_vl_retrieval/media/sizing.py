@@ -41,27 +41,40 @@ _LISTED_FRAME_FACTOR = 2 * TOKEN_SIDE_PIXELS
 _LISTED_FRAME_MIN_PIXELS = 4 * _LISTED_FRAME_FACTOR**2
 _LISTED_FRAME_MAX_PIXELS = 16384 * _LISTED_FRAME_FACTOR**2
 
+_FRAME_TOLERANCE = 1e-6
+"""Frames by which a window may miss one and still hold it: 1.1 seconds at 100 per second are 110.00000000000001."""
 
-def fit_image_size(width: int, height: int, *, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+
+def fit_image_size(
+    width: int, height: int, *, min_pixels: int, max_pixels: int, shown: str = "a picture"
+) -> tuple[int, int]:
     """Returns the (width, height) in pixels that a picture is resized to: multiples of 32 within the limits.
 
+    `shown` names the picture in errors.
+
     Raises:
         MediaError: One side is more than 200 times the other, or too thin for `max_pixels`.
     """
-    return _fit(width, height, factor=TOKEN_SIDE_PIXELS, min_pixels=min_pixels, max_pixels=max_pixels)
+    return _fit(width, height, factor=TOKEN_SIDE_PIXELS, min_pixels=min_pixels, max_pixels=max_pixels, shown=shown)
 
 
-def fit_frame_size(width: int, height: int, *, min_pixels: int, max_pixels: int | float) -> tuple[int, int]:
+def fit_frame_size(
+    width: int, height: int, *, min_pixels: int, max_pixels: int | float, shown: str = "a frame"
+) -> tuple[int, int]:
     """Returns the (width, height) in pixels that a frame of a clip is resized to: multiples of 32 within the limits.
 
+    `shown` names the frame or its clip in errors.
+
     Raises:
         MediaError: One side is more than 200 times the other, or too thin for `max_pixels`.
     """
-    return _fit(width, height, factor=TOKEN_SIDE_PIXELS, min_pixels=min_pixels, max_pixels=max_pixels)
+    return _fit(width, height, factor=TOKEN_SIDE_PIXELS, min_pixels=min_pixels, max_pixels=max_pixels, shown=shown)
 
 
-def fit_listed_frame_size(width: int, height: int) -> tuple[int, int]:
+def fit_listed_frame_size(width: int, height: int, *, shown: str = "a frame") -> tuple[int, int]:
     """Returns the (width, height) in pixels of the first of the two steps that a frame of a list is resized in.
+
+    `shown` names the frame in errors.
 
     Raises:
         MediaError: One side is more than 200 times the other.
@@ -72,13 +85,17 @@ def fit_listed_frame_size(width: int, height: int) -> tuple[int, int]:
         factor=_LISTED_FRAME_FACTOR,
         min_pixels=_LISTED_FRAME_MIN_PIXELS,
         max_pixels=_LISTED_FRAME_MAX_PIXELS,
+        shown=shown,
     )
 
 
-def fit_clip_size(width: int, height: int, *, frames: int, budget: PixelBudget) -> tuple[int, int]:
+def fit_clip_size(
+    width: int, height: int, *, frames: int, budget: PixelBudget, shown: str = "a frame"
+) -> tuple[int, int]:
     """Returns the (width, height) in pixels of the second step for `frames` frames of a list, an even number.
 
-    Unlike the frames of a file, they share `budget.total_pixels`, two frames counting as one.
+    Unlike the frames of a file, they share `budget.total_pixels`, two frames counting as one. `shown` names one of
+    them in errors.
 
     Raises:
         MediaError: One side is more than 200 times the other, or too thin for the limit.
@@ -86,7 +103,7 @@ def fit_clip_size(width: int, height: int, *, frames: int, budget: PixelBudget) 
     share = budget.total_pixels / frames * FRAMES_PER_PATCH
     # 1.05: `fetch_video` of `qwen_vl_utils` 0.0.14 keeps the upper limit that much above the lower one.
     max_pixels = max(min(budget.frame_max_pixels, share), int(budget.frame_min_pixels * 1.05))
-    return fit_frame_size(width, height, min_pixels=budget.frame_min_pixels, max_pixels=max_pixels)
+    return fit_frame_size(width, height, min_pixels=budget.frame_min_pixels, max_pixels=max_pixels, shown=shown)
 
 
 def sample_file_frames(
@@ -97,6 +114,7 @@ def sample_file_frames(
     max_frames: int,
     start: int | float | None,
     end: int | float | None,
+    shown: str = "a clip",
 ) -> list[int]:
     """Returns the indices of the frames of a file to keep: rising, an even number of them, spread evenly.
 
@@ -107,6 +125,7 @@ def sample_file_frames(
         max_frames: Frames to keep at most.
         start: First second of the window; `None` is the beginning.
         end: Last second of the window; `None` is the end.
+        shown: Names the clip in errors.
 
     Raises:
         InputError: The window holds fewer than two frames, or `max_frames` is below two.
@@ -124,7 +143,7 @@ def sample_file_frames(
         kept = vision_process.smart_nframes({"fps": fps, "max_frames": max_frames}, count, frame_rate)
     except ValueError as error:
         raise InputError(
-            f"the window from start={start} to end={end} seconds holds fewer than two frames of a clip of "
+            f"the window from start={start} to end={end} seconds holds fewer than two frames of {shown}, which has "
             f"{total_frames} frames at {frame_rate:g} per second ({total_frames / frame_rate:.2f} seconds); widen it"
         ) from error
     return cast("list[int]", torch.linspace(first, last, kept).round().long().tolist())
@@ -171,8 +190,8 @@ def _window_of_list(
         return 0, count - 1
     if fps is None:
         raise InputError("start and end need fps for a list of frames: the rate at which the frames were taken")
-    first = 0 if start is None else math.ceil(start * fps)
-    last = count - 1 if end is None else min(math.floor(end * fps), count - 1)
+    first = 0 if start is None else math.ceil(start * fps - _FRAME_TOLERANCE)
+    last = count - 1 if end is None else min(math.floor(end * fps + _FRAME_TOLERANCE), count - 1)
     if first > last:
         raise InputError(
             f"the window from start={start} to end={end} seconds holds none of {count} frames at {fps:g} per second"
@@ -180,7 +199,9 @@ def _window_of_list(
     return first, last
 
 
-def _fit(width: int, height: int, *, factor: int, min_pixels: int, max_pixels: int | float) -> tuple[int, int]:
+def _fit(
+    width: int, height: int, *, factor: int, min_pixels: int, max_pixels: int | float, shown: str
+) -> tuple[int, int]:
     from qwen_vl_utils import vision_process
 
     # `max_pixels` may be a fraction (a share of a total): the annotation of the library is narrower than its code.
@@ -189,12 +210,12 @@ def _fit(width: int, height: int, *, factor: int, min_pixels: int, max_pixels: i
         fitted = resize(height, width, factor=factor, min_pixels=min_pixels, max_pixels=max_pixels)
     except (ValueError, AssertionError, ZeroDivisionError) as error:
         raise MediaError(
-            f"a picture of {width}x{height} pixels does not fit {min_pixels:,} to {max_pixels:,.0f} pixels: {error}"
+            f"{shown} of {width}x{height} pixels does not fit {min_pixels:,} to {max_pixels:,.0f} pixels: {error}"
         ) from error
     fitted_height, fitted_width = (int(side) for side in fitted)
     if fitted_width < factor or fitted_height < factor:
         raise MediaError(
-            f"a picture of {width}x{height} pixels is too thin: within {max_pixels:,.0f} pixels its shorter side "
+            f"{shown} of {width}x{height} pixels is too thin: within {max_pixels:,.0f} pixels its shorter side "
             f"would fall below {factor}; crop it or raise the pixel budget"
         )
     return fitted_width, fitted_height

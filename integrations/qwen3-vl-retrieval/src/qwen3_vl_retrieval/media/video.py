@@ -21,8 +21,8 @@ from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.inputs import ImageSource, VideoPart
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.container import FrameIndex, decode_frames, read_index
-from qwen3_vl_retrieval.media.images import measure_image, read_image
-from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.media.images import describe_image, measure_image, read_image
+from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
 from qwen3_vl_retrieval.media.sizing import (
     fit_clip_size,
     fit_frame_size,
@@ -60,15 +60,19 @@ def measure_clip(
     """
     if isinstance(part.source, (str, Path, bytes)):
         source = open_source(part.source, policy)
-        index = read_index(source, policy)
-        numbers = _sample_file(part, index, sampling)
-        height, width, _ = next(decode_frames(source, policy, index, [0])).shape
-        return len(numbers), *_fit_file(width, height, budget)
+        shown = _describe_clip(part.source)
+        index = read_index(source, policy, shown=shown)
+        numbers = _sample_file(part, index, sampling, shown)
+        height, width, _ = next(decode_frames(source, policy, index, [0], shown=shown)).shape
+        return len(numbers), *_fit_file(width, height, budget, shown)
     frames = _list_frames(part.source, policy)
     numbers, _ = _sample_list(part, len(frames), sampling)
-    sizes = {fit_listed_frame_size(*measure_image(frames[number], policy)) for number in dict.fromkeys(numbers)}
-    width, height = _require_one(sizes)
-    return len(numbers), *fit_clip_size(width, height, frames=len(numbers), budget=budget)
+    first = numbers[0]
+    width, height = _fit_listed(frames, first, measure_image(frames[first], policy))
+    for number in dict.fromkeys(numbers):
+        _check_size(frames, number, _fit_listed(frames, number, measure_image(frames[number], policy)), (width, height))
+    shown = _describe_frame(frames, first)
+    return len(numbers), *fit_clip_size(width, height, frames=len(numbers), budget=budget, shown=shown)
 
 
 def read_clip(part: VideoPart, *, policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget) -> Clip:
@@ -82,18 +86,19 @@ def read_clip(part: VideoPart, *, policy: MediaPolicy, sampling: FrameSampling, 
         MediaError: The clip cannot be read, or its frames differ in size.
     """
     if isinstance(part.source, (str, Path, bytes)):
-        return _read_file(part, open_source(part.source, policy), policy, sampling, budget)
+        shown = _describe_clip(part.source)
+        return _read_file(part, open_source(part.source, policy), policy, sampling, budget, shown)
     return _read_list(part, _list_frames(part.source, policy), policy, sampling, budget)
 
 
 def _read_file(
-    part: VideoPart, source: Path | bytes, policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget
+    part: VideoPart, source: Path | bytes, policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget, shown: str
 ) -> Clip:
-    index = read_index(source, policy)
-    numbers = _sample_file(part, index, sampling)
-    decoded = decode_frames(source, policy, index, numbers)
+    index = read_index(source, policy, shown=shown)
+    numbers = _sample_file(part, index, sampling, shown)
+    decoded = decode_frames(source, policy, index, numbers, shown=shown)
     first = next(decoded)
-    width, height = _fit_file(first.shape[1], first.shape[0], budget)
+    width, height = _fit_file(first.shape[1], first.shape[0], budget, shown)
     frames = np.empty((len(numbers), height, width, 3), dtype=np.uint8)
     for place, pixels in enumerate(chain([first], decoded)):
         frames[place] = _resize_frame(pixels, width, height)
@@ -111,9 +116,11 @@ def _read_list(
             frames[place] = frames[place - 1]
             continue
         image = read_image(sources[number], policy)
-        image = image.resize(fit_listed_frame_size(*image.size))
-        first_size = _require_one({first_size or image.size, image.size})
-        width, height = fit_clip_size(*first_size, frames=len(numbers), budget=budget)
+        image = image.resize(_fit_listed(sources, number, image.size))
+        first_size = image.size if first_size is None else first_size
+        _check_size(sources, number, image.size, first_size)
+        shown = _describe_frame(sources, number)
+        width, height = fit_clip_size(*first_size, frames=len(numbers), budget=budget, shown=shown)
         if frames is None:
             frames = np.empty((len(numbers), height, width, 3), dtype=np.uint8)
         frames[place] = _resize_frame(np.asarray(image), width, height)
@@ -122,7 +129,7 @@ def _read_list(
     return Clip(frames, tuple(times))
 
 
-def _sample_file(part: VideoPart, index: FrameIndex, sampling: FrameSampling) -> list[int]:
+def _sample_file(part: VideoPart, index: FrameIndex, sampling: FrameSampling, shown: str) -> list[int]:
     return sample_file_frames(
         index.total,
         frame_rate=index.frame_rate,
@@ -130,6 +137,7 @@ def _sample_file(part: VideoPart, index: FrameIndex, sampling: FrameSampling) ->
         max_frames=sampling.max_frames if part.max_frames is None else part.max_frames,
         start=part.start,
         end=part.end,
+        shown=shown,
     )
 
 
@@ -143,8 +151,26 @@ def _sample_list(part: VideoPart, count: int, sampling: FrameSampling) -> tuple[
     )
 
 
-def _fit_file(width: int, height: int, budget: PixelBudget) -> tuple[int, int]:
-    return fit_frame_size(width, height, min_pixels=budget.frame_min_pixels, max_pixels=budget.frame_max_pixels)
+def _fit_file(width: int, height: int, budget: PixelBudget, shown: str) -> tuple[int, int]:
+    return fit_frame_size(
+        width,
+        height,
+        min_pixels=budget.frame_min_pixels,
+        max_pixels=budget.frame_max_pixels,
+        shown=f"a frame of {shown}",
+    )
+
+
+def _fit_listed(frames: Sequence[ImageSource], number: int, size: tuple[int, int]) -> tuple[int, int]:
+    return fit_listed_frame_size(*size, shown=_describe_frame(frames, number))
+
+
+def _describe_clip(source: str | Path | bytes) -> str:
+    return "the clip given as bytes" if isinstance(source, bytes) else f"the clip {shorten_name(str(source))!r}"
+
+
+def _describe_frame(frames: Sequence[ImageSource], number: int) -> str:
+    return f"frame {number}, {describe_image(frames[number])},"
 
 
 def _list_frames(source: npt.NDArray[Any] | Sequence[ImageSource], policy: MediaPolicy) -> Sequence[ImageSource]:
@@ -167,11 +193,13 @@ def _list_frames(source: npt.NDArray[Any] | Sequence[ImageSource], policy: Media
     return frames
 
 
-def _require_one(sizes: set[tuple[int, int]]) -> tuple[int, int]:
-    if len(sizes) > 1:
-        shown = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
-        raise MediaError(f"the frames of a clip must be of one size; once resized to multiples of 64 they are {shown}")
-    return next(iter(sizes))
+def _check_size(frames: Sequence[ImageSource], number: int, size: tuple[int, int], expected: tuple[int, int]) -> None:
+    if size != expected:
+        raise MediaError(
+            f"the frames of a clip must be of one size; once resized to multiples of 64, "
+            f"{_describe_frame(frames, number)} is {size[0]}x{size[1]}, "
+            f"and those before are {expected[0]}x{expected[1]}"
+        )
 
 
 def _resize_frame(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
