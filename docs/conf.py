@@ -41,7 +41,7 @@ autodoc_type_aliases = {
         "VideoSource": "inputs",
         "Precision": "precision",
         "ScoreOutput": "scoring",
-        "OnError": "engine.engine",
+        "OnError": "engine.failures",
         "OnOverflow": "engine.requests",
         "PairTruncation": "engine.requests",
         "ModelHub": "loading",
