@@ -15,6 +15,11 @@ REFERENCE = Path(__file__).parent / "reference"
 
 
 @pytest.fixture(scope="session")
+def reference() -> Path:
+    return REFERENCE
+
+
+@pytest.fixture(scope="session")
 def media() -> Path:
     return REFERENCE / "media"
 

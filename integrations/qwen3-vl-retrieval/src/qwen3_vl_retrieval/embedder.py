@@ -62,8 +62,9 @@ class Qwen3VLEmbedder:
         document_instruction: Instruction of `embed` and `embed_documents`.
         query_instruction: Instruction of `embed_queries`.
         media_policy: What may be opened; by default local files, no URLs.
-        pixel_budget: Limits on the pixels that the model sees.
-        frame_sampling: How frames are taken from clips.
+        pixel_budget: Limits on the pixels that the model sees; `None` takes the official scripts', and with
+            `from_pretrained` those of the checkpoint's `retrieval_config.json`, if it has one.
+        frame_sampling: How frames are taken from clips; `None` likewise.
         max_length: Tokens of an item at most, up to 32,768.
         on_overflow: `"fit"` cuts text from its end and gives pictures and clips fewer pixels and frames, with one
             warning a call; `"error"` raises `InputTooLongError`.
@@ -187,8 +188,8 @@ class Qwen3VLEmbedder:
             document_instruction=document_instruction,
             query_instruction=query_instruction,
             media_policy=media_policy,
-            pixel_budget=pixel_budget,
-            frame_sampling=frame_sampling,
+            pixel_budget=loaded.defaults.pixel_budget if pixel_budget is None else pixel_budget,
+            frame_sampling=loaded.defaults.frame_sampling if frame_sampling is None else frame_sampling,
             max_length=max_length,
             on_overflow=on_overflow,
             max_batch_tokens=max_batch_tokens,

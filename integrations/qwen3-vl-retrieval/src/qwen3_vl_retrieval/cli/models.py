@@ -64,10 +64,11 @@ def _silence_loading() -> None:
     transformers_logging.disable_progress_bar()
 
 
-def _choose_budget(max_pixels: int | None) -> PixelBudget:
-    default = PixelBudget()
+def _choose_budget(max_pixels: int | None) -> PixelBudget | None:
+    """`None` leaves the choice to the checkpoint."""
     if max_pixels is None:
-        return default
+        return None
+    default = PixelBudget()
     frame_max_pixels = min(max_pixels, default.frame_max_pixels)
     return PixelBudget(
         max_pixels=max_pixels,

@@ -18,6 +18,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from qwen3_vl_retrieval.errors import ModelError
 from qwen3_vl_retrieval.loading.checkpoints import Checkpoint, ModelHub, ModelKind, locate_checkpoint
+from qwen3_vl_retrieval.loading.defaults import RetrievalDefaults, read_retrieval_defaults
 from qwen3_vl_retrieval.loading.hardware import Choices, choose_attention, choose_device, choose_dtype
 from qwen3_vl_retrieval.loading.quantization import build_quantization
 from qwen3_vl_retrieval.loading.score_head import read_stored_score_weight
@@ -46,6 +47,7 @@ class LoadedModel:
         choices: Device, dtype and attention, each with its reason.
         score_weight: w_yes - w_no of a reranker, from the stored weights in float32, on the CPU; `None` for an
             embedding model.
+        defaults: The sizes that the checkpoint expects.
     """
 
     model: Qwen3VLModel
@@ -53,6 +55,7 @@ class LoadedModel:
     checkpoint: Checkpoint
     choices: Choices
     score_weight: Float[Tensor, " hidden"] | None
+    defaults: RetrievalDefaults
 
 
 def load_model(
@@ -97,6 +100,7 @@ def load_model(
         processor=processor,
         checkpoint=checkpoint,
         choices=choices,
+        defaults=read_retrieval_defaults(checkpoint.folder),
     )
 
 
