@@ -1,4 +1,4 @@
-"""Looks into built wheels: every module and `py.typed` inside, nothing else beside them."""
+"""Looks into built wheels: every module, `py.typed` and data file inside, nothing else beside them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXPECTED = {"qwen3_vl_retrieval": ROOT / "integrations/qwen3-vl-retrieval/src"}
+EXPECTED = {
+    "qwen3_vl_retrieval": ROOT / "integrations/qwen3-vl-retrieval/src",
+    "qwen3_vl_pocket": ROOT / "integrations/qwen3-vl-pocket/src",
+}
+MOST_MODEL_BYTES = 12_000_000
 
 
 def check_wheel(wheel: Path) -> None:
     package = wheel.name.split("-")[0]
     source = EXPECTED[package]
-    expected = {str(path.relative_to(source)) for path in source.rglob("*.py")} | {f"{package}/py.typed"}
+    data = [path for path in (source / package / "data").rglob("*") if path.is_file()]
+    for folder in {path.parent for path in data}:
+        if sum(path.stat().st_size for path in folder.iterdir()) > MOST_MODEL_BYTES:
+            raise SystemExit(f"{folder.name} has more than {MOST_MODEL_BYTES:,} bytes")
+    expected = {str(path.relative_to(source)) for path in [*source.rglob("*.py"), *data]} | {f"{package}/py.typed"}
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
     if found != expected:

@@ -1,0 +1,1 @@
+"""How the pocket models are trained: `python -m qwen3_vl_pocket.training`."""

@@ -1,0 +1,230 @@
+"""The whole recipe: foundation, s0, s1, reranker, s2, s3, each kept in a folder and measured."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from qwen3_vl_pocket.checkpoint import write_checkpoint
+from qwen3_vl_pocket.tokenizer import ModelKind, build_tokenizer
+from qwen3_vl_pocket.training.contrastive import QuantizationSteps
+from qwen3_vl_pocket.training.corpus import Corpus, draw_corpus
+from qwen3_vl_pocket.training.distillation import merge_weights, train_by_distillation
+from qwen3_vl_pocket.training.embedding import EmbeddingOptions, train_contrastively
+from qwen3_vl_pocket.training.foundation import FoundationOptions, Learner, train_foundation, train_sight
+from qwen3_vl_pocket.training.judgement import SLOTS
+from qwen3_vl_pocket.training.mining import mine_groups
+from qwen3_vl_pocket.training.model import (
+    HIDDEN_SIZE,
+    MAX_PIXELS,
+    RETRIEVAL_DEFAULTS,
+    build_config,
+    build_model,
+)
+from qwen3_vl_pocket.training.reading import FactReader
+from qwen3_vl_pocket.training.reranking import RerankingOptions, train_reranker
+from qwen3_vl_pocket.training.rows import Prompter
+from qwen3_vl_pocket.training.stage import StageOptions
+from qwen3_vl_pocket.world.sentences import list_words
+
+__all__ = ["Recipe", "train_pair"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """All choices of a run.
+
+    Attributes:
+        families: Picture families of the corpus, five drawings each.
+        seed: Of weights, corpus and everything that is drawn.
+        sight: Schedule of the vision tower alone.
+        foundation: Schedule of captioning, reading and verifying.
+        s0: Schedule of contrastive training on random batches.
+        s1: Schedule of contrastive training on mined batches.
+        reranker: Schedule of yes and no.
+        s2: Schedule of distillation.
+        merge_share: Share of s2 in the merge.
+    """
+
+    families: int = 10_000
+    seed: int = 1
+    sight: StageOptions = field(default_factory=lambda: StageOptions(name="sight", steps=700, final_scale=0.3))
+    foundation: StageOptions = field(
+        default_factory=lambda: StageOptions(name="foundation", steps=900, final_scale=0.3)
+    )
+    s0: StageOptions = field(
+        default_factory=lambda: StageOptions(name="s0", steps=300, matrix_rate=0.01, other_rate=0.001)
+    )
+    s1: StageOptions = field(
+        default_factory=lambda: StageOptions(name="s1", steps=200, matrix_rate=0.006, other_rate=0.0006)
+    )
+    reranker: StageOptions = field(
+        default_factory=lambda: StageOptions(name="reranker", steps=500, matrix_rate=0.012, other_rate=0.0012)
+    )
+    s2: StageOptions = field(
+        default_factory=lambda: StageOptions(name="s2", steps=120, matrix_rate=0.003, other_rate=0.0003)
+    )
+    merge_share: float = 0.5
+
+    def shorten(self, share: float) -> Recipe:
+        """Returns the recipe with so much of its steps and families, at least one and a batch's worth."""
+        names = ("sight", "foundation", "s0", "s1", "reranker", "s2")
+        stages = {name: getattr(self, name) for name in names}
+        shorter: dict[str, Any] = {
+            name: replace(stage, steps=max(int(stage.steps * share), 1)) for name, stage in stages.items()
+        }
+        return replace(self, families=max(int(self.families * share), 48), **shorter)
+
+
+def train_pair(recipe: Recipe, folder: Path, *, device: str = "cpu", until: str = "s3") -> None:
+    """Trains embedder and reranker and writes a checkpoint folder of each stage; finished stages are not repeated.
+
+    Args:
+        recipe: What to do.
+        folder: Where everything is kept; an interrupted run goes on from there.
+        device: Where to compute.
+        until: The last stage to run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(json.dumps(describe_recipe(recipe), indent=2), encoding="utf-8")
+    corpus = draw_corpus(recipe.families, seed=recipe.seed, split="training", folder=folder)
+    run = _Run(recipe, folder, corpus, device)
+    for name in ("sight", "foundation", "s0", "s1", "reranker", "s2", "s3"):
+        getattr(run, f"train_{name}")()
+        if name == until:
+            return
+
+
+def describe_recipe(recipe: Recipe) -> dict[str, Any]:
+    """Returns the recipe as plain values."""
+    return {
+        name: value
+        if isinstance(value, int | float)
+        else {slot: getattr(value, slot) for slot in StageOptions.__slots__}
+        for name, value in ((name, getattr(recipe, name)) for name in Recipe.__slots__)
+    }
+
+
+class _Run:
+    """A recipe being carried out; each stage starts from copies, so that earlier ones stay as they are."""
+
+    def __init__(self, recipe: Recipe, folder: Path, corpus: Corpus, device: str) -> None:
+        self._recipe, self._folder, self._corpus = recipe, folder, corpus
+        self._tokenizer = build_tokenizer("embedding", words=list_words())
+        self._config = build_config(self._tokenizer)
+        torch.manual_seed(recipe.seed)
+        self._foundation = self._build_learner(device)
+        self._steps = QuantizationSteps().to(device)
+
+    def _build_learner(self, device: str) -> Learner:
+        model = build_model(self._config).to(device)
+        answers = (self._tokenizer.token_to_id("yes"), self._tokenizer.token_to_id("no"))
+        return Learner(
+            model=model,
+            token_reader=FactReader().to(device),
+            state_reader=FactReader().to(device),
+            slot_head=nn.Linear(HIDDEN_SIZE, len(SLOTS)).to(device),
+            answer_ids=answers,
+            prompter=Prompter(SimpleNamespace(backend_tokenizer=self._tokenizer), device=device),
+        )
+
+    def train_sight(self) -> None:
+        """What visual tokens show."""
+        train_sight(self._foundation, self._corpus, self._recipe.sight, folder=self._folder)
+
+    def train_foundation(self) -> None:
+        """Captions, retelling, verification."""
+        options = FoundationOptions()
+        train_foundation(self._foundation, self._corpus, self._recipe.foundation, options=options, folder=self._folder)
+
+    def train_s0(self) -> None:
+        """Contrast on random batches."""
+        self._s0, self._steps = copy.deepcopy((self._foundation, self._steps))
+        train_contrastively(
+            self._s0,
+            self._steps,
+            self._corpus,
+            self._recipe.s0,
+            options=EmbeddingOptions(),
+            fact_weight=0.3,
+            folder=self._folder,
+        )
+        self._export("s0", "embedding", self._s0)
+
+    def train_s1(self) -> None:
+        """Contrast on batches of families that s0 confuses."""
+        self._s1, self._steps = copy.deepcopy((self._s0, self._steps))
+        train_contrastively(
+            self._s1,
+            self._steps,
+            self._corpus,
+            self._recipe.s1,
+            options=EmbeddingOptions(),
+            groups=self._mine(),
+            fact_weight=0.1,
+            folder=self._folder,
+        )
+        self._export("s1", "embedding", self._s1)
+
+    def train_reranker(self) -> None:
+        """Yes and no, from the foundation."""
+        self._reranker = copy.deepcopy(self._foundation)
+        train_reranker(
+            self._reranker, self._corpus, self._recipe.reranker, options=RerankingOptions(), folder=self._folder
+        )
+        self._export("reranker", "reranker", self._reranker)
+
+    def train_s2(self) -> None:
+        """The reranker's order of candidates."""
+        self._s2 = copy.deepcopy(self._s1)
+        train_by_distillation(
+            self._s2,
+            self._steps,
+            self._reranker,
+            self._corpus,
+            self._recipe.s2,
+            options=EmbeddingOptions(families=28, texts=12),
+            groups=self._mine(),
+            folder=self._folder,
+        )
+        self._export("s2", "embedding", self._s2)
+
+    def train_s3(self) -> None:
+        """The merge."""
+        self._s3 = copy.deepcopy(self._s2)
+        merged = merge_weights(self._s1.model.state_dict(), self._s2.model.state_dict(), share=self._recipe.merge_share)
+        self._s3.model.load_state_dict(merged)
+        self._export("s3", "embedding", self._s3)
+
+    def _mine(self) -> list[list[int]]:
+        file = self._folder / "groups.json"
+        if not file.exists():
+            groups = mine_groups(self._s0, self._corpus, count=8, seed=self._recipe.seed)
+            file.write_text(json.dumps(groups), encoding="utf-8")
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    def _export(self, name: str, kind: ModelKind, learner: Learner) -> None:
+        export_checkpoint(self._folder / "checkpoints" / name, kind, self._config, learner.model.state_dict())
+
+
+def export_checkpoint(folder: Path, kind: ModelKind, config: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Writes a stage's model as a checkpoint folder."""
+    tokenizer: Tokenizer = build_tokenizer(kind, words=list_words())
+    write_checkpoint(
+        folder,
+        kind,
+        config=config,
+        tokenizer=tokenizer,
+        weights={name: weight.cpu() for name, weight in weights.items()},
+        max_pixels=MAX_PIXELS,
+        defaults=RETRIEVAL_DEFAULTS,
+    )

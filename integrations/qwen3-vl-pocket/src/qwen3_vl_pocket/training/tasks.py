@@ -1,0 +1,52 @@
+"""What the items and questions of a training step are."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from qwen3_vl_pocket.training.corpus import KIND_WEIGHTS, Picture
+from qwen3_vl_pocket.training.rows import slot_of
+from qwen3_vl_pocket.world.facts import Facts, draw_facts, draw_near_misses
+from qwen3_vl_pocket.world.sentences import LANGUAGES, Language, ask, choose_mentioned, describe, describe_label
+from qwen3_vl_retrieval.prompts import Content
+
+__all__ = ["choose_language", "draw_any_facts", "draw_question", "show_picture"]
+
+_LANGUAGE_WEIGHTS = (2.0, 1.2, 1.2)
+
+
+def choose_language(rng: random.Random) -> Language:
+    """Returns a language, English more often than the others."""
+    return rng.choices(LANGUAGES, weights=_LANGUAGE_WEIGHTS)[0]
+
+
+def draw_any_facts(rng: random.Random) -> Facts:
+    """Returns facts of any kind to train on."""
+    kind = rng.choices(list(KIND_WEIGHTS), weights=list(KIND_WEIGHTS.values()))[0]
+    return draw_facts(kind, rng, split="training")
+
+
+def show_picture(picture: Picture, rng: random.Random) -> Sequence[Content]:
+    """Returns a picture as a document: a product has its label beside it."""
+    if picture.facts.kind == "product":
+        return (slot_of(picture), describe_label(picture.facts, choose_language(rng), rng))
+    return (slot_of(picture),)
+
+
+def tell(facts: Facts, rng: random.Random) -> str:
+    """Returns a text that says everything, as a document would or as a query would."""
+    language = choose_language(rng)
+    return describe(facts, language, rng) if rng.random() < 0.5 else ask(facts, language, rng)
+
+
+def draw_question(found: Facts, rng: random.Random, *, is_met: bool) -> tuple[str, Facts, tuple[str, ...]]:
+    """Returns a question that an item meets, or misses by one value, with what it asks for and which slots it names."""
+    mentioned = choose_mentioned(found, rng, share=rng.choice((0.5, 0.7, 0.85, 1.0, 1.0)))
+    asked = found
+    if not is_met:
+        near = draw_near_misses(found, rng, count=1, split="training", slots=mentioned)
+        asked = near[0][1] if near else draw_any_facts(rng)
+        if not near:
+            mentioned = asked.slots
+    return ask(asked, choose_language(rng), rng, mentioned=mentioned), asked, mentioned
