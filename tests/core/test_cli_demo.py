@@ -1,78 +1,83 @@
-"""`qwen3vl demo`, and the untrained models that it falls back to."""
+"""`qwen3vl demo`: what it writes, shows and refuses."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import re
+import sys
 
-import numpy as np
+import pytest
 from typer.testing import CliRunner
 
-from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
 from qwen3_vl_retrieval.cli import app, demo
-from qwen3_vl_retrieval.cli.standin import write_standin
+from random_checkpoints import write_random_checkpoint
 
-CHECKPOINTS = Path(__file__).parent / "reference" / "checkpoints"
-UNTRAINED = "UNTRAINED MODELS"
+QUICK = ("--device", "cpu", "--dtype", "float32", "--max-pixels", "20480")
 
 
-def test_without_models_the_demo_runs_three_searches_and_says_that_they_mean_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "find_spec", lambda _name: None)
-    monkeypatch.setattr(demo, "_MAX_PIXELS", 4096)
-    result = CliRunner().invoke(app, ["demo", str(tmp_path / "office"), "--device", "cpu", "--dtype", "float32"])
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The whole demo, once, with random weights: its order means nothing."""
+    folder = tmp_path_factory.mktemp("demo")
+    for kind, seed in (("embedding", 1), ("reranker", 2)):
+        write_random_checkpoint(folder / kind, kind, seed=seed)
+    models = ("--model", str(folder / "embedding"), "--reranker", str(folder / "reranker"))
+    result = CliRunner().invoke(app, ["demo", str(folder / "out"), *models, *QUICK], env={"COLUMNS": "100"})
     assert result.exit_code == 0, result.output
-    assert result.stdout.count(UNTRAINED) == 2
-    assert result.stdout.count("24 of 24 files ranked") == 3
-    assert result.stdout.index(UNTRAINED) < result.stdout.index("A question in words")
-    assert (tmp_path / "office" / "clips" / "parking-camera.mp4").is_file()
+    return result, folder / "out"
 
 
-def test_with_models_there_is_no_banner_and_a_wrong_one_is_status_1(tmp_path):
-    result = CliRunner().invoke(
-        app,
-        ["demo", str(tmp_path), "--model", str(tmp_path / "nothing"), "--reranker", str(CHECKPOINTS / "reranker")],
-    )
+def test_the_demo_asks_eight_questions_and_says_where_the_answers_are(finished):
+    result, folder = finished
+    assert re.findall(r"^(\d)\. ", result.stdout, re.MULTILINE) == list("12345678")
+    assert result.stdout.count("the answer: ") == 8
+    assert "178 pages, pictures, scenes and notes embedded" in result.stdout
+    for shown in ("recall@1", "recall@5", "writing ", "embedding ", "searching ", "question-6.png"):
+        assert shown in result.stdout
+    assert str(folder / "report.html") in result.stdout.replace("\n", "")
+    assert result.stderr == ""
+
+
+def test_the_report_of_the_demo_marks_answers_and_shows_pages_and_moments(finished):
+    _, folder = finished
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("<section id=") == 8
+    assert page.count('<ol class="row') == 16
+    assert page.count('<li class="tile') == 80
+    assert "data:image/jpeg;base64," in page
+    # Each answer is one of the units: a page of its file, and a scene of the longer clip.
+    assert "could not be read" not in page
+    assert re.search(r"The answer, clips/film-01\.mp4, 00:12-00:18, is", page)
+    assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)
+
+
+def test_only_the_pocket_models_are_called_so(finished):
+    result, folder = finished
+    assert "demonstration models" not in result.stdout
+    assert "demonstration models" not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_with_the_pocket_models_the_demo_says_what_they_are(tmp_path, monkeypatch):
+    arguments = ["demo", str(tmp_path), "--reranker", str(tmp_path / "nothing"), "--device", "nowhere"]
+    monkeypatch.setattr(demo, "_find_office", _find_no_office)
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
-    assert UNTRAINED not in result.stdout
-    assert result.stderr.lstrip().startswith("Error: ")
+    assert "tiny demonstration models" in result.stdout.replace("\n", " ")
+    assert result.stderr.startswith("Error: ")
 
 
-def test_the_pocket_models_are_taken_where_they_are_installed(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "find_spec", lambda name: object() if name == "qwen3_vl_pocket" else None)
-    assert demo._choose_models(None, None, tmp_path) == ("pocket", "pocket")
-    assert demo._choose_models("a", None, tmp_path) == ("a", "pocket")
+def test_without_its_package_the_demo_says_what_to_install(tmp_path, monkeypatch):
+    # What `import` finds under None it reports as missing.
+    monkeypatch.setitem(sys.modules, "qwen3_vl_pocket", None)
+    monkeypatch.setitem(sys.modules, "qwen3_vl_pocket.office", None)
+    result = CliRunner().invoke(app, ["demo", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "pip install qwen3-vl-pocket" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
-def test_a_standin_has_the_layout_of_the_reference_checkpoints(tmp_path):
-    folder = write_standin(tmp_path, "embedding")
-    names = {path.name for path in folder.iterdir()}
-    assert {path.name for path in (CHECKPOINTS / "embedding").iterdir()} - names <= {
-        "generation_config.json",
-        "chat_template.jinja",
-    }
+def _find_no_office():
+    def write_office(folder):
+        folder.mkdir()
+        return type("Office", (), {"folder": folder, "questions": ()})()
 
-    def read_keys(name, path):
-        content = json.loads((path / name).read_text())
-        parts = ("text_config", "vision_config")
-        return set(content) | {f"{part}.{key}" for part in parts for key in content.get(part, ())}
-
-    reference = read_keys("config.json", CHECKPOINTS / "embedding")
-    assert read_keys("config.json", folder) <= reference
-
-
-def test_equal_standins_give_equal_vectors_and_different_inputs_different_ones(tmp_path):
-    vectors = []
-    for name in ("a", "b"):
-        folder = write_standin(tmp_path / name, "embedding")
-        embedder = Qwen3VLEmbedder.from_pretrained(folder, device="cpu", dtype="float32")
-        vectors.append(embedder.embed(["a red mug", "a blue chair"]))
-    assert np.array_equal(vectors[0], vectors[1])
-    assert float(vectors[0][0] @ vectors[0][1]) < 0.999
-
-
-def test_a_standin_reranker_judges(tmp_path):
-    folder = write_standin(tmp_path, "reranker")
-    reranker = Qwen3VLReranker.from_pretrained(folder, device="cpu", dtype="float32")
-    scores = reranker.score("a red mug", ["a red mug", "a blue chair"])
-    assert scores.shape == (2,)
-    assert scores[0] != scores[1]
+    return write_office

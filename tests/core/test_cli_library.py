@@ -6,15 +6,15 @@ from pathlib import Path
 
 from PIL import Image
 
+from library_files import write_library
 from qwen3_vl_retrieval import MediaPolicy
-from qwen3_vl_retrieval.cli.office import write_office
 from qwen3_vl_retrieval.index.reading import read_folder
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 
 
 def test_the_shipped_library_is_what_the_generator_writes(tmp_path):
-    written = [path.relative_to(tmp_path).as_posix() for path in write_office(tmp_path)]
+    written = [path.relative_to(tmp_path).as_posix() for path in write_library(tmp_path)]
     shipped = sorted(path.relative_to(LIBRARY).as_posix() for path in LIBRARY.rglob("*") if path.is_file())
     assert written == shipped
     assert len(written) == 24

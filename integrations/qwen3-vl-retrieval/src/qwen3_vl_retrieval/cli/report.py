@@ -32,6 +32,7 @@ class SearchReport:
         results: The best units; none if `strict` refused the ranking.
         failures: What could not be read, in the order of the paths.
         seconds: Duration of each step.
+        candidates: The nearest units before the second stage; not part of the JSON document.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class SearchReport:
     results: tuple[Found, ...]
     failures: tuple[FailedFile, ...]
     seconds: dict[str, float]
+    candidates: tuple[Found, ...] = ()
 
 
 def encode_report(report: SearchReport) -> str:

@@ -23,7 +23,7 @@ from qwen3_vl_retrieval.cli.models import Models, load_models
 from qwen3_vl_retrieval.cli.options import ModelOptions
 from qwen3_vl_retrieval.cli.report import SearchReport
 from qwen3_vl_retrieval.index.reading import read_folder
-from qwen3_vl_retrieval.index.results import FailedFile, Found, OnProgress, Reading, SearchOutcome, Stage
+from qwen3_vl_retrieval.index.results import FailedFile, OnProgress, Reading, SearchOutcome, Stage
 from qwen3_vl_retrieval.index.search import Library, embed_units, search_library
 from qwen3_vl_retrieval.inputs import Item
 from qwen3_vl_retrieval.media import MediaPolicy, read_image
@@ -56,8 +56,17 @@ class SearchSession:
     seconds: dict[str, float]
 
     @classmethod
-    def open(cls, folder: Path, options: ModelOptions, *, policy: MediaPolicy, console: Console) -> SearchSession:
-        """Returns the session after reading and embedding everything in `folder`.
+    def open(
+        cls,
+        folder: Path,
+        options: ModelOptions,
+        *,
+        policy: MediaPolicy,
+        console: Console,
+        window_seconds: float = 30.0,
+        overlap_seconds: float = 5.0,
+    ) -> SearchSession:
+        """Returns the session after reading and embedding everything in `folder`; windows as in `read_units`.
 
         Raises:
             ModelError: A model cannot be loaded.
@@ -66,7 +75,13 @@ class SearchSession:
         """
         seconds: dict[str, float] = {}
         with _show_progress(console) as on_progress, _measure(seconds, "reading_seconds"):
-            reading = read_folder(folder, policy, on_progress=on_progress)
+            reading = read_folder(
+                folder,
+                policy,
+                window_seconds=window_seconds,
+                overlap_seconds=overlap_seconds,
+                on_progress=on_progress,
+            )
         with console.status("loading the models"), _measure(seconds, "loading_seconds"):
             models = load_models(options, policy)
         with _show_progress(console) as on_progress, _measure(seconds, "embedding_seconds"):
@@ -117,14 +132,15 @@ class SearchSession:
                     on_progress=on_progress,
                 )
         failures += outcome.failures
-        is_refused = strict and bool(failures)
-        return self._report(query, query_image, () if is_refused else outcome.results, failures, seconds)
+        if strict and failures:
+            outcome = SearchOutcome(results=(), failures=())
+        return self._report(query, query_image, outcome, failures, seconds)
 
     def _report(
         self,
         query: str,
         query_image: Path | None,
-        results: tuple[Found, ...],
+        outcome: SearchOutcome,
         failures: tuple[FailedFile, ...],
         seconds: dict[str, float],
     ) -> SearchReport:
@@ -136,9 +152,10 @@ class SearchSession:
             reranker=self.options.reranker,
             files=len(self.reading.files),
             units=len(self.reading.units),
-            ranked_files=self.library.ranked_files if results else 0,
+            ranked_files=self.library.ranked_files if outcome.results else 0,
             skipped=len(self.reading.skipped),
-            results=results,
+            results=outcome.results,
+            candidates=outcome.candidates,
             failures=tuple(sorted(failures, key=lambda failure: failure.path)),
             seconds=seconds,
         )

@@ -14,7 +14,7 @@ from qwen3_vl_retrieval.index.results import FailedFile, Found
 from qwen3_vl_retrieval.index.units import Unit
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
-__all__ = ["print_failures", "print_results"]
+__all__ = ["describe_place", "name_failure", "print_failures", "print_results"]
 
 _EXCERPT_CELLS = 90
 
@@ -38,7 +38,7 @@ def print_failures(report: SearchReport, console: Console) -> None:
     console.print(f"{counted} could not be read and took no part:", style="bold yellow", highlight=False)
     for failure in report.failures:
         line = Text("  ")
-        line.append(_name_failure(failure, report.folder), style="bold")
+        line.append(name_failure(failure, report.folder), style="bold")
         line.append(f"  {clean_text(failure.error.reason)}")
         console.print(line, soft_wrap=True)
 
@@ -60,7 +60,7 @@ def _build_table(report: SearchReport, console: Console) -> Table:
             Text(str(found.rank)),
             preview,
             _describe_found(found, report.folder),
-            Text(_describe_place(found.unit)),
+            Text(describe_place(found.unit)),
             Text(f"{found.similarity_score:.3f}"),
         ]
         if found.relevance_score is not None:
@@ -78,7 +78,8 @@ def _describe_found(found: Found, folder: Path) -> Text:
     return described
 
 
-def _describe_place(unit: Unit) -> str:
+def describe_place(unit: Unit) -> str:
+    """Returns the page or the time window of `unit`, as in `page 3` or `00:25-00:55`; nothing for a whole file."""
     if unit.page is not None:
         return f"page {unit.page}"
     if unit.start is not None and unit.end is not None:
@@ -98,9 +99,10 @@ def _draw_relevance(score: float) -> Text:
     return Text(f"{score:.3f}", style=style)
 
 
-def _name_failure(failure: FailedFile, folder: Path) -> str:
+def name_failure(failure: FailedFile, folder: Path) -> str:
+    """Returns which file, and which page or window of it, could not be read."""
     name = clean_text(failure.path.relative_to(folder).as_posix())
-    place = "" if failure.unit is None else _describe_place(failure.unit)
+    place = "" if failure.unit is None else describe_place(failure.unit)
     return f"{name}, {place}" if place else name
 
 

@@ -13,13 +13,21 @@ from qwen3_vl_retrieval.media.policy import MediaPolicy
 __all__ = ["read_folder"]
 
 
-def read_folder(folder: Path, policy: MediaPolicy, *, on_progress: OnProgress | None = None) -> Reading:
+def read_folder(
+    folder: Path,
+    policy: MediaPolicy,
+    *,
+    window_seconds: float = 30.0,
+    overlap_seconds: float = 5.0,
+    on_progress: OnProgress | None = None,
+) -> Reading:
     """Returns the units of all files below `folder`; see `list_files` and `read_units` for which and how.
 
     Folders that may not be read are among the failures, as files are.
 
     Raises:
         InputError: `folder` is not a folder, or may not be read itself.
+        ValueError: The windows would not advance.
     """
     listing = list_files(folder)
     files = [path for path in listing.files if find_kind(path) is not None]
@@ -29,7 +37,7 @@ def read_folder(folder: Path, policy: MediaPolicy, *, on_progress: OnProgress | 
         if on_progress is not None:
             on_progress("reading", done, len(files))
         try:
-            units += read_units(path, policy)
+            units += read_units(path, policy, window_seconds=window_seconds, overlap_seconds=overlap_seconds)
         except InputError as error:
             failures.append(FailedFile(path=path, unit=None, error=error))
     if on_progress is not None:

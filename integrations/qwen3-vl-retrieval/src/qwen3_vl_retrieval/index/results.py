@@ -76,7 +76,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOutcome:
-    """What a search found, best first, and the candidates that could not be judged."""
+    """What a search found.
+
+    Attributes:
+        results: The best units, best first.
+        failures: The candidates that could not be judged.
+        candidates: The nearest units, nearest first: the order before the reranker's, or the results without one.
+    """
 
     results: tuple[Found, ...]
     failures: tuple[FailedFile, ...]
+    candidates: tuple[Found, ...] = ()

@@ -6,7 +6,7 @@ Everything stays in memory, and of the units only their vectors: pixels are held
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,14 +122,15 @@ def search_library(
     if not library.units:
         return SearchOutcome(results=(), failures=())
     vector = embedder.embed_queries([query], instruction=instruction, dimensions=library.vectors.shape[1])[0]
-    candidates = _find_nearest(library, vector, count=k if reranker is None else fetch_k)
+    nearest = _find_nearest(library, vector, count=k if reranker is None else fetch_k)
+    candidates = tuple(
+        Found(rank=rank, unit=unit, similarity_score=similarity, relevance_score=None)
+        for rank, (unit, similarity) in enumerate(nearest, start=1)
+    )
     if reranker is None:
-        results = (
-            Found(rank=rank, unit=unit, similarity_score=similarity, relevance_score=None)
-            for rank, (unit, similarity) in enumerate(candidates, start=1)
-        )
-        return SearchOutcome(results=tuple(results), failures=())
-    return _judge(candidates, query, reranker, policy, k=k, instruction=instruction, on_progress=on_progress)
+        return SearchOutcome(results=candidates, failures=(), candidates=candidates)
+    judged = _judge(nearest, query, reranker, policy, k=k, instruction=instruction, on_progress=on_progress)
+    return replace(judged, candidates=candidates)
 
 
 def _find_nearest(library: Library, vector: npt.NDArray[Any], *, count: int) -> list[tuple[Unit, float]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from qwen3_vl_retrieval.cli.office.pictures import draw_text
+from library_files.pictures import draw_text
 
 __all__ = ["write_pages"]
 
