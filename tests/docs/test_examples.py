@@ -51,6 +51,7 @@ NOT_RUN = {
     "pip install uv": "installs",
     "pip install ./integrations/qwen3-vl-retrieval": "installs",
     "pip install qwen3-vl-retrieval": "installs",
+    "pip install qwen3-vl-retrieval qwen3-vl-pocket": "installs",
     "uv run pytest": "is what runs now",
     "qwen3vl search FOLDER QUERY [OPTIONS]": "is a synopsis",
 }

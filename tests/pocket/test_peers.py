@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from qwen3_vl_pocket import checkpoint_folder
 from qwen3_vl_pocket.training.model import MAX_PIXELS
 from qwen3_vl_retrieval import PixelBudget, Qwen3VLEmbedder, Qwen3VLReranker
 
@@ -20,9 +21,9 @@ ROUNDING = 1e-4
 
 
 @pytest.fixture(scope="module")
-def checkpoints(random_checkpoints: Path) -> Path:
+def checkpoints() -> Path:
     """The folder with both kinds."""
-    return random_checkpoints
+    return checkpoint_folder("embedding").parent
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Sentences of the pocket world: what they tell, what they keep back, and how they are worded."""
 
-# ruff: noqa: S311 - sentences are drawn from seeds
-
 from __future__ import annotations
 
 import functools

@@ -11,12 +11,14 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
@@ -46,7 +48,7 @@ _NEAR_MISSES = 3
 _WINDOWS = 4
 """A clip is shown as the first to fourth part of a longer one, so that all timestamps occur."""
 
-_Drawing: TypeAlias = "tuple[UInt8[np.ndarray, 'frames height width 3'], tuple[float, ...] | None]"
+_Drawing: TypeAlias = tuple[npt.NDArray[np.uint8], tuple[float, ...] | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,8 +126,11 @@ def _draw_all(jobs: Sequence[tuple[Facts, str]], folder: Path | None, processes:
     file = None if folder is None else folder / f"corpus-{digest}.npz"
     if file is not None and file.exists():
         return _read_drawings(file, len(jobs))
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        drawn = pool.map(_draw, jobs, chunksize=64)
+    with ExitStack() as stack:
+        drawn: Iterable[_Drawing] = map(_draw, jobs)
+        if processes > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=get_context("spawn")))
+            drawn = pool.map(_draw, jobs, chunksize=64)
         drawings = list(tqdm(drawn, total=len(jobs), desc="drawing", unit="picture", mininterval=5))
     if file is not None:
         _write_drawings(file, drawings)

@@ -16,7 +16,10 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Rows", "VisualFeatures", "encode_patches", "run_language_model"]
+__all__ = ["LAYERS_BEHIND_MIDDLE", "Rows", "VisualFeatures", "encode_patches", "run_language_model"]
+
+LAYERS_BEHIND_MIDDLE = 2
+"""Layers behind the middle state: enough to compare what it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +115,9 @@ def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def run_language_model(
-    model: Any, batches: Sequence[Rows], visuals: VisualFeatures | None, *, inserted: Tensor | None = None
-) -> list[Float[Tensor, "_ _ hidden"]]:
-    """Returns, for each batch, the normalised last hidden state of each token behind the prefix.
+    model: Any, batches: Sequence[Rows], visuals: VisualFeatures | None
+) -> tuple[list[Float[Tensor, "_ _ hidden"]], list[Float[Tensor, "_ _ hidden"]]]:
+    """Returns, for each batch, the normalised last hidden state of each token behind the prefix, and a middle one.
 
     What concerns tokens one by one is computed for all batches at once, attention batch by batch.
 
@@ -122,25 +125,22 @@ def run_language_model(
         model: `Qwen3VLTextModel`.
         batches: The prompts.
         visuals: Features of all visual tokens, batch by batch, in the order of `visual_places`; `None` without any.
-        inserted: Replaces the embedding of the first token of each row, in the order of the rows.
     """
     plan = _Plan(batches)
     hidden = model.embed_tokens(plan.token_ids)
-    if inserted is not None:
-        hidden = hidden.index_copy(0, plan.first_places, inserted.to(hidden.dtype))
     if visuals is not None:
         hidden = hidden.index_copy(0, plan.visual_places, visuals.embeddings.to(hidden.dtype))
     cos, sin = model.rotary_emb(hidden, plan.positions[:, None])
     turns = (cos[0, :, None], sin[0, :, None])
+    middle = hidden
     for index, layer in enumerate(model.layers):
         hidden = hidden + _attend_batches(layer.self_attn, _normalize(layer.input_layernorm, hidden), turns, plan)
         hidden = hidden + layer.mlp(_normalize(layer.post_attention_layernorm, hidden))
         if visuals is not None and index < len(visuals.deepstack):
             hidden = hidden.index_add(0, plan.visual_places, visuals.deepstack[index].to(hidden.dtype))
-    states = _normalize(model.norm, hidden).split(plan.sizes)
-    return [
-        part.view(*rows.token_ids.shape, -1) for part, rows in zip(states[plan.prefix_count :], batches, strict=True)
-    ]
+        if index == len(model.layers) - 1 - LAYERS_BEHIND_MIDDLE:
+            middle = hidden
+    return plan.split(_normalize(model.norm, hidden)), plan.split(middle)
 
 
 class _Plan:
@@ -160,9 +160,12 @@ class _Plan:
         starts = [sum(self.sizes[:place]) for place in range(len(prefixes), len(self.sizes))]
         located = zip(starts, batches, strict=True)
         self.visual_places = torch.cat([rows.visual_places + start for start, rows in located])
-        lines = ((start, *rows.token_ids.shape) for start, rows in zip(starts, batches, strict=True))
-        self.first_places = torch.cat([start + torch.arange(n, device=device) * width for start, n, width in lines])
         self.masks = [_see_back(rows.token_ids.shape[1], len(rows.prefix_ids), device) for rows in batches]
+
+    def split(self, hidden: Float[Tensor, "all hidden"]) -> list[Float[Tensor, "_ _ hidden"]]:
+        """Returns the states of each batch, without those of the prefixes."""
+        parts = hidden.split(self.sizes)[self.prefix_count :]
+        return [part.view(*rows.token_ids.shape, -1) for part, rows in zip(parts, self.batches, strict=True)]
 
 
 def _see_back(length: int, common: int, device: torch.device) -> Bool[Tensor, "length keys"]:

@@ -19,9 +19,9 @@ from torch.nn import functional
 from qwen3_vl_pocket.training.corpus import Corpus, Picture
 from qwen3_vl_pocket.training.judgement import Judgement, compute_slot_loss, judge
 from qwen3_vl_pocket.training.reading import FactReader, cut_at_random
-from qwen3_vl_pocket.training.rows import PictureBank, Prompter, Row, encode_pictures, read_rows
+from qwen3_vl_pocket.training.rows import Answer, PictureBank, Prompter, Row, encode_pictures, read_rows
 from qwen3_vl_pocket.training.stage import Losses, StageOptions, run_stage
-from qwen3_vl_pocket.training.tasks import draw_any_facts, draw_question, show_picture, tell
+from qwen3_vl_pocket.training.tasks import draw_any_facts, draw_changes, draw_question, show_picture, tell
 from qwen3_vl_pocket.world.facts import Facts
 from qwen3_vl_pocket.world.sentences import caption
 
@@ -60,7 +60,9 @@ class Learner:
         model: `Qwen3VLModel`.
         token_reader: Reads facts off visual tokens.
         state_reader: Reads facts off the state behind a prompt.
-        slot_head: Tells from a state which slots match.
+        asked_reader: Reads off a pair's middle state what is asked.
+        found_reader: Reads off a pair's middle state what is found.
+        slot_head: Tells from a pair's state which slots match.
         answer_ids: Tokens of yes and no.
         prompter: Renders prompts.
     """
@@ -68,6 +70,8 @@ class Learner:
     model: Any
     token_reader: FactReader
     state_reader: FactReader
+    asked_reader: FactReader
+    found_reader: FactReader
     slot_head: nn.Linear
     answer_ids: tuple[int, int]
     prompter: Prompter
@@ -79,6 +83,8 @@ class Learner:
             "model": self.model,
             "token_reader": self.token_reader,
             "state_reader": self.state_reader,
+            "asked_reader": self.asked_reader,
+            "found_reader": self.found_reader,
             "slot_head": self.slot_head,
         }
 
@@ -115,12 +121,12 @@ def train_foundation(
 ) -> None:
     """Trains the learner in place."""
 
-    def compute_losses(rng: random.Random, _: float) -> Losses:
+    def compute_losses(rng: random.Random, progress: float) -> Losses:
         pictures = [corpus.pictures[rng.randrange(len(corpus.pictures))] for _ in range(options.pictures)]
         bank = encode_pictures(learner.model.visual, pictures)
         items = [*(picture.facts for picture in pictures), *(draw_any_facts(rng) for _ in range(options.texts))]
         documents, queries = _draw_readings(learner.prompter, pictures, items, rng, options)
-        pairs, judgements = _draw_pairs(learner.prompter, pictures, rng, options.pairs)
+        pairs, judgements = _draw_pairs(learner.prompter, pictures, rng, options.pairs, progress)
         prefixes = learner.prompter.prefixes
         groups = [(documents, prefixes["document"]), (queries, prefixes["query"]), (pairs, prefixes["pair"])]
         answers = read_rows(learner.model.language_model, groups, bank)
@@ -129,7 +135,7 @@ def train_foundation(
             "sight": 0.5 * compute_sight_loss(learner, bank, items[: len(pictures)]),
             "caption": 0.3 * answers[0].caption_loss,
             "facts": compute_fact_loss(learner, states, items, rng),
-            **compute_verdict_losses(learner, answers[2].states, judgements),
+            **compute_verdict_losses(learner, answers[2], judgements),
         }
 
     run_stage(stage, learner.modules, compute_losses, folder=folder)
@@ -163,15 +169,15 @@ def _draw_readings(
 
 
 def _draw_pairs(
-    prompter: Prompter, pictures: Sequence[Picture], rng: random.Random, count: int
+    prompter: Prompter, pictures: Sequence[Picture], rng: random.Random, count: int, progress: float
 ) -> tuple[list[Row], list[Judgement]]:
-    """Half the questions about pictures, half about texts; half met, half missed by one value."""
+    """Half the questions about pictures, half about texts."""
     rows: list[Row] = []
     judgements: list[Judgement] = []
     for number in range(count):
         place = rng.randrange(len(pictures))
         found = pictures[place].facts if number % 2 else draw_any_facts(rng)
-        question, asked, mentioned = draw_question(found, rng, is_met=rng.random() < 0.5)
+        question, asked, mentioned = draw_question(found, rng, changes=draw_changes(rng, progress=progress))
         judgements.append(judge(asked, mentioned, found))
         if number % 2:
             rows.append(prompter.judge_pair([question], show_picture(pictures[place], rng), (place,)))
@@ -180,13 +186,21 @@ def _draw_pairs(
     return rows, judgements
 
 
-def compute_verdict_losses(
-    learner: Learner, states: Float[Tensor, "rows hidden"], judgements: Sequence[Judgement]
-) -> Losses:
-    """Returns the losses of saying yes or no, and of telling which slots match."""
-    is_met = torch.tensor([float(judgement.is_met) for judgement in judgements], device=states.device)
-    margins = states @ learner.score_weight
+def compute_verdict_losses(learner: Learner, answer: Answer, judgements: Sequence[Judgement]) -> Losses:
+    """Returns the losses of saying yes or no, of telling which slots match, and of reading both sides before that.
+
+    Two layers before the verdict, the state behind the prompt shall hold what is asked and what is found. Comparing
+    them is then the work of two layers; without this, hundreds of steps taught nothing (benchmarks/LOG.md).
+    """
+    is_met = torch.tensor([float(judgement.is_met) for judgement in judgements], device=answer.states.device)
+    margins = answer.states @ learner.score_weight
+    asked, found = learner.asked_reader, learner.found_reader
+    mentioned = [judgement.mentioned for judgement in judgements]
     return {
         "verdict": functional.binary_cross_entropy_with_logits(margins, is_met),
-        "slots": compute_slot_loss(learner.slot_head, states, judgements),
+        "slots": compute_slot_loss(learner.slot_head, answer.states, judgements),
+        "asked": asked.compute_loss(
+            asked.read(answer.middles), [judgement.asked for judgement in judgements], mentioned=mentioned
+        ),
+        "found": found.compute_loss(found.read(answer.middles), [judgement.found for judgement in judgements]),
     }

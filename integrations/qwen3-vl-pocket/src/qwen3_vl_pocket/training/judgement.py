@@ -18,6 +18,13 @@ __all__ = ["SLOTS", "Judgement", "compute_slot_loss", "judge"]
 SLOTS: tuple[str, ...] = ("kind", *sorted({slot for schema in SCHEMAS.values() for slot in schema}))
 """All slots of all kinds, and the kind itself."""
 
+_MIRRORED_SLOTS = {
+    "color": "other_color",
+    "shape": "other_shape",
+    "other_color": "color",
+    "other_shape": "shape",
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
@@ -25,11 +32,17 @@ class Judgement:
 
     Attributes:
         is_met: Whether the item has everything that the query asks for.
+        asked: What the query asks for, a pair of shapes in its canonical wording.
+        mentioned: The slots of `asked` that the query names and that can be compared.
+        found: What the item is.
         matches: For each of `SLOTS` 1 if the item has the value asked for, 0 if it has another, NaN if the slot is
             not asked for or the item has no such slot.
     """
 
     is_met: bool
+    asked: Facts
+    mentioned: tuple[str, ...]
+    found: Facts
     matches: Float32[np.ndarray, " slots"]
 
 
@@ -37,12 +50,22 @@ def judge(asked: Facts, mentioned: Sequence[str], found: Facts) -> Judgement:
     """Returns the truth about an item that is `found` where a query mentions some slots of `asked`."""
     matches = np.full(len(SLOTS), np.nan, np.float32)
     matches[0] = float(asked.kind == found.kind)
+    told, slots = _tell_canonically(asked, mentioned)
     if asked.kind == found.kind:
-        # A pair of shapes is compared told from the shape that makes it fit better.
-        told = max((found, found.mirrored), key=lambda facts: sum(facts[slot] == asked[slot] for slot in mentioned))
-        for slot in mentioned:
-            matches[SLOTS.index(slot)] = float(told[slot] == asked[slot])
-    return Judgement(meets(found, asked, mentioned), matches)
+        for slot in slots:
+            matches[SLOTS.index(slot)] = float(found.canonical[slot] == told[slot])
+    return Judgement(meets(found, asked, mentioned), told, slots, found, matches)
+
+
+def _tell_canonically(asked: Facts, mentioned: Sequence[str]) -> tuple[Facts, tuple[str, ...]]:
+    """The question in the one wording that slots are compared in; no slots if its words leave open which that is."""
+    if asked.kind != "pair":
+        return asked, tuple(mentioned)
+    if "relation" not in mentioned:
+        return asked.canonical, ()
+    if asked.canonical == asked:
+        return asked, tuple(mentioned)
+    return asked.canonical, tuple(_MIRRORED_SLOTS.get(slot, slot) for slot in mentioned)
 
 
 def compute_slot_loss(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Float
@@ -48,13 +48,19 @@ class FactReader(nn.Module):
         votes = self.read(tokens)
         return torch.stack([torch.logsumexp(votes[start:end], dim=0) for start, end in spans])
 
-    def compute_loss(self, logits: Float[Tensor, "n values"], items: Sequence[Facts]) -> Float[Tensor, ""]:
-        """Returns the mean cross-entropy of the items' values."""
+    def compute_loss(
+        self,
+        logits: Float[Tensor, "n values"],
+        items: Sequence[Facts],
+        *,
+        mentioned: Sequence[Collection[str]] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Returns the mean cross-entropy of the items' values, or of the values in the slots mentioned of each."""
         losses = [
-            functional.cross_entropy(logits[lines, start : start + count], values, reduction="sum")
-            for start, count, lines, values in self._group(items, logits.device)
+            functional.cross_entropy(logits[lines, start : start + count], values, reduction="none")
+            for start, count, lines, values in self._group(items, mentioned, logits.device)
         ]
-        return torch.stack(losses).sum() / sum(1 + len(item.values) for item in items)
+        return torch.cat(losses).mean()
 
     @torch.no_grad()
     def measure_accuracy(self, logits: Float[Tensor, "n values"], items: Sequence[Facts]) -> dict[str, float]:
@@ -68,7 +74,9 @@ class FactReader(nn.Module):
                 found.setdefault(f"{told.kind}/{slot}", []).append(values[best] == told[slot])
         return {name: sum(right) / len(right) for name, right in found.items()}
 
-    def _group(self, items: Sequence[Facts], device: torch.device) -> list[tuple[int, int, Tensor, Tensor]]:
+    def _group(
+        self, items: Sequence[Facts], mentioned: Sequence[Collection[str]] | None, device: torch.device
+    ) -> list[tuple[int, int, Tensor, Tensor]]:
         """For each classifier its first output, number of outputs, and the items with their values."""
         groups: dict[tuple[int, int], tuple[list[int], list[int]]] = {
             (0, len(KINDS)): (list(range(len(items))), [KINDS.index(item.kind) for item in items])
@@ -76,6 +84,8 @@ class FactReader(nn.Module):
         for line, item in enumerate(items):
             told = item.canonical
             for (slot, values), value in zip(SCHEMAS[told.kind].items(), told.values, strict=True):
+                if mentioned is not None and slot not in mentioned[line]:
+                    continue
                 lines, places = groups.setdefault((self._starts[slot, values], len(values)), ([], []))
                 lines.append(line)
                 places.append(values.index(value))

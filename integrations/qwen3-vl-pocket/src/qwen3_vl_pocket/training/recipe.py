@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +39,21 @@ from qwen3_vl_pocket.world.sentences import list_words
 __all__ = ["Recipe", "train_pair"]
 
 
+def _plan(name: str, steps: int, matrix_rate: float, *, final_scale: float = 0.05) -> StageOptions:
+    """AdamW's rate is a tenth of Muon's throughout."""
+    return StageOptions(
+        name=name, steps=steps, matrix_rate=matrix_rate, other_rate=matrix_rate / 10, final_scale=final_scale
+    )
+
+
+_SIGHT = _plan("sight", 700, 0.02, final_scale=0.3)
+_FOUNDATION = _plan("foundation", 1100, 0.02, final_scale=0.3)
+_S0 = _plan("s0", 400, 0.01)
+_S1 = _plan("s1", 250, 0.006)
+_RERANKER = _plan("reranker", 900, 0.015)
+_S2 = _plan("s2", 120, 0.003)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """All choices of a run.
@@ -57,22 +72,12 @@ class Recipe:
 
     families: int = 10_000
     seed: int = 1
-    sight: StageOptions = field(default_factory=lambda: StageOptions(name="sight", steps=700, final_scale=0.3))
-    foundation: StageOptions = field(
-        default_factory=lambda: StageOptions(name="foundation", steps=900, final_scale=0.3)
-    )
-    s0: StageOptions = field(
-        default_factory=lambda: StageOptions(name="s0", steps=300, matrix_rate=0.01, other_rate=0.001)
-    )
-    s1: StageOptions = field(
-        default_factory=lambda: StageOptions(name="s1", steps=200, matrix_rate=0.006, other_rate=0.0006)
-    )
-    reranker: StageOptions = field(
-        default_factory=lambda: StageOptions(name="reranker", steps=500, matrix_rate=0.012, other_rate=0.0012)
-    )
-    s2: StageOptions = field(
-        default_factory=lambda: StageOptions(name="s2", steps=120, matrix_rate=0.003, other_rate=0.0003)
-    )
+    sight: StageOptions = _SIGHT
+    foundation: StageOptions = _FOUNDATION
+    s0: StageOptions = _S0
+    s1: StageOptions = _S1
+    reranker: StageOptions = _RERANKER
+    s2: StageOptions = _S2
     merge_share: float = 0.5
 
     def shorten(self, share: float) -> Recipe:
@@ -85,7 +90,7 @@ class Recipe:
         return replace(self, families=max(int(self.families * share), 48), **shorter)
 
 
-def train_pair(recipe: Recipe, folder: Path, *, device: str = "cpu", until: str = "s3") -> None:
+def train_pair(recipe: Recipe, folder: Path, *, device: str = "cpu", until: str = "s3", processes: int = 2) -> None:
     """Trains embedder and reranker and writes a checkpoint folder of each stage; finished stages are not repeated.
 
     Args:
@@ -93,10 +98,11 @@ def train_pair(recipe: Recipe, folder: Path, *, device: str = "cpu", until: str 
         folder: Where everything is kept; an interrupted run goes on from there.
         device: Where to compute.
         until: The last stage to run.
+        processes: How many draw the corpus at a time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(describe_recipe(recipe), indent=2), encoding="utf-8")
-    corpus = draw_corpus(recipe.families, seed=recipe.seed, split="training", folder=folder)
+    corpus = draw_corpus(recipe.families, seed=recipe.seed, split="training", folder=folder, processes=processes)
     run = _Run(recipe, folder, corpus, device)
     for name in ("sight", "foundation", "s0", "s1", "reranker", "s2", "s3"):
         getattr(run, f"train_{name}")()
@@ -132,6 +138,8 @@ class _Run:
             model=model,
             token_reader=FactReader().to(device),
             state_reader=FactReader().to(device),
+            asked_reader=FactReader().to(device),
+            found_reader=FactReader().to(device),
             slot_head=nn.Linear(HIDDEN_SIZE, len(SLOTS)).to(device),
             answer_ids=answers,
             prompter=Prompter(SimpleNamespace(backend_tokenizer=self._tokenizer), device=device),

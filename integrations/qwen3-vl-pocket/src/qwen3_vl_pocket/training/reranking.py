@@ -11,7 +11,14 @@ from qwen3_vl_pocket.training.foundation import Learner, compute_sight_loss, com
 from qwen3_vl_pocket.training.judgement import Judgement, judge
 from qwen3_vl_pocket.training.rows import Row, encode_pictures, read_rows, slot_of
 from qwen3_vl_pocket.training.stage import Losses, StageOptions, run_stage
-from qwen3_vl_pocket.training.tasks import choose_language, draw_any_facts, draw_question, show_picture, tell
+from qwen3_vl_pocket.training.tasks import (
+    choose_language,
+    draw_any_facts,
+    draw_changes,
+    draw_question,
+    show_picture,
+    tell,
+)
 from qwen3_vl_pocket.world.collection import COMPOSED_KINDS
 from qwen3_vl_pocket.world.facts import Facts, change_slot
 from qwen3_vl_pocket.world.sentences import ask, ask_change, caption, choose_mentioned
@@ -59,7 +66,7 @@ def train_reranker(
 ) -> None:
     """Trains the learner in place."""
 
-    def compute_losses(rng: random.Random, _: float) -> Losses:
+    def compute_losses(rng: random.Random, progress: float) -> Losses:
         drawings: list[_Drawing] = []
         pairs: list[_Pair] = []
         for family in rng.sample(corpus.families, options.families):
@@ -68,14 +75,14 @@ def train_reranker(
             drawings += [one, two]
             for turn in range(2 * options.questions):
                 target, other = (one, two) if turn % 2 else (two, one)
-                pairs.append(_question_picture(learner, target, other, slot, rng))
-        pairs += [_question_text(learner, rng) for _ in range(options.texts)]
+                pairs.append(_question_picture(learner, target, other, slot, rng, progress))
+        pairs += [_question_text(learner, rng, progress) for _ in range(options.texts)]
         bank = encode_pictures(learner.model.visual, [drawing.picture for drawing in drawings])
         model, prefixes = learner.model.language_model, learner.prompter.prefixes
         captions = [_caption(learner, drawing, rng) for drawing in drawings[: options.captions]]
         groups = [([pair.row for pair in pairs], prefixes["pair"]), (captions, prefixes["document"])]
         verdicts, told = read_rows(model, groups, bank)
-        losses = dict(compute_verdict_losses(learner, verdicts.states, [pair.judgement for pair in pairs]))
+        losses = dict(compute_verdict_losses(learner, verdicts, [pair.judgement for pair in pairs]))
         losses["sight"] = 0.3 * compute_sight_loss(learner, bank, [drawing.facts for drawing in drawings])
         return {**losses, "caption": 0.3 * told.caption_loss} if captions else losses
 
@@ -91,7 +98,7 @@ def _choose_drawings(family: Family, rng: random.Random) -> tuple[str | None, tu
 
 
 def _question_picture(
-    learner: Learner, target: _Drawing, other: _Drawing, slot: str | None, rng: random.Random
+    learner: Learner, target: _Drawing, other: _Drawing, slot: str | None, rng: random.Random, progress: float
 ) -> _Pair:
     """A question about `target`, in words, by the other drawing, or by both."""
     facts = target.facts
@@ -112,7 +119,7 @@ def _question_picture(
         question = ask(other.facts, choose_language(rng), rng, mentioned=mentioned)
         row = learner.prompter.judge_pair([question], shown, (target.place,))
         return _Pair(row, judge(other.facts, mentioned, facts))
-    question, asked, mentioned = draw_question(facts, rng, is_met=rng.random() < 0.7)
+    question, asked, mentioned = draw_question(facts, rng, changes=draw_changes(rng, progress=progress))
     return _Pair(learner.prompter.judge_pair([question], shown, (target.place,)), judge(asked, mentioned, facts))
 
 
@@ -121,9 +128,9 @@ def _change_again(facts: Facts, slot: str, rng: random.Random) -> Facts:
     return facts if changed is None else changed
 
 
-def _question_text(learner: Learner, rng: random.Random) -> _Pair:
+def _question_text(learner: Learner, rng: random.Random, progress: float) -> _Pair:
     found = draw_any_facts(rng)
-    question, asked, mentioned = draw_question(found, rng, is_met=rng.random() < 0.5)
+    question, asked, mentioned = draw_question(found, rng, changes=draw_changes(rng, progress=progress))
     return _Pair(learner.prompter.judge_pair([question], [tell(found, rng)]), judge(asked, mentioned, found))
 
 

@@ -75,10 +75,12 @@ class Answer:
 
     Attributes:
         states: State of each prompt's last token, in the order of the rows.
+        middles: The same some layers earlier.
         caption_loss: Mean cross-entropy of the captions; zero if no row has one.
     """
 
     states: Float[Tensor, "rows hidden"]
+    middles: Float[Tensor, "rows hidden"]
     caption_loss: Float[Tensor, ""]
 
 
@@ -192,31 +194,35 @@ def read_rows(
         taken = torch.from_numpy(np.concatenate(order)).to(bank.features.embeddings.device)
         layers = tuple(layer[taken] for layer in bank.features.deepstack)
         visuals = VisualFeatures(bank.features.embeddings[taken], layers)
-    hidden = run_language_model(model, packed, visuals)
-    return [
-        _answer(
-            model,
-            rows,
-            [(places, part) for (group, places), part in zip(buckets, hidden, strict=True) if group == number],
-        )
-        for number, (rows, _) in enumerate(groups)
-    ]
+    finals, middles = run_language_model(model, packed, visuals)
+    answers: list[Answer] = []
+    for number, (rows, _) in enumerate(groups):
+        own = [place for place, (group, _) in enumerate(buckets) if group == number]
+        parts = [(buckets[place][1], finals[place], middles[place]) for place in own]
+        answers.append(_answer(model, rows, parts))
+    return answers
 
 
-def _answer(model: Any, rows: Sequence[Row], parts: Sequence[tuple[list[int], Tensor]]) -> Answer:
+def _answer(model: Any, rows: Sequence[Row], parts: Sequence[tuple[list[int], Tensor, Tensor]]) -> Answer:
+    nothing = model.norm.weight.new_zeros(0, len(model.norm.weight))
+    if not rows:
+        return Answer(nothing, nothing, nothing.sum())
     states: dict[int, Tensor] = {}
+    middles: dict[int, Tensor] = {}
     losses: list[Tensor] = []
     words = 0
-    for places, hidden in parts:
+    for places, final, middle in parts:
         for line, place in enumerate(places):
-            states[place] = hidden[line, len(rows[place].token_ids) - 1]
-        loss, count = _sum_caption_loss(model, [rows[place] for place in places], hidden)
+            last = len(rows[place].token_ids) - 1
+            states[place], middles[place] = final[line, last], middle[line, last]
+        loss, count = _sum_caption_loss(model, [rows[place] for place in places], final)
         losses.append(loss)
         words += count
-    if not rows:
-        nothing = model.norm.weight.new_zeros(0, len(model.norm.weight))
-        return Answer(nothing, nothing.sum())
-    return Answer(torch.stack([states[place] for place in range(len(rows))]), torch.stack(losses).sum() / max(words, 1))
+    return Answer(
+        torch.stack([states[place] for place in range(len(rows))]),
+        torch.stack([middles[place] for place in range(len(rows))]),
+        torch.stack(losses).sum() / max(words, 1),
+    )
 
 
 def _sort_by_length(rows: Sequence[Row]) -> list[list[int]]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from qwen3_vl_pocket.training.corpus import KIND_WEIGHTS, Picture
 from qwen3_vl_pocket.training.rows import slot_of
-from qwen3_vl_pocket.world.facts import Facts, draw_facts, draw_near_misses
+from qwen3_vl_pocket.world.facts import Facts, change_slot, draw_facts
 from qwen3_vl_pocket.world.sentences import LANGUAGES, Language, ask, choose_mentioned, describe, describe_label
 from qwen3_vl_retrieval.prompts import Content
 
-__all__ = ["choose_language", "draw_any_facts", "draw_question", "show_picture"]
+__all__ = ["choose_language", "draw_any_facts", "draw_changes", "draw_question", "show_picture"]
 
 _LANGUAGE_WEIGHTS = (2.0, 1.2, 1.2)
 
@@ -40,13 +40,28 @@ def tell(facts: Facts, rng: random.Random) -> str:
     return describe(facts, language, rng) if rng.random() < 0.5 else ask(facts, language, rng)
 
 
-def draw_question(found: Facts, rng: random.Random, *, is_met: bool) -> tuple[str, Facts, tuple[str, ...]]:
-    """Returns a question that an item meets, or misses by one value, with what it asks for and which slots it names."""
+def draw_question(found: Facts, rng: random.Random, *, changes: int) -> tuple[str, Facts, tuple[str, ...]]:
+    """Returns a question that an item misses by so many values, with what it asks for and which slots it names.
+
+    Args:
+        found: What the item is.
+        rng: Source of chance.
+        changes: Values at most that the question asks for and the item does not have; 0 is a question that it meets.
+    """
     mentioned = choose_mentioned(found, rng, share=rng.choice((0.5, 0.7, 0.85, 1.0, 1.0)))
     asked = found
-    if not is_met:
-        near = draw_near_misses(found, rng, count=1, split="training", slots=mentioned)
-        asked = near[0][1] if near else draw_any_facts(rng)
-        if not near:
-            mentioned = asked.slots
+    for slot in rng.sample(mentioned, min(changes, len(mentioned))):
+        changed = change_slot(asked, slot, rng)
+        asked = asked if changed is None else changed
     return ask(asked, choose_language(rng), rng, mentioned=mentioned), asked, mentioned
+
+
+def draw_changes(rng: random.Random, *, progress: float) -> int:
+    """Returns by how many values a question shall miss an item: none, several, or, ever more often, one.
+
+    With several, about half the slots of a question differ: what a comparison learns most from. With one, it is what
+    the reranker is for.
+    """
+    if rng.random() < 0.45:
+        return 0
+    return 1 if rng.random() < 0.25 + 0.5 * progress else rng.randint(2, 5)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from qwen3_vl_retrieval.errors import ModelError
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
@@ -39,18 +39,20 @@ def read_retrieval_defaults(folder: Path) -> RetrievalDefaults:
         ModelError: The file is damaged, or states something unknown or impossible.
     """
     file = folder / _FILE
-    stated: Any = {}
     try:
-        if file.is_file():
-            stated = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(stated, dict):
-            raise ValueError("it must hold an object")
-        unknown = sorted(set(stated) - {"pixel_budget", "frame_sampling"})
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)} is unknown; allowed are pixel_budget and frame_sampling")
-        return RetrievalDefaults(
-            pixel_budget=PixelBudget(**stated.get("pixel_budget", {})),
-            frame_sampling=FrameSampling(**stated.get("frame_sampling", {})),
-        )
+        return _parse_defaults(json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{str(file)!r} cannot be used: {error}; correct or remove it") from error
+
+
+def _parse_defaults(stated: Any) -> RetrievalDefaults:
+    if not isinstance(stated, dict):
+        raise TypeError("it must hold an object")
+    parts = cast("dict[str, dict[str, Any]]", stated)
+    unknown = sorted(set(parts) - {"pixel_budget", "frame_sampling"})
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)} is unknown; allowed are pixel_budget and frame_sampling")
+    return RetrievalDefaults(
+        pixel_budget=PixelBudget(**parts.get("pixel_budget", {})),
+        frame_sampling=FrameSampling(**parts.get("frame_sampling", {})),
+    )
