@@ -53,6 +53,7 @@ NOT_RUN = {
     "pip install qwen3-vl-retrieval": "installs",
     "pip install qwen3-vl-retrieval qwen3-vl-pocket": "installs",
     "uv run pytest": "is what runs now",
+    "uv run python -m qwen3_vl_pocket.training": "takes hours; one step of each stage runs in tests/pocket",
     "qwen3vl search FOLDER QUERY [OPTIONS]": "is a synopsis",
 }
 

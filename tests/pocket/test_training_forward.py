@@ -13,7 +13,7 @@ from qwen3_vl_pocket.training.corpus import draw_corpus
 from qwen3_vl_pocket.training.model import build_config, build_model
 from qwen3_vl_pocket.training.rows import Prompter, encode_pictures, read_rows, slot_of
 from qwen3_vl_pocket.world.sentences import list_words
-from qwen3_vl_retrieval import PixelBudget, Qwen3VLEmbedder
+from qwen3_vl_retrieval import Qwen3VLEmbedder
 
 
 class _Tokenizer:
@@ -34,11 +34,8 @@ def prompter():
 
 
 @pytest.fixture(scope="module")
-def model(random_checkpoints):
-    budget = PixelBudget(max_pixels=20480, frame_min_pixels=4096, frame_max_pixels=9216)
-    return Qwen3VLEmbedder.from_pretrained(
-        random_checkpoints / "embedding", device="cpu", dtype="float32", pixel_budget=budget
-    )
+def model():
+    return Qwen3VLEmbedder.from_pretrained("pocket", device="cpu", dtype="float32")
 
 
 def test_the_vision_tower_gives_what_transformers_gives(model, pictures):
@@ -92,6 +89,7 @@ def test_a_batch_of_pairs_gives_the_states_of_single_pairs(model, prompter):
     torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-4)
 
 
+@torch.no_grad()
 def test_fresh_models_start_from_the_words_alone():
     tokenizer = build_tokenizer("reranker", words=list_words())
     model = build_model(build_config(tokenizer))

@@ -57,7 +57,7 @@ def compute_info_nce(
     hard_negatives: Float[Tensor, "m width"],
     *,
     is_query_twin: Bool[Tensor, "n n"],
-    is_answer: Bool[Tensor, "n n+m"],
+    is_answer: Bool[Tensor, "n all"],
 ) -> Float[Tensor, ""]:
     """Returns the mean loss of unit vectors; document i answers query i.
 
@@ -98,7 +98,7 @@ def compute_contrastive_loss(
     steps: QuantizationSteps,
     *,
     is_query_twin: Bool[Tensor, "n n"],
-    is_answer: Bool[Tensor, "n n+m"],
+    is_answer: Bool[Tensor, "n all"],
 ) -> dict[str, Float[Tensor, ""]]:
     """Returns the loss at three lengths, and of int8 and binary codes at full length.
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +62,7 @@ class Picture:
     """
 
     facts: Facts
-    pixels: UInt8[np.ndarray, "frames height width 3"]
+    pixels: UInt8[np.ndarray, "_ _ _ 3"]
     timestamps: tuple[float, ...] | None
 
     @property
@@ -143,7 +143,7 @@ def _draw(job: tuple[Facts, str]) -> _Drawing:
     if GROUPS[facts.kind] == "clip":
         return _draw_clip(facts, rng)
     image = draw_picture(facts, rng)
-    return np.asarray(image.resize(SIZES[facts.kind]), dtype=np.uint8)[None], None
+    return np.array(image.resize(SIZES[facts.kind]), dtype=np.uint8)[None], None
 
 
 def _draw_clip(facts: Facts, rng: random.Random) -> _Drawing:
@@ -180,7 +180,7 @@ def _write_drawings(file: Path, drawings: Iterable[_Drawing]) -> None:
     times = json.dumps([times for _, times in drawings])
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial.npz")
-    np.savez(partial, places=places, times=np.array(times), **stacks)
+    cast("Any", np.savez)(partial, places=places, times=np.array(times), **stacks)
     partial.rename(file)
 
 

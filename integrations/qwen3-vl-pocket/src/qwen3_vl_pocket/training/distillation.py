@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -77,7 +78,7 @@ def judge_candidates(
     shown = [*batch.documents, *batch.negatives]
     rows = [
         teacher.prompter.judge_pair(query.contents, shown[place].contents, query.pictures + shown[place].pictures)
-        for query, places in zip(batch.queries, candidates.tolist(), strict=True)
+        for query, places in zip(batch.queries, cast("list[list[int]]", candidates.tolist()), strict=True)
         for place in places
     ]
     answer = read_rows(teacher.model.language_model, [(rows, teacher.prompter.prefixes["pair"])], bank)[0]

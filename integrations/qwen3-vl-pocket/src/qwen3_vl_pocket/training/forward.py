@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
@@ -31,8 +31,8 @@ class VisualFeatures:
         deepstack: What is added to its first hidden states, layer by layer.
     """
 
-    embeddings: Float[Tensor, "tokens hidden"]
-    deepstack: tuple[Float[Tensor, "tokens hidden"], ...]
+    embeddings: Float[Tensor, "_ hidden"]
+    deepstack: tuple[Float[Tensor, "_ hidden"], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class Rows:
         visual_places: Places of the visual tokens in the flattened `token_ids`, in the order of the features.
     """
 
-    prefix_ids: Int64[Tensor, " prefix"]
-    token_ids: Int64[Tensor, "batch length"]
-    positions: Int64[Tensor, "3 batch length"]
-    visual_places: Int64[Tensor, " tokens"]
+    prefix_ids: Int64[Tensor, " _"]
+    token_ids: Int64[Tensor, "_ _"]
+    positions: Int64[Tensor, "3 _ _"]
+    visual_places: Int64[Tensor, " _"]
 
 
 def encode_patches(
@@ -164,7 +164,7 @@ class _Plan:
 
     def split(self, hidden: Float[Tensor, "all hidden"]) -> list[Float[Tensor, "_ _ hidden"]]:
         """Returns the states of each batch, without those of the prefixes."""
-        parts = hidden.split(self.sizes)[self.prefix_count :]
+        parts = _cut(hidden, self.sizes)[self.prefix_count :]
         return [part.view(*rows.token_ids.shape, -1) for part, rows in zip(parts, self.batches, strict=True)]
 
 
@@ -181,19 +181,24 @@ def _attend_batches(attention: Any, hidden: Tensor, turns: tuple[Tensor, Tensor]
     groups = attention.num_key_value_groups
     key = key.repeat_interleave(groups, dim=1)
     value = attention.v_proj(hidden).view(shape).repeat_interleave(groups, dim=1)
-    queries, keys, values = (states.split(plan.sizes) for states in (query, key, value))
+    queries, keys, values = (_cut(states, plan.sizes) for states in (query, key, value))
     mixed: list[Tensor] = [
         _mix(*(states[None].transpose(1, 2) for states in prefix), mask=None).transpose(1, 2).flatten(0, 1)
         for prefix in zip(*(parts[: plan.prefix_count] for parts in (queries, keys, values)), strict=True)
     ]
     for number, (rows, prefix) in enumerate(zip(plan.batches, plan.prefix_of, strict=True)):
         batch, place = len(rows.token_ids), plan.prefix_count + number
-        own = [parts[place].unflatten(0, (batch, -1)).transpose(1, 2) for parts in (queries, keys, values)]
+        shape = (batch, -1, *query.shape[1:])
+        own: list[Tensor] = [parts[place].view(shape).transpose(1, 2) for parts in (queries, keys, values)]
         if prefix is not None:
             common = [parts[prefix][None].transpose(1, 2).expand(batch, -1, -1, -1) for parts in (keys, values)]
             own[1:] = [torch.cat(both, dim=2) for both in zip(common, own[1:], strict=True)]
         mixed.append(_mix(*own, mask=plan.masks[number]).transpose(1, 2).flatten(0, 1))
     return attention.o_proj(torch.cat(mixed).flatten(1))
+
+
+def _cut(states: Tensor, sizes: list[int]) -> list[Tensor]:
+    return list(cast("Any", states).split(sizes))  # without a type in torch's stubs
 
 
 def _mix(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None) -> Tensor:

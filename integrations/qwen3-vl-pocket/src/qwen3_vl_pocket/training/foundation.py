@@ -21,7 +21,7 @@ from qwen3_vl_pocket.training.judgement import Judgement, compute_slot_loss, jud
 from qwen3_vl_pocket.training.reading import FactReader, cut_at_random
 from qwen3_vl_pocket.training.rows import Answer, PictureBank, Prompter, Row, encode_pictures, read_rows
 from qwen3_vl_pocket.training.stage import Losses, StageOptions, run_stage
-from qwen3_vl_pocket.training.tasks import draw_any_facts, draw_changes, draw_question, show_picture, tell
+from qwen3_vl_pocket.training.tasks import draw_any_facts, draw_question, show_picture, tell
 from qwen3_vl_pocket.world.facts import Facts
 from qwen3_vl_pocket.world.sentences import caption
 
@@ -177,7 +177,7 @@ def _draw_pairs(
     for number in range(count):
         place = rng.randrange(len(pictures))
         found = pictures[place].facts if number % 2 else draw_any_facts(rng)
-        question, asked, mentioned = draw_question(found, rng, changes=draw_changes(rng, progress=progress))
+        question, asked, mentioned = draw_question(found, rng, progress=progress)
         judgements.append(judge(asked, mentioned, found))
         if number % 2:
             rows.append(prompter.judge_pair([question], show_picture(pictures[place], rng), (place,)))

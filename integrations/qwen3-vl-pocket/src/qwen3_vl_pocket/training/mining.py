@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -41,7 +42,13 @@ def mine_groups(learner: Learner, corpus: Corpus, *, count: int, seed: int) -> l
             own = first + line
             nearest = np.argpartition(-row, 4 * count)[: 4 * count]
             is_truth = np.zeros(len(row), np.bool_)
-            is_truth[[place for place in nearest.tolist() if meets(facts[place], facts[own], facts[own].slots)]] = True
+            is_truth[
+                [
+                    place
+                    for place in cast("list[int]", nearest.tolist())
+                    if meets(facts[place], facts[own], facts[own].slots)
+                ]
+            ] = True
             groups.append(select_negatives(row, own, is_truth, count=count))
     return groups
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer
@@ -97,10 +97,10 @@ def build_model(config: dict[str, Any]) -> Qwen3VLModel:
     model = Qwen3VLModel(Qwen3VLConfig(**config))
     with torch.no_grad():
         model.language_model.embed_tokens.weight.normal_(0.0, _EMBEDDING_DEVIATION)
-        for layer in model.language_model.layers:
+        for layer in cast("Any", model.language_model.layers):
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
-        for block in model.visual.blocks:
+        for block in cast("Any", model.visual.blocks):
             block.attn.proj.weight.zero_()
             block.mlp.linear_fc2.weight.zero_()
     return model

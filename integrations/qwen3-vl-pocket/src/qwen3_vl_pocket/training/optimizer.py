@@ -9,7 +9,7 @@ are one batch, in float32.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -78,10 +78,11 @@ class Optimizer:
 def orthogonalize(matrices: Float[Tensor, "n rows columns"]) -> Float[Tensor, "n rows columns"]:
     """Returns, about, the nearest matrices whose singular values are all one."""
     is_tall = matrices.shape[-2] > matrices.shape[-1]
-    states = matrices.mT if is_tall else matrices
-    states = states / (states.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    states = matrices.transpose(-2, -1) if is_tall else matrices
+    sizes: Tensor = cast("Any", torch.linalg).vector_norm(states, dim=(-2, -1), keepdim=True)
+    states = states / (sizes + 1e-7)
     a, b, c = _QUINTIC
     for _ in range(_ITERATIONS):
-        gram = states @ states.mT
+        gram = states @ states.transpose(-2, -1)
         states = a * states + (b * gram + c * gram @ gram) @ states
-    return states.mT if is_tall else states
+    return states.transpose(-2, -1) if is_tall else states

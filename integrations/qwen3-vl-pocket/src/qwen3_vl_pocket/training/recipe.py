@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer
@@ -132,8 +132,8 @@ class _Run:
         self._steps = QuantizationSteps().to(device)
 
     def _build_learner(self, device: str) -> Learner:
-        model = build_model(self._config).to(device)
-        answers = (self._tokenizer.token_to_id("yes"), self._tokenizer.token_to_id("no"))
+        model = cast("Any", build_model(self._config)).to(device)
+        vocabulary = self._tokenizer.get_vocab()
         return Learner(
             model=model,
             token_reader=FactReader().to(device),
@@ -141,7 +141,7 @@ class _Run:
             asked_reader=FactReader().to(device),
             found_reader=FactReader().to(device),
             slot_head=nn.Linear(HIDDEN_SIZE, len(SLOTS)).to(device),
-            answer_ids=answers,
+            answer_ids=(vocabulary["yes"], vocabulary["no"]),
             prompter=Prompter(SimpleNamespace(backend_tokenizer=self._tokenizer), device=device),
         )
 

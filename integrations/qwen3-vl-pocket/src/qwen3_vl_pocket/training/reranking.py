@@ -14,7 +14,6 @@ from qwen3_vl_pocket.training.stage import Losses, StageOptions, run_stage
 from qwen3_vl_pocket.training.tasks import (
     choose_language,
     draw_any_facts,
-    draw_changes,
     draw_question,
     show_picture,
     tell,
@@ -119,7 +118,7 @@ def _question_picture(
         question = ask(other.facts, choose_language(rng), rng, mentioned=mentioned)
         row = learner.prompter.judge_pair([question], shown, (target.place,))
         return _Pair(row, judge(other.facts, mentioned, facts))
-    question, asked, mentioned = draw_question(facts, rng, changes=draw_changes(rng, progress=progress))
+    question, asked, mentioned = draw_question(facts, rng, progress=progress)
     return _Pair(learner.prompter.judge_pair([question], shown, (target.place,)), judge(asked, mentioned, facts))
 
 
@@ -130,7 +129,7 @@ def _change_again(facts: Facts, slot: str, rng: random.Random) -> Facts:
 
 def _question_text(learner: Learner, rng: random.Random, progress: float) -> _Pair:
     found = draw_any_facts(rng)
-    question, asked, mentioned = draw_question(found, rng, changes=draw_changes(rng, progress=progress))
+    question, asked, mentioned = draw_question(found, rng, progress=progress)
     return _Pair(learner.prompter.judge_pair([question], [tell(found, rng)]), judge(asked, mentioned, found))
 
 

@@ -24,6 +24,7 @@ from qwen3_vl_retrieval.prompts import (
     Content,
     MediaSlot,
     Role,
+    TextRun,
     render_embedding_prompt,
     render_reranking_prompt,
 )
@@ -54,11 +55,11 @@ class Row:
         caption: Tokens that the model shall say next.
     """
 
-    token_ids: Int64[np.ndarray, " length"]
-    positions: Int64[np.ndarray, "3 length"]
-    is_visual: Bool[np.ndarray, " length"]
+    token_ids: Int64[np.ndarray, " _"]
+    positions: Int64[np.ndarray, "3 _"]
+    is_visual: Bool[np.ndarray, " _"]
     pictures: tuple[int, ...]
-    caption: Int64[np.ndarray, " caption"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    caption: Int64[np.ndarray, " _"] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,8 +80,8 @@ class Answer:
         caption_loss: Mean cross-entropy of the captions; zero if no row has one.
     """
 
-    states: Float[Tensor, "rows hidden"]
-    middles: Float[Tensor, "rows hidden"]
+    states: Float[Tensor, "_ hidden"]
+    middles: Float[Tensor, "_ hidden"]
     caption_loss: Float[Tensor, ""]
 
 
@@ -110,10 +111,10 @@ class Prompter:
         """Returns the reranking prompt of a query and a document."""
         return self._fill("pair", query, document, pictures)
 
-    def encode_caption(self, text: str) -> Int64[np.ndarray, " caption"]:
+    def encode_caption(self, text: str) -> Int64[np.ndarray, " _"]:
         """Returns the tokens of a caption and of its end."""
-        run = self._tokenizer._tokenizer.encode(text, add_special_tokens=False)
-        return np.array([*run.ids, self.end_id], np.int64)
+        run = self._tokenizer.tokenize([TextRun(text, Role.TEMPLATE)])
+        return np.append(run.token_ids.astype(np.int64), self.end_id)
 
     def _fill(self, name: str, first: Sequence[Content], second: Sequence[Content], pictures: tuple[int, ...]) -> Row:
         ids, positions, is_visual = self._cached(name, tuple(first), tuple(second))
@@ -134,7 +135,7 @@ class Prompter:
         return self._tokenizer.tokenize(elements)
 
 
-def _share(sequences: Sequence[Any]) -> Int64[np.ndarray, " prefix"]:
+def _share(sequences: Sequence[Any]) -> Int64[np.ndarray, " _"]:
     """The tokens that all sequences begin with."""
     first, *others = (sequence.token_ids for sequence in sequences)
     count = 0
@@ -160,7 +161,7 @@ def encode_pictures(tower: Any, pictures: Sequence[Picture]) -> PictureBank:
         patches = torch.cat([cut_patches(torch.from_numpy(pictures[place].pixels), PATCHES) for place in places])
         grid = (shape[1] // 16, shape[2] // 16)
         device = tower.pos_embed.weight.device
-        parts.append(encode_patches(tower, patches.unflatten(0, (-1, grid[0] * grid[1])).to(device), grid=grid))
+        parts.append(encode_patches(tower, patches.view(-1, grid[0] * grid[1], patches.shape[1]).to(device), grid=grid))
         count = len(parts[-1].embeddings) // len(places)
         for place in places:
             spans[place] = (filled, filled + count)
@@ -171,7 +172,7 @@ def encode_pictures(tower: Any, pictures: Sequence[Picture]) -> PictureBank:
 
 
 def read_rows(
-    model: Any, groups: Sequence[tuple[Sequence[Row], Int64[Tensor, " prefix"]]], bank: PictureBank | None
+    model: Any, groups: Sequence[tuple[Sequence[Row], Int64[Tensor, " _"]]], bank: PictureBank | None
 ) -> list[Answer]:
     """Returns, for each group of rows with its prefix, the states behind the prompts, and how well captions are said.
 
@@ -236,7 +237,7 @@ def _sort_by_length(rows: Sequence[Row]) -> list[list[int]]:
     return buckets
 
 
-def _pack(model: Any, rows: Sequence[Row], prefix: Int64[Tensor, " prefix"]) -> Rows:
+def _pack(model: Any, rows: Sequence[Row], prefix: Int64[Tensor, " _"]) -> Rows:
     device = model.norm.weight.device
     longest = max(len(row.token_ids) + len(row.caption) for row in rows)
     ids = np.zeros((len(rows), longest), np.int64)

@@ -11,7 +11,18 @@ from qwen3_vl_pocket.world.facts import Facts, change_slot, draw_facts
 from qwen3_vl_pocket.world.sentences import LANGUAGES, Language, ask, choose_mentioned, describe, describe_label
 from qwen3_vl_retrieval.prompts import Content
 
-__all__ = ["choose_language", "draw_any_facts", "draw_changes", "draw_question", "show_picture"]
+__all__ = [
+    "choose_language",
+    "draw_any_facts",
+    "draw_changes",
+    "draw_question",
+    "show_picture",
+    "tell",
+    "word_question",
+]
+
+_STRANGE_SHARE = 0.12
+"""Share of the questions that are about something else: of those, most are of another kind."""
 
 _LANGUAGE_WEIGHTS = (2.0, 1.2, 1.2)
 
@@ -40,7 +51,23 @@ def tell(facts: Facts, rng: random.Random) -> str:
     return describe(facts, language, rng) if rng.random() < 0.5 else ask(facts, language, rng)
 
 
-def draw_question(found: Facts, rng: random.Random, *, changes: int) -> tuple[str, Facts, tuple[str, ...]]:
+def draw_question(found: Facts, rng: random.Random, *, progress: float) -> tuple[str, Facts, tuple[str, ...]]:
+    """Returns a question to judge an item by: met, missed by some values, or about something else altogether.
+
+    Args:
+        found: What the item is.
+        rng: Source of chance.
+        progress: Share of the stage that is done; near misses become more frequent with it.
+
+    Returns:
+        The words, what they ask for, and which slots they name.
+    """
+    if rng.random() < _STRANGE_SHARE:
+        return word_question(draw_any_facts(rng), rng, changes=0)
+    return word_question(found, rng, changes=draw_changes(rng, progress=progress))
+
+
+def word_question(found: Facts, rng: random.Random, *, changes: int) -> tuple[str, Facts, tuple[str, ...]]:
     """Returns a question that an item misses by so many values, with what it asks for and which slots it names.
 
     Args:
