@@ -34,7 +34,7 @@ def test_the_demo_asks_eight_questions_and_says_where_the_answers_are(finished):
     for shown in ("recall@1", "recall@5", "writing ", "embedding ", "searching ", "question-6.png"):
         assert shown in result.stdout
     assert str(folder / "report.html") in result.stdout.replace("\n", "")
-    assert result.stderr == ""
+    assert result.stderr.strip() == ""  # older versions of rich end every status with a line
 
 
 def test_the_report_of_the_demo_marks_answers_and_shows_pages_and_moments(finished):
@@ -62,7 +62,7 @@ def test_with_the_pocket_models_the_demo_says_what_they_are(tmp_path, monkeypatc
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert "tiny demonstration models" in result.stdout.replace("\n", " ")
-    assert result.stderr.startswith("Error: ")
+    assert result.stderr.lstrip().startswith("Error: ")
 
 
 def test_without_its_package_the_demo_says_what_to_install(tmp_path, monkeypatch):
