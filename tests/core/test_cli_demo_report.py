@@ -15,8 +15,8 @@ from qwen3_vl_retrieval import MediaError, MediaPolicy
 from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, compute_recall, describe_rank
 from qwen3_vl_retrieval.cli.comparisons import print_comparison, print_recall
 from qwen3_vl_retrieval.cli.gallery import Figure, Gallery, build_gallery
-from qwen3_vl_retrieval.cli.previews import draw_preview
 from qwen3_vl_retrieval.cli.report import SearchReport
+from qwen3_vl_retrieval.index.pictures import draw_preview
 from qwen3_vl_retrieval.index.results import FailedFile, Found
 from qwen3_vl_retrieval.index.units import Unit
 

@@ -11,9 +11,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from qwen3_vl_retrieval import MediaError, MediaPolicy
-from qwen3_vl_retrieval.cli.report import SearchReport, clean_text, encode_report
+from qwen3_vl_retrieval.cli.report import SearchReport, encode_report
 from qwen3_vl_retrieval.cli.tables import print_failures, print_results
 from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, ROWS, draw_thumbnail
+from qwen3_vl_retrieval.index.excerpts import clean_text
 from qwen3_vl_retrieval.index.results import FailedFile, Found
 from qwen3_vl_retrieval.index.units import Unit
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
 
@@ -299,6 +299,19 @@ class Qwen3VLEmbedder:
         prepared = self.prepare(inputs, instruction=instruction, on_error=on_error, show_progress=show_progress)
         outcome = self._engine.run(prepared, show_progress=show_progress, description="embedding")
         return self._finish(outcome, form, on_error)
+
+    def embed_prepared(
+        self, prepared: Sequence[Request | InputError], *, on_error: OnError = "raise"
+    ) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
+        """Returns the vectors of what `prepare` returned, in its order, with the default options of `embed`.
+
+        With the two apart, a thread can read the next items while this computes; see `qwen3_vl_retrieval.index`.
+
+        Raises:
+            InputError: One of `prepared` is an error, and `on_error` is `"raise"`.
+        """
+        check_on_error(on_error)
+        return self._finish(self._engine.run(prepared), self._format(None, "float32", True), on_error)
 
     def embed_queries(self, inputs: Iterable[Item], **options: Unpack[EmbedOptions]) -> npt.NDArray[Any]:
         """Returns the same as `embed`, with `query_instruction` where neither call nor item has an instruction."""

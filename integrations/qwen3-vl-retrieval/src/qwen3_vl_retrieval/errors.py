@@ -7,7 +7,8 @@ RetrievalError
 │   │   └── MediaPolicyError     reading it is not allowed, or exceeds a limit
 │   └── InputTooLongError        it does not fit the model's length and may not be shortened
 ├── ModelError                   a model cannot be found, loaded or trusted
-└── FingerprintMismatchError     vectors of another space
+└── StoreError                   a store on disk is in use, torn, or not ours
+    └── FingerprintMismatchError     it holds vectors of another space
 ```
 
 A message says what was given, what is allowed and what to do. Errors about one item of a list carry its
@@ -24,6 +25,7 @@ __all__ = [
     "MediaPolicyError",
     "ModelError",
     "RetrievalError",
+    "StoreError",
 ]
 
 
@@ -77,5 +79,9 @@ class ModelError(RetrievalError):
     """A model cannot be found or loaded, or its weights do not fit its configuration."""
 
 
-class FingerprintMismatchError(RetrievalError):
+class StoreError(RetrievalError):
+    """A store on disk cannot be opened or written: it is in use, torn, of another version, or not ours."""
+
+
+class FingerprintMismatchError(StoreError):
     """Stored vectors come from another vector space than the embedder at hand."""

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, compute_recall, describe_rank
-from qwen3_vl_retrieval.cli.report import clean_text
-from qwen3_vl_retrieval.cli.tables import describe_place
+from qwen3_vl_retrieval.index.excerpts import clean_text
+from qwen3_vl_retrieval.index.places import describe_place
 from qwen3_vl_retrieval.index.results import Found
 
 __all__ = ["print_comparison", "print_recall", "print_seconds"]

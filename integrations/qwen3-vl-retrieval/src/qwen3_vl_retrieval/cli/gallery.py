@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, describe_rank
 from qwen3_vl_retrieval.cli.gallery_style import STYLE
-from qwen3_vl_retrieval.cli.previews import draw_preview, encode_picture
-from qwen3_vl_retrieval.cli.report import clean_text
-from qwen3_vl_retrieval.cli.tables import describe_place, name_failure
+from qwen3_vl_retrieval.cli.tables import name_failure
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.index.results import FailedFile, Found
+from qwen3_vl_retrieval.index.excerpts import cut_excerpt
+from qwen3_vl_retrieval.index.pictures import draw_preview, encode_picture
+from qwen3_vl_retrieval.index.places import describe_place
+from qwen3_vl_retrieval.index.result_pages import Tile, build_failures, build_page, build_tile, write_text
+from qwen3_vl_retrieval.index.results import Found
 from qwen3_vl_retrieval.index.units import Unit
 from qwen3_vl_retrieval.media.images import read_image
 from qwen3_vl_retrieval.media.policy import MediaPolicy
@@ -24,8 +25,6 @@ from qwen3_vl_retrieval.media.policy import MediaPolicy
 __all__ = ["Figure", "Gallery", "build_gallery"]
 
 _EXCERPT_CHARACTERS = 160
-_MOST_FAILURES = 50
-_MEDIA_NAMES = {"text": "note", "image": "picture", "page": "page", "video": "clip"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,48 +81,46 @@ def build_gallery(gallery: Gallery, policy: MediaPolicy) -> str:
         _build_question(number, question, gallery.shown, pictures)
         for number, question in enumerate(gallery.questions, start=1)
     ]
-    failures = gallery.questions[0].report.failures if gallery.questions else ()
-    title = _write(gallery.title)
-    return "\n".join(
-        [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            # Whatever a file name or a note tries, nothing is fetched and nothing runs.
-            '<meta http-equiv="Content-Security-Policy" '
-            "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
-            f'<meta name="color-scheme" content="light dark">\n<title>{title}</title>',
-            f"<style>{STYLE}</style>\n</head>\n<body>\n<main>",
-            _build_head(gallery, title),
-            _build_overview(gallery.questions),
-            *sections,
-            _build_failures(failures, gallery.questions[0].report.folder) if failures else "",
-            "</main>\n</body>\n</html>\n",
-        ]
-    )
+    # Reading failed once, for all questions.
+    failures = [
+        (name_failure(failure, question.report.folder), failure.error.reason)
+        for question in gallery.questions[:1]
+        for failure in question.report.failures
+    ]
+    body = [
+        _build_head(gallery),
+        _build_overview(gallery.questions),
+        *sections,
+        build_failures(failures),
+    ]
+    return build_page("\n".join(body), title=gallery.title, style=STYLE)
 
 
 def _list_shown(question: AnsweredQuestion, shown: int) -> list[Found]:
     return [*question.report.candidates[:shown], *question.report.results[:shown]]
 
 
-def _build_head(gallery: Gallery, title: str) -> str:
-    notice = "" if gallery.notice is None else f'<p class="notice">{_write(gallery.notice)}</p>'
+def _build_head(gallery: Gallery) -> str:
+    notice = "" if gallery.notice is None else f'<p class="notice">{write_text(gallery.notice)}</p>'
     figures = "".join(
-        f'<div class="figure"><dt>{_write(figure.label)}</dt><dd>'
-        + ("" if figure.before is None else f'<span class="before">{_write(figure.before)} → </span>')
-        + f"{_write(figure.value)}</dd></div>"
+        f'<div class="figure"><dt>{write_text(figure.label)}</dt><dd>'
+        + ("" if figure.before is None else f'<span class="before">{write_text(figure.before)} → </span>')
+        + f"{write_text(figure.value)}</dd></div>"
         for figure in gallery.figures
     )
-    details = "".join(f"<div><dt>{_write(name)}</dt><dd>{_write(value)}</dd></div>" for name, value in gallery.details)
+    details = "".join(
+        f"<div><dt>{write_text(name)}</dt><dd>{write_text(value)}</dd></div>" for name, value in gallery.details
+    )
     return (
-        f'<header>\n<h1>{title}</h1>\n<p class="introduction">{_write(gallery.introduction)}</p>\n{notice}\n'
+        f"<header>\n<h1>{write_text(gallery.title)}</h1>\n"
+        f'<p class="introduction">{write_text(gallery.introduction)}</p>\n{notice}\n'
         f'<dl class="figures">{figures}</dl>\n<dl class="details">{details}</dl>\n</header>'
     )
 
 
 def _build_overview(questions: Sequence[AnsweredQuestion]) -> str:
     rows = "".join(
-        f'<tr><td class="number">{number}</td><td><a href="#question-{number}">{_write(question.title)}</a></td>'
+        f'<tr><td class="number">{number}</td><td><a href="#question-{number}">{write_text(question.title)}</a></td>'
         f"<td>{_build_rank(question.first_rank)}</td><td>{_build_rank(question.final_rank)}</td></tr>"
         for number, question in enumerate(questions, start=1)
     )
@@ -162,8 +159,8 @@ def _build_question(number: int, question: AnsweredQuestion, shown: int, picture
         rows.append(build_row("After reranking", report.results, is_final=True))
     return (
         f'<section id="question-{number}">\n<div class="question">{_build_query_image(report.query_image)}<div>\n'
-        f'<p class="kind">{number} · {_write(question.title)}</p>\n'
-        f'<h2 lang="{_write(question.language)}">{_write(report.query)}</h2>\n'
+        f'<p class="kind">{number} · {write_text(question.title)}</p>\n'
+        f'<h2 lang="{write_text(question.language)}">{write_text(report.query)}</h2>\n'
         f'<p class="outcome">{_build_outcome(question)}</p></div></div>\n' + "\n".join(rows) + "\n</section>"
     )
 
@@ -172,7 +169,7 @@ def _build_outcome(question: AnsweredQuestion) -> str:
     if question.answer is None:
         return "The answer could not be read."
     place = describe_place(question.answer)
-    name = _write(question.answer.source.relative_to(question.report.folder).as_posix())
+    name = write_text(question.answer.source.relative_to(question.report.folder).as_posix())
     return (
         f"The answer, {name}{', ' if place else ''}{place}, is {_build_rank(question.first_rank)} by vectors and "
         f"{_build_rank(question.final_rank)} after reranking."
@@ -187,55 +184,31 @@ def _build_query_image(path: Path | None) -> str:
         source = encode_picture(read_image(path, MediaPolicy()))
     except InputError:
         return ""
-    return f'<img class="asked" src="{source}" alt="The picture of the question: {_write(path.name)}">'
+    return f'<img class="asked" src="{source}" alt="The picture of the question: {write_text(path.name)}">'
 
 
 def _build_tile(
     found: Found, question: AnsweredQuestion, picture: str | None, *, relevance: float | None, before: int | None
 ) -> str:
-    unit, folder = found.unit, question.report.folder
-    name = unit.source.relative_to(folder)
-    parent = "" if name.parent == Path() else f'<span class="parent">{_write(name.parent.as_posix())}/</span>'
-    place = describe_place(unit)
-    is_answer = unit == question.answer
-    mark = '<span class="mark" title="the answer">✓</span>' if is_answer else ""
-    moved = "" if before is None or before == found.rank else f'<span class="moved">was {describe_rank(before)}</span>'
-    return (
-        f'<li class="tile{" answer" if is_answer else ""}">{_build_picture(unit, picture)}'
-        f'<div class="caption"><p class="order"><b>{found.rank}</b>{moved}{mark}</p>'
-        f'<p class="name">{parent}{_write(name.name)}</p><p class="place">{_write(place)}</p>'
-        f"{_build_scores(found.similarity_score, relevance)}</div></li>"
+    unit = found.unit
+    name = unit.source.relative_to(question.report.folder)
+    is_moved = before is not None and before != found.rank
+    return build_tile(
+        Tile(
+            rank=found.rank,
+            media_type=unit.media_type,
+            name=name.name,
+            parent="" if name.parent == Path() else name.parent.as_posix(),
+            place=describe_place(unit),
+            picture=picture,
+            paper=_cut_paper(unit.text) if unit.media_type == "text" else None,
+            similarity_score=found.similarity_score,
+            relevance_score=relevance,
+            note=f"was {describe_rank(before)}" if is_moved else None,
+            is_answer=unit == question.answer,
+        )
     )
 
 
-def _build_picture(unit: Unit, picture: str | None) -> str:
-    if unit.media_type == "text":
-        text = clean_text("" if unit.text is None else unit.text)
-        excerpt = text if len(text) <= _EXCERPT_CHARACTERS else text[: _EXCERPT_CHARACTERS - 1] + "…"
-        return f'<div class="picture paper"><p>{escape(excerpt)}</p></div>'
-    if picture is None:
-        return '<div class="picture unreadable">?</div>'
-    return f'<div class="picture"><img src="{picture}" alt="{_MEDIA_NAMES[unit.media_type]}" loading="lazy"></div>'
-
-
-def _build_scores(similarity: float, relevance: float | None) -> str:
-    cosine = f"<div><dt>cosine</dt><dd>{similarity:.3f}</dd></div>"
-    if relevance is None:
-        return f'<dl class="scores">{cosine}</dl>'
-    percent = f"{100 * relevance:.1f}"
-    return (
-        f'<dl class="scores">{cosine}<div><dt>probability</dt><dd>{relevance:.3f}</dd></div></dl>'
-        f'<div class="meter"><i style="width:{percent}%"></i></div>'
-    )
-
-
-def _build_failures(failures: Sequence[FailedFile], folder: Path) -> str:
-    lines = "".join(
-        f"<li><b>{_write(name_failure(failure, folder))}</b> {_write(failure.error.reason)}</li>"
-        for failure in failures[:_MOST_FAILURES]
-    )
-    return f"<section><h2>Could not be read, and took no part ({len(failures)})</h2><ul>{lines}</ul></section>"
-
-
-def _write(text: str) -> str:
-    return escape(clean_text(text))
+def _cut_paper(text: str | None) -> str:
+    return "" if text is None else cut_excerpt(text, most_characters=_EXCERPT_CHARACTERS)

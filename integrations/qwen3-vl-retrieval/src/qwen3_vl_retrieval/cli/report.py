@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qwen3_vl_retrieval.index.results import FailedFile, Found
 
-__all__ = ["SearchReport", "clean_text", "encode_report"]
+__all__ = ["SearchReport", "encode_report"]
 
 _SHORT_CHARACTERS = 200
 
@@ -67,15 +66,6 @@ def encode_report(report: SearchReport) -> str:
         "timings": {name: round(seconds, 3) for name, seconds in report.seconds.items()},
     }
     return json.dumps(document, ensure_ascii=False, indent=2)
-
-
-def clean_text(text: str) -> str:
-    """Returns `text` on one line, without what a terminal would obey or UTF-8 cannot write.
-
-    File names and documents are not ours: escape sequences in them would move the cursor or rename the window.
-    """
-    one_line = re.sub(r"\s+", " ", text).strip()
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in one_line)
 
 
 def _describe_result(found: Found, folder: Path) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from qwen3_vl_retrieval.cli.report import SearchReport, clean_text
+from qwen3_vl_retrieval.cli.report import SearchReport
 from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, draw_thumbnail
+from qwen3_vl_retrieval.index.excerpts import clean_text
+from qwen3_vl_retrieval.index.places import describe_place
 from qwen3_vl_retrieval.index.results import FailedFile, Found
-from qwen3_vl_retrieval.index.units import Unit
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
-__all__ = ["describe_place", "name_failure", "print_failures", "print_results"]
+__all__ = ["name_failure", "print_failures", "print_results"]
 
 _EXCERPT_CELLS = 90
 
@@ -76,22 +77,6 @@ def _describe_found(found: Found, folder: Path) -> Text:
         excerpt.truncate(_EXCERPT_CELLS, overflow="ellipsis")
         described.append("\n").append_text(excerpt)
     return described
-
-
-def describe_place(unit: Unit) -> str:
-    """Returns the page or the time window of `unit`, as in `page 3` or `00:25-00:55`; nothing for a whole file."""
-    if unit.page is not None:
-        return f"page {unit.page}"
-    if unit.start is not None and unit.end is not None:
-        return f"{_format_time(unit.start)}-{_format_time(unit.end)}"
-    return ""
-
-
-def _format_time(seconds: float) -> str:
-    """Minutes and seconds, `12:05`; hours too where there are any, `1:02:05`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
 
 
 def _draw_relevance(score: float) -> Text:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from PIL import Image
 from rich.cells import cell_len, set_cell_size
 from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from qwen3_vl_retrieval import media
-from qwen3_vl_retrieval.cli.report import clean_text
 from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.index.excerpts import clean_text
+from qwen3_vl_retrieval.index.pictures import read_picture, view_unit
 from qwen3_vl_retrieval.index.units import Unit
-from qwen3_vl_retrieval.media.policy import MediaPolicy, resolve_path
+from qwen3_vl_retrieval.media.policy import MediaPolicy
 
-__all__ = ["COLUMNS", "ROWS", "draw_thumbnail", "read_frames", "read_picture"]
+__all__ = ["COLUMNS", "ROWS", "draw_thumbnail"]
 
 COLUMNS = 12
 ROWS = 4
@@ -34,39 +32,9 @@ def draw_thumbnail(unit: Unit, policy: MediaPolicy) -> Text:
     if unit.media_type == "text":
         return _draw_paper("" if unit.text is None else unit.text)
     try:
-        return _draw_picture(read_picture(unit, policy))
+        return _draw_picture(read_picture(view_unit(unit), policy, page_pixels=_PAGE_PIXELS))
     except InputError:
         return Text("?", style="dim")
-
-
-def read_picture(unit: Unit, policy: MediaPolicy, *, page_pixels: int = _PAGE_PIXELS) -> Image.Image:
-    """Returns what `unit` looks like: the picture, the page at `page_pixels`, or a frame from the middle of the clip.
-
-    Raises:
-        InputError: It can no longer be read.
-    """
-    if unit.media_type == "image":
-        return media.read_image(unit.source, policy)
-    if unit.page is not None:
-        return media.render_pdf_page(unit.source, unit.page, policy, max_pixels=page_pixels)
-    # The middle of the window: the beginning of a clip is often black.
-    return read_frames(unit, policy, shares=(0.5,))[0]
-
-
-def read_frames(unit: Unit, policy: MediaPolicy, *, shares: Sequence[float]) -> list[Image.Image]:
-    """Returns frames of a clip, at rising shares of its window: 0 is the beginning, 1 the end.
-
-    Raises:
-        InputError: It can no longer be read.
-    """
-    from qwen3_vl_retrieval.media.container import decode_frames, read_index
-
-    source = resolve_path(unit.source, policy)
-    index = read_index(source, policy)
-    begin, end = 0.0 if unit.start is None else unit.start, index.total / index.frame_rate
-    duration = (end if unit.end is None else unit.end) - begin
-    numbers = [min(int((begin + share * duration) * index.frame_rate), index.total - 1) for share in shares]
-    return [Image.fromarray(frame) for frame in decode_frames(source, policy, index, numbers)]
 
 
 def _draw_picture(picture: Image.Image) -> Text:

@@ -6,20 +6,27 @@ pixels: `load_item` opens what a unit stands for when it is about to be embedded
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from PIL import Image
+
 from qwen3_vl_retrieval import media
 from qwen3_vl_retrieval.errors import InputError, MediaError
 from qwen3_vl_retrieval.index.files import find_kind
+from qwen3_vl_retrieval.index.scenes import find_scene_seconds, plan_windows
 from qwen3_vl_retrieval.inputs import Item
 from qwen3_vl_retrieval.media.policy import MediaPolicy, read_file, resolve_path
 
-__all__ = ["MediaType", "Unit", "load_item", "read_units"]
+__all__ = ["MediaType", "ReadOcr", "Unit", "load_item", "read_units"]
 
-MediaType: TypeAlias = Literal["text", "image", "page", "video"]
+MediaType: TypeAlias = Literal["text", "image", "page", "video", "mixed"]
+"""What a unit is. `mixed` is an item of several parts that was given in memory; no file is one."""
+
+ReadOcr: TypeAlias = Callable[[Image.Image], str]
+"""Reads the words of a picture; `""` if there are none."""
 
 _FEWEST_CHUNK_CHARACTERS = 500
 _MOST_CHUNK_CHARACTERS = 1500
@@ -42,6 +49,8 @@ class Unit:
         start: First second of the window; `None` if the unit is the whole clip.
         end: Last second of the window; `None` if the unit is the whole clip.
         text: The chunk, or the text layer of the page; `None` if there is none.
+        width: Of a picture, in pixels; `None` for anything else.
+        height: Of a picture, in pixels; `None` for anything else.
     """
 
     source: Path
@@ -50,20 +59,30 @@ class Unit:
     start: float | None = None
     end: float | None = None
     text: str | None = None
+    width: int | None = None
+    height: int | None = None
 
 
 def read_units(
-    path: Path, policy: MediaPolicy, *, window_seconds: float = 30.0, overlap_seconds: float = 5.0
+    path: Path,
+    policy: MediaPolicy,
+    *,
+    window_seconds: float = 30.0,
+    overlap_seconds: float = 5.0,
+    cut_at_scenes: bool = False,
+    ocr: ReadOcr | None = None,
 ) -> list[Unit]:
     """Returns the units of a file in reading order; an empty list if files with its suffix are skipped.
 
-    Headers, pages and packets are read, pixels are not decoded.
+    Headers, pages and packets are read; pixels are decoded only for `ocr` and `cut_at_scenes`.
 
     Args:
         path: The file.
         policy: What may be opened, and how large it may be.
         window_seconds: Length of a window of a clip; a clip that is not longer is one unit.
         overlap_seconds: What a window shares with the one before, so that no moment is only seen cut in two.
+        cut_at_scenes: Let windows end where the picture changes, too; then a short clip may be several units.
+        ocr: Reads the words of pages without a text layer, and of pictures; `None` leaves them unread.
 
     Raises:
         ValueError: The windows would not advance.
@@ -79,13 +98,14 @@ def read_units(
         case "text":
             return _read_chunks(path, policy)
         case "image":
-            media.measure_image(path, policy)
-            return [Unit(source=path, media_type="image")]
+            width, height = media.measure_image(path, policy)
+            text = None if ocr is None else _read_words(media.read_image(path, policy), ocr)
+            return [Unit(source=path, media_type="image", text=text, width=width, height=height)]
         case "pdf":
             pages = range(1, media.count_pdf_pages(path, policy) + 1)
-            return [_read_page(path, page, policy) for page in pages]
+            return [_read_page(path, page, policy, ocr) for page in pages]
         case "video":
-            return _read_windows(path, policy, window_seconds, overlap_seconds)
+            return _read_windows(path, policy, window_seconds, overlap_seconds, cut_at_scenes=cut_at_scenes)
         case "office":
             raise InputError(f"{path.suffix.lower()} files are not read. {_CONVERSION_HINT}")
         case None:
@@ -110,15 +130,24 @@ def load_item(unit: Unit, policy: MediaPolicy) -> Item:
             return {"video": unit.source}
         case "video":
             return {"video": unit.source, "start": unit.start, "end": unit.end}
+        case "mixed":
+            raise ValueError(f"{str(unit.source)!r} is a file, and no file is of the media type 'mixed'")
 
 
-def _read_page(path: Path, page: int, policy: MediaPolicy) -> Unit:
+def _read_page(path: Path, page: int, policy: MediaPolicy, ocr: ReadOcr | None) -> Unit:
     try:
         text = media.read_pdf_text(path, page, policy).strip()
+        if not text and ocr is not None:
+            text = ocr(media.render_pdf_page(path, page, policy)).strip()
     except MediaError:
         # The page stays a unit of its own: rendering it reports what is wrong, and the other pages are kept.
         text = ""
     return Unit(source=path, media_type="page", page=page, text=text if text else None)
+
+
+def _read_words(picture: Image.Image, ocr: ReadOcr) -> str | None:
+    words = ocr(picture).strip()
+    return words if words else None
 
 
 def _read_chunks(path: Path, policy: MediaPolicy) -> list[Unit]:
@@ -144,18 +173,19 @@ def _read_text(path: Path, policy: MediaPolicy) -> str:
     return text
 
 
-def _read_windows(path: Path, policy: MediaPolicy, window_seconds: float, overlap_seconds: float) -> list[Unit]:
+def _read_windows(
+    path: Path, policy: MediaPolicy, window_seconds: float, overlap_seconds: float, *, cut_at_scenes: bool
+) -> list[Unit]:
     from qwen3_vl_retrieval.media.container import read_index
 
-    index = read_index(resolve_path(path, policy), policy)
-    duration = index.total / index.frame_rate
-    if duration <= window_seconds:
+    resolved = resolve_path(path, policy)
+    index = read_index(resolved, policy)
+    windows = plan_windows(
+        index.total / index.frame_rate,
+        window_seconds=window_seconds,
+        overlap_seconds=overlap_seconds,
+        scene_seconds=find_scene_seconds(resolved, policy) if cut_at_scenes else (),
+    )
+    if len(windows) == 1:
         return [Unit(source=path, media_type="video")]
-    step = window_seconds - overlap_seconds
-    # What a further window would add beyond the overlap; the tolerance is for rates such as 30000/1001.
-    count = math.ceil((duration - overlap_seconds) / step - 1e-6)
-    starts = [place * step for place in range(count)]
-    return [
-        Unit(source=path, media_type="video", start=start, end=min(start + window_seconds, duration))
-        for start in starts
-    ]
+    return [Unit(source=path, media_type="video", start=start, end=end) for start, end in windows]

@@ -1,0 +1,135 @@
+"""The first stage of a search: the units that are nearest by vector, and those that hold the words, in one order.
+
+Short vectors are recalled from the collection and rescored with the full ones. Where a filter leaves few units, or the
+collection of this process has not seen some yet, the full vectors are compared exactly instead: a search never finds
+less than there is because of how it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.index.filters import SqlFilter, compile_filter
+from qwen3_vl_retrieval.index.keywords import fuse_ranks
+from qwen3_vl_retrieval.index.store import Store
+
+__all__ = ["Candidate", "CandidateQuery", "find_candidates"]
+
+_EXACT_ROWS = 10_000
+"""Units that are compared one by one, so that all of them are found: a graph that is searched with a filter that few
+rows meet finds too few (https://github.com/chroma-core/chroma/issues/4089)."""
+
+_UNSEEN_ROWS = 4096
+"""Units that another process added and that are compared one by one until the collection is opened afresh."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CandidateQuery:
+    """What is looked for in the first stage.
+
+    Attributes:
+        vector: Of the query, in full length.
+        words: Its text; `""` leaves the keyword index out.
+        limit: Units wanted.
+        oversample: How many times as many short vectors are recalled as are kept after rescoring.
+        where: What the units must meet, in Chroma's language; `None` is nothing.
+    """
+
+    vector: Float[np.ndarray, " dimensions"]
+    words: str
+    limit: int
+    oversample: int
+    where: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A unit that may be what is looked for.
+
+    Attributes:
+        row: Of the unit.
+        similarity: Cosine with the query.
+        keyword_rank: Place among the units that hold its words, from 1; `None` if it is none of them.
+    """
+
+    row: int
+    similarity: float
+    keyword_rank: int | None
+
+
+def find_candidates(store: Store, query: CandidateQuery) -> list[Candidate]:
+    """Returns the best units, best first: by cosine, joined by reciprocal rank with the order of the keyword index.
+
+    Raises:
+        ValueError: `where` is malformed.
+        StoreError: The store is torn.
+    """
+    condition = None if query.where is None else compile_filter(query.where)
+    rows = _recall(store, query, condition)
+    similarities = dict(zip(rows, store.sidecar.score(rows, query.vector).tolist(), strict=True))
+    nearest = sorted(rows, key=lambda row: (-similarities[row], row))[: query.limit]
+    worded = store.catalog.find_words(query.words, limit=query.limit, condition=condition) if query.words else []
+    unscored = [row for row in worded if row not in similarities]
+    similarities.update(zip(unscored, store.sidecar.score(unscored, query.vector).tolist(), strict=True))
+    ordered = [row for row, _ in fuse_ranks([nearest, worded])] if worded else nearest
+    places = {row: place for place, row in enumerate(worded, start=1)}
+    return [
+        Candidate(row=row, similarity=similarities[row], keyword_rank=places.get(row)) for row in ordered[: query.limit]
+    ]
+
+
+def _recall(store: Store, query: CandidateQuery, condition: SqlFilter | None) -> list[int]:
+    """Rows of the units among which the nearest are, as far as the short vectors tell."""
+    wanted = query.limit * query.oversample
+    few = store.catalog.list_rows(condition=condition, limit=max(_EXACT_ROWS, wanted) + 1) if condition else None
+    if few is not None and len(few) <= max(_EXACT_ROWS, wanted):
+        return few
+    expected = min(wanted, store.catalog.count_units()) if few is None else wanted
+    for is_last in (False, True):
+        rows = _recall_from_collection(store, query, condition, wanted, reopen=is_last)
+        # What was deleted since is still in the graph of a process that has not heard of it, and takes its place.
+        if len(rows) >= min(expected, query.limit):
+            return rows
+    # A graph can lose sight of some of its rows.
+    return store.catalog.list_rows(condition=condition)
+
+
+def _recall_from_collection(
+    store: Store, query: CandidateQuery, condition: SqlFilter | None, wanted: int, *, reopen: bool
+) -> list[int]:
+    snapshot = store.reopen() if reopen else store.refresh()
+    unseen: list[int] = []
+    if store.catalog.generation != snapshot.generation:
+        unseen = store.catalog.list_rows(after=snapshot.last_row, condition=condition, limit=_UNSEEN_ROWS + 1)
+        if len(unseen) > _UNSEEN_ROWS:
+            store.reopen()
+            unseen = []
+    short = store.shorten(query.vector[None])[0]
+    try:
+        ids = store.collection.find_nearest(short, limit=wanted, where=_to_chroma(query.where))
+    except StoreError:
+        if reopen:
+            raise
+        # Files that another process exchanged under an open client.
+        return []
+    rows = list(store.catalog.find_rows(ids).values())
+    if condition is not None:
+        rows = store.catalog.keep_rows(rows, condition)
+    return _join(rows, unseen)
+
+
+def _join(rows: Sequence[int], others: Sequence[int]) -> list[int]:
+    return list(dict.fromkeys((*rows, *others)))
+
+
+def _to_chroma(where: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Chroma takes one key at the top, and several only inside `$and`."""
+    if where is None or len(where) <= 1:
+        return where
+    return {"$and": [{name: value} for name, value in where.items()]}

@@ -1,0 +1,64 @@
+"""Reading ahead: an iterator runs in a thread of its own, a few values ahead of whoever consumes them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+__all__ = ["look_ahead"]
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Value(Generic[T]):
+    content: T
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    error: BaseException | None
+
+
+def look_ahead(produce: Callable[[], Generator[T, None, None]], *, depth: int) -> Generator[T, None, None]:
+    """Yields what `produce()` yields, which runs in another thread, at most `depth` values ahead.
+
+    What it raises is raised here, after the values before it. Closing the generator ends the thread, once the value
+    that it is working on is done.
+    """
+    values: queue.Queue[_Value[T] | _End] = queue.Queue(maxsize=depth)
+    is_closed = threading.Event()
+
+    def put(value: _Value[T] | _End) -> None:
+        while not is_closed.is_set():
+            with suppress(queue.Full):
+                values.put(value, timeout=_POLL_SECONDS)
+                return
+
+    def run() -> None:
+        try:
+            with closing(produce()) as produced:
+                for content in produced:
+                    put(_Value(content))
+                    if is_closed.is_set():
+                        return
+            put(_End(None))
+        except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the consumer
+            put(_End(error))
+
+    thread = threading.Thread(target=run, name="look-ahead", daemon=True)
+    thread.start()
+    try:
+        while isinstance(value := values.get(), _Value):
+            yield value.content
+        if value.error is not None:
+            raise value.error
+    finally:
+        is_closed.set()
+        thread.join()

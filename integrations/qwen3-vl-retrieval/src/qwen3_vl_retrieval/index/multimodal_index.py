@@ -1,0 +1,460 @@
+"""The index: documents, pages, clips and texts kept on disk in one vector space, and searched in two stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any, get_args
+
+from qwen3_vl_retrieval.errors import InputError, StoreError
+from qwen3_vl_retrieval.index.bars import show_bar
+from qwen3_vl_retrieval.index.candidates import Candidate, CandidateQuery, find_candidates
+from qwen3_vl_retrieval.index.files import find_kind, list_files
+from qwen3_vl_retrieval.index.filters import compile_filter
+from qwen3_vl_retrieval.index.hits import Hit, SearchResults
+from qwen3_vl_retrieval.index.items import decode_item, describe_text
+from qwen3_vl_retrieval.index.judging import judge_documents
+from qwen3_vl_retrieval.index.pipeline import run_pipeline
+from qwen3_vl_retrieval.index.progress import IndexReport, OnIndexProgress, RunCounter
+from qwen3_vl_retrieval.index.records import Metadata, StoredUnit
+from qwen3_vl_retrieval.index.results import FailedFile
+from qwen3_vl_retrieval.index.sidecar import SidecarPrecision
+from qwen3_vl_retrieval.index.statistics import IndexStatistics, measure_store
+from qwen3_vl_retrieval.index.store import Store
+from qwen3_vl_retrieval.index.units import MediaType, ReadOcr, Unit, read_units
+from qwen3_vl_retrieval.inputs import Embedder, Item, Reranker
+from qwen3_vl_retrieval.media.policy import MediaPolicy
+
+__all__ = ["MultimodalIndex"]
+
+_SHORT_DIMENSIONS = 256
+"""Of the vectors in the collection: an eighth of the 2B model's, which keeps recall after rescoring (Matryoshka)."""
+
+_JUDGED_AT_ONCE = 32
+"""Candidates whose pixels are held at once."""
+
+
+class MultimodalIndex:
+    """Files and items in one vector space on disk: added, kept in step with a folder, searched, deleted.
+
+    ```python
+    with MultimodalIndex.open("my-index", embedder, reranker) as index:
+        index.sync("my-documents")
+        results = index.search("the invoice over 4,812 euros")
+    ```
+
+    One process writes at a time; any number search meanwhile. Opened by `open`.
+
+    Args:
+        store: Where everything is.
+        embedder: With the fingerprint of the store.
+        reranker: Judges what was found; `None` leaves the order to the vectors.
+        media_policy: What may be opened; `None` is any local file. The models have policies of their own.
+        read_file: Turns a file into units.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        embedder: Embedder,
+        reranker: Reranker | None = None,
+        *,
+        media_policy: MediaPolicy | None = None,
+        window_seconds: float = 30.0,
+        overlap_seconds: float = 5.0,
+        cut_at_scenes: bool = False,
+        ocr: ReadOcr | None = None,
+    ) -> None:
+        embedder.fingerprint.require_match(store.head.fingerprint)
+        self._store = store
+        self._embedder = embedder
+        self._reranker = reranker
+        self._policy = MediaPolicy() if media_policy is None else media_policy
+        self._read_units = partial(
+            read_units,
+            window_seconds=window_seconds,
+            overlap_seconds=overlap_seconds,
+            cut_at_scenes=cut_at_scenes,
+            ocr=ocr,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        embedder: Embedder,
+        reranker: Reranker | None = None,
+        *,
+        short_dimensions: int | None = None,
+        precision: SidecarPrecision | None = None,
+        media_policy: MediaPolicy | None = None,
+        window_seconds: float = 30.0,
+        overlap_seconds: float = 5.0,
+        cut_at_scenes: bool = False,
+        ocr: ReadOcr | None = None,
+    ) -> MultimodalIndex:
+        """Returns the index in the folder `path`, a new one if there is none.
+
+        Args:
+            path: The folder.
+            embedder: Embeds documents and queries. An index is bound to its fingerprint.
+            reranker: Judges what was found; `None` leaves the order to the vectors.
+            short_dimensions: Length of the vectors that are recalled with, from 32 up; by default 256, or all
+                dimensions if there are fewer. Cannot be changed later.
+            precision: Number format of the full vectors that are rescored with: `"float32"`, `"float16"` (default),
+                `"int8"` or `"ubinary"`. Cannot be changed later.
+            media_policy: What may be opened; `None` is any local file. The models have policies of their own.
+            window_seconds: Length of a window of a clip. Like the other options on reading, it holds for files that
+                are added or changed from now on.
+            overlap_seconds: What a window shares with the one before.
+            cut_at_scenes: Let windows end where the picture changes.
+            ocr: Reads the words of scans and pictures, see `read_with_rapidocr`; `None` leaves them unread.
+
+        Raises:
+            FingerprintMismatchError: The index was written with another embedder or other options of it.
+            StoreError: The folder holds something else, or the index is torn, or was created with other options.
+            ValueError: An option is out of range.
+        """
+        folder = Path(path)
+        full = embedder.fingerprint.dimensions
+        if (folder / "catalog.sqlite3").is_file():
+            store = Store.open(folder)
+            head = store.head
+            for name, wanted, is_so in (
+                ("short_dimensions", short_dimensions, head.short_dimensions),
+                ("precision", precision, head.precision),
+            ):
+                if wanted is not None and wanted != is_so:
+                    store.close()
+                    raise StoreError(
+                        f"the index {str(folder)!r} was created with {name}={is_so!r}, and {name}={wanted!r} was "
+                        "asked for; leave it out, or build a new index"
+                    )
+        else:
+            short = min(_SHORT_DIMENSIONS, full) if short_dimensions is None else short_dimensions
+            if not 32 <= short <= full:
+                raise ValueError(f"short_dimensions={short} must be between 32 and the embedder's {full}")
+            store = Store.create(
+                folder,
+                embedder.fingerprint,
+                short_dimensions=short,
+                precision="float16" if precision is None else precision,
+            )
+        try:
+            return cls(
+                store,
+                embedder,
+                reranker,
+                media_policy=media_policy,
+                window_seconds=window_seconds,
+                overlap_seconds=overlap_seconds,
+                cut_at_scenes=cut_at_scenes,
+                ocr=ocr,
+            )
+        except BaseException:
+            store.close()
+            raise
+
+    def close(self) -> None:
+        """Lets go of all files."""
+        self._store.close()
+
+    def __enter__(self) -> MultimodalIndex:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Returns the number of units: pages, windows, chunks, pictures and items."""
+        return self._store.catalog.count_units()
+
+    @property
+    def store(self) -> Store:
+        """Where everything is; see `export_store` to take it elsewhere."""
+        return self._store
+
+    def stats(self) -> IndexStatistics:
+        """Returns what the index holds, and how much room it takes."""
+        return measure_store(self._store)
+
+    def add(
+        self,
+        paths_or_items: Path | Iterable[Path | Item],
+        *,
+        metadata: Metadata | None = None,
+        show_progress: bool = False,
+        on_progress: OnIndexProgress | None = None,
+    ) -> IndexReport:
+        """Adds files, folders and items; what is there already and unchanged is left alone.
+
+        What cannot be read is named in the report, and the rest is added. An interrupted call may be made again: what
+        it had done is not done twice.
+
+        Args:
+            paths_or_items: `Path`s of files and folders, and items (see `Item`): a `str` is always a text.
+            metadata: Flat scalars to be kept with every unit of it, and to be filtered by.
+            show_progress: Show a progress bar.
+            on_progress: Called after every group of units.
+
+        Raises:
+            StoreError: Somebody else is writing, or the disk fails.
+            InputError: A `str` or another single item was given instead of a list, or a folder cannot be read.
+            ValueError: `metadata` is not flat, or uses a reserved name.
+        """
+        sources, skipped, failures = _list_sources(paths_or_items)
+        with self._store.write():
+            return self._run(sources, skipped, failures, metadata, 0, show_progress, on_progress)
+
+    def sync(
+        self,
+        folder: str | Path,
+        *,
+        metadata: Metadata | None = None,
+        show_progress: bool = False,
+        on_progress: OnIndexProgress | None = None,
+    ) -> IndexReport:
+        """Makes the index hold what the folder holds: adds new files, replaces changed ones, removes vanished ones.
+
+        Unchanged content is never embedded again. Files outside the folder are not touched. Arguments and errors as
+        in `add`.
+        """
+        root = Path(folder).absolute()
+        sources, skipped, failures = _list_sources(root)
+        present = {str(path.absolute()) for path in sources if isinstance(path, Path)}
+        unreadable = [failure.path for failure in failures]
+        with self._store.write():
+            vanished = [
+                source
+                for source in dict.fromkeys(self._store.catalog.list_sources(str(root)))
+                # What is in a folder that cannot be read now may still be there.
+                if source not in present and not any(Path(source).is_relative_to(path) for path in unreadable)
+            ]
+            removed = self._store.remove_files(vanished) if vanished else 0
+            report = self._run(sources, skipped, failures, metadata, len(vanished), show_progress, on_progress)
+        return replace(report, removed_units=report.removed_units + removed)
+
+    def delete(self, where: Mapping[str, Any]) -> int:
+        """Removes what meets `where`, and returns how many units that were.
+
+        A unit of several files goes when all of them are meant: `{"source": path}` takes one file out and leaves its
+        duplicates.
+
+        Args:
+            where: A filter in Chroma's language over `media_type`, `source`, `page`, `start`, `end`, `width`,
+                `height`, `mime_type`, `sha256`, `id` and the caller's own metadata: `{"page": {"$gte": 3}}`.
+
+        Raises:
+            ValueError: `where` is empty or malformed.
+            StoreError: Somebody else is writing.
+        """
+        condition = compile_filter(where)
+        with self._store.write():
+            return self._store.remove_where(condition)
+
+    def search(
+        self,
+        query: Item,
+        *,
+        k: int = 10,
+        fetch_k: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        media_types: Sequence[MediaType] | None = None,
+        threshold: float | None = None,
+        instruction: str | None = None,
+        oversample: int = 4,
+        match_words: bool = True,
+    ) -> SearchResults:
+        """Returns the best hits, best first.
+
+        Args:
+            query: A text (`str`), a picture (`Path`, PIL image), a clip, or a mixture of them; see `Item`.
+            k: Hits at most.
+            fetch_k: Candidates that the reranker judges; 50 by default, or `k` if that is more.
+            where: What the hits must meet, see `delete`.
+            media_types: Which kinds of units to find; `None` is all.
+            threshold: Lowest score of a hit: its probability if there is a reranker, else its cosine.
+            instruction: What makes a document relevant, for both stages; by default each model's own.
+            oversample: How many times as many short vectors are recalled as are kept after rescoring.
+            match_words: Join the order of the vectors with that of the keyword index, which finds exact words and
+                numbers.
+
+        Raises:
+            InputError: The query cannot be read, embedded or judged.
+            ValueError: An option is out of range.
+            StoreError: The index is torn.
+        """
+        limit = max(50, k) if fetch_k is None else fetch_k
+        _check_search(k, limit, oversample, media_types)
+        seconds: dict[str, float] = {}
+        begun = perf_counter()
+        options: dict[str, Any] = {} if instruction is None else {"instruction": instruction}
+        vector = self._embedder.embed_queries([query], **options)[0]
+        seconds["embedding"] = perf_counter() - begun
+        begun = perf_counter()
+        candidates = find_candidates(
+            self._store,
+            CandidateQuery(
+                vector=vector,
+                words=describe_text(query) if match_words else "",
+                limit=limit if self._reranker is not None else k,
+                oversample=oversample,
+                where=_join_filters(where, media_types),
+            ),
+        )
+        units = self._store.catalog.load_units([candidate.row for candidate in candidates])
+        # A unit that was removed in this moment is no hit.
+        hits = [self._build_hit(one, units[one.row]) for one in candidates if one.row in units]
+        seconds["finding"] = perf_counter() - begun
+        begun = perf_counter()
+        failures: list[FailedFile] = []
+        if self._reranker is not None:
+            hits, failures = self._rerank(self._reranker, query, hits, instruction)
+            seconds["reranking"] = perf_counter() - begun
+        kept = [hit for hit in hits if threshold is None or _score(hit) >= threshold][:k]
+        return SearchResults(
+            hits=[replace(hit, rank=rank) for rank, hit in enumerate(kept, start=1)],
+            query=query,
+            is_reranked=self._reranker is not None,
+            failures=failures,
+            seconds=seconds,
+        )
+
+    def _run(
+        self,
+        sources: Sequence[Path | Item],
+        skipped: int,
+        failures: Sequence[FailedFile],
+        metadata: Metadata | None,
+        removed_files: int,
+        show_progress: bool,
+        on_progress: OnIndexProgress | None,
+    ) -> IndexReport:
+        with show_bar(len(sources), enabled=show_progress, on_progress=on_progress) as advance:
+            counter = RunCounter(files_total=len(sources), on_progress=advance)
+            counter.failures.extend(failures)
+            run_pipeline(
+                self._store,
+                self._embedder,
+                sources,
+                counter,
+                policy=self._policy,
+                read_units=self._read_units,
+                metadata=_check_metadata(metadata),
+            )
+        return counter.finish(skipped_files=skipped, removed_files=removed_files)
+
+    def _build_hit(self, candidate: Candidate, unit: StoredUnit) -> Hit:
+        record = unit.record
+        stored = None if record.content is None else decode_item(record.content, self._store.layout.media)
+        return Hit(
+            rank=1,
+            id=record.id,
+            media_type=record.media_type,
+            source=unit.sources[0] if unit.sources else None,
+            sources=unit.sources,
+            page=record.page,
+            start=record.start,
+            end=record.end,
+            text=record.text,
+            similarity_score=candidate.similarity,
+            relevance_score=None,
+            keyword_rank=candidate.keyword_rank,
+            metadata=unit.metadata,
+            stored_item=stored,
+            policy=self._policy,
+        )
+
+    def _rerank(
+        self, reranker: Reranker, query: Item, hits: Sequence[Hit], instruction: str | None
+    ) -> tuple[list[Hit], list[FailedFile]]:
+        """The hits by relevance; those that can no longer be opened are failures."""
+        judged: list[tuple[float, Hit]] = []
+        failures: list[FailedFile] = []
+        for group in _load_groups(hits, failures):
+            answers = judge_documents(reranker, query, [item for _, item in group], instruction=instruction)
+            for (hit, _), answer in zip(group, answers, strict=True):
+                if isinstance(answer, InputError):
+                    failures.append(_describe_failure(hit, answer))
+                else:
+                    # By log-odds: probabilities near 1 are equal in float32 where these still differ.
+                    judged.append((answer.margin, replace(hit, relevance_score=answer.score)))
+        return [hit for _, hit in sorted(judged, key=lambda one: -one[0])], failures
+
+
+def _list_sources(given: Path | Iterable[Path | Item]) -> tuple[list[Path | Item], int, list[FailedFile]]:
+    """Files and items, folders replaced by what is in them; how many files were skipped; and what cannot be listed."""
+    from qwen3_vl_retrieval.coercion import list_items
+
+    sources: list[Path | Item] = []
+    failures: list[FailedFile] = []
+    skipped = 0
+    for source in [given] if isinstance(given, Path) else list_items(given):
+        if not (isinstance(source, Path) and source.is_dir()):
+            sources.append(source)
+            continue
+        listing = list_files(source)
+        readable = [path for path in listing.files if find_kind(path) is not None]
+        skipped += len(listing.files) - len(readable)
+        sources += readable
+        failures += [FailedFile(path=path, unit=None, error=error) for path, error in listing.failures]
+    return sources, skipped, failures
+
+
+def _load_groups(hits: Sequence[Hit], failures: list[FailedFile]) -> Iterator[list[tuple[Hit, Item]]]:
+    for first in range(0, len(hits), _JUDGED_AT_ONCE):
+        group: list[tuple[Hit, Item]] = []
+        for hit in hits[first : first + _JUDGED_AT_ONCE]:
+            try:
+                group.append((hit, hit.item()))
+            except InputError as error:
+                failures.append(_describe_failure(hit, error))
+        yield group
+
+
+def _describe_failure(hit: Hit, error: InputError) -> FailedFile:
+    path = Path(f"item {hit.id}" if hit.source is None else hit.source)
+    is_part = hit.page is not None or hit.start is not None
+    unit = Unit(source=path, media_type=hit.media_type, page=hit.page, start=hit.start, end=hit.end)
+    return FailedFile(path=path, unit=unit if is_part else None, error=error.at(None))
+
+
+def _score(hit: Hit) -> float:
+    return hit.similarity_score if hit.relevance_score is None else hit.relevance_score
+
+
+def _join_filters(where: Mapping[str, Any] | None, media_types: Sequence[MediaType] | None) -> Mapping[str, Any] | None:
+    if media_types is None:
+        return where
+    kinds = {"media_type": {"$in": list(media_types)}}
+    return kinds if where is None else {"$and": [where, kinds]}
+
+
+def _check_search(k: int, fetch_k: int, oversample: int, media_types: Sequence[str] | None) -> None:
+    if not 1 <= k <= fetch_k:
+        raise ValueError(f"k={k} must be at least 1, and fetch_k={fetch_k} at least k")
+    if oversample < 1:
+        raise ValueError(f"oversample={oversample} must be at least 1")
+    allowed = get_args(MediaType)
+    if media_types is not None and (
+        isinstance(media_types, str) or not media_types or any(kind not in allowed for kind in media_types)
+    ):
+        raise ValueError(f"media_types={media_types!r} must be a list of one or more of {', '.join(allowed)}")
+
+
+def _check_metadata(metadata: Metadata | None) -> Metadata:
+    from qwen3_vl_retrieval.index.records import RESERVED_NAMES
+
+    if metadata is None:
+        return {}
+    for name, value in metadata.items():
+        if not isinstance(name, str) or name in RESERVED_NAMES:  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
+            raise ValueError(f"metadata {name!r} is reserved; choose a name other than {', '.join(RESERVED_NAMES)}")
+        if not isinstance(value, (str, int, float, bool)):  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
+            raise ValueError(  # noqa: TRY004 - as for other options out of range
+                f"metadata {name!r} is {type(value).__name__}; allowed are str, int, float and bool"
+            )
+    return dict(metadata)

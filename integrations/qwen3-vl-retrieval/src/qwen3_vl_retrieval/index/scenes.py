@@ -1,0 +1,84 @@
+"""Windows of a clip: of equal length, or ending where the picture changes.
+
+Encoders begin a scene with a picture that is coded by itself, so only those are decoded to find where scenes begin.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from qwen3_vl_retrieval.media.policy import MediaPolicy
+
+__all__ = ["find_scene_seconds", "plan_windows"]
+
+_BINS = 8
+_SIDE_PIXELS = 64
+
+_CUT_DISTANCE = 0.35
+"""Share of pixels that have another colour than before, at eight levels a channel."""
+
+_SHORTEST_SCENE_SECONDS = 2.0
+"""Less is a flash, and no scene to be found by itself."""
+
+
+def find_scene_seconds(path: Path, policy: MediaPolicy) -> list[float]:
+    """Returns the seconds at which scenes begin, rising, without the beginning of the clip.
+
+    Raises:
+        MediaPolicyError: The policy refuses the file.
+        MediaError: It cannot be decoded.
+    """
+    from qwen3_vl_retrieval.media.container import decode_frames, read_index
+
+    index = read_index(path, policy)
+    numbers = [bisect_left(index.times, time) for time in index.key_times]
+    scenes: list[float] = []
+    before: npt.NDArray[np.float64] | None = None
+    for number, frame in zip(numbers, decode_frames(path, policy, index, numbers), strict=True):
+        histogram = _count_colors(frame)
+        if before is not None and np.abs(histogram - before).sum() / 2 > _CUT_DISTANCE:
+            scenes.append(number / index.frame_rate)
+        before = histogram
+    return scenes
+
+
+def plan_windows(
+    duration_seconds: float, *, window_seconds: float, overlap_seconds: float, scene_seconds: Sequence[float] = ()
+) -> list[tuple[float, float]]:
+    """Returns start and end of each window of a clip, in seconds.
+
+    A scene that is longer than a window becomes several that overlap; no window reaches over the end of a scene.
+
+    Args:
+        duration_seconds: Length of the clip.
+        window_seconds: Length of a window at most.
+        overlap_seconds: What a window shares with the one before in the same scene.
+        scene_seconds: Where scenes begin; those shorter than two seconds belong to the one before.
+    """
+    begins = [0.0]
+    for second in scene_seconds:
+        if second - begins[-1] >= _SHORTEST_SCENE_SECONDS and duration_seconds - second >= _SHORTEST_SCENE_SECONDS:
+            begins.append(second)
+    step = window_seconds - overlap_seconds
+    windows: list[tuple[float, float]] = []
+    for begin, end in zip(begins, [*begins[1:], duration_seconds], strict=True):
+        # What a further window would add beyond the overlap; the tolerance is for rates such as 30000/1001.
+        count = max(1, math.ceil((end - begin - overlap_seconds) / step - 1e-6))
+        starts = [begin + place * step for place in range(count)]
+        windows += [(start, min(start + window_seconds, end)) for start in starts]
+    return windows
+
+
+def _count_colors(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Shares of the colours in a small copy of the frame."""
+    small = np.asarray(Image.fromarray(frame).resize((_SIDE_PIXELS, _SIDE_PIXELS), Image.Resampling.BOX))
+    levels = (small // (256 // _BINS)).astype(np.int64).reshape(-1, 3)
+    codes = (levels[:, 0] * _BINS + levels[:, 1]) * _BINS + levels[:, 2]
+    return np.bincount(codes, minlength=_BINS**3) / len(codes)
