@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from qwen3_vl_pocket import checkpoint_folder
-from qwen3_vl_pocket.evaluation import measure_retrieval
-from qwen3_vl_pocket.world.collection import draw_collection
-from qwen3_vl_retrieval import Qwen3VLEmbedder
+from qwen3_vl_pocket.evaluation import measure_near_misses, measure_reranking, measure_retrieval
+from qwen3_vl_pocket.world.collection import draw_collection, draw_hard_sets
+from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,14 @@ def test_short_and_coarse_vectors_keep_most_of_the_recall(measured):
     assert measured["quarter/recall@10"] >= 0.97 * full
     assert measured["int8/recall@10"] >= 0.99 * full
     assert measured["binary/recall@10"] >= 0.9 * full
+
+
+def test_the_reranker_orders_near_misses_better_than_the_vectors(embedder):
+    hard_sets = draw_hard_sets(27, seed=31)
+    first = measure_near_misses(embedder, hard_sets)
+    second = measure_reranking(Qwen3VLReranker.from_pretrained("pocket", device="cpu", dtype="float32"), hard_sets)
+    assert second["hard/reranker/auc"] >= 0.93
+    assert second["hard/reranker/ndcg@10"] >= first["hard/embedder/ndcg@10"] + 0.05
 
 
 def test_the_models_are_small_enough_to_ship():

@@ -9,16 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_vl_pocket.evaluation import compute_auc, compute_ndcg, rank_answers
+from qwen3_vl_pocket.tokenizer import build_tokenizer
+from qwen3_vl_pocket.training.comparison import begin_comparison
 from qwen3_vl_pocket.training.contrastive import QuantizationSteps, compute_info_nce, round_binary
 from qwen3_vl_pocket.training.corpus import draw_corpus
 from qwen3_vl_pocket.training.distillation import merge_weights
 from qwen3_vl_pocket.training.judgement import SLOTS, judge
 from qwen3_vl_pocket.training.mining import select_negatives
+from qwen3_vl_pocket.training.model import build_config, build_model
 from qwen3_vl_pocket.training.optimizer import orthogonalize
 from qwen3_vl_pocket.training.reading import FactReader
 from qwen3_vl_pocket.training.stage import StageOptions, run_stage
 from qwen3_vl_pocket.training.tasks import word_question
 from qwen3_vl_pocket.world.facts import KINDS, Facts, draw_facts, meets, split_of
+from qwen3_vl_pocket.world.sentences import list_words
 
 PAIR = Facts("pair", ("red", "circle", "left", "blue", "square"))
 
@@ -30,13 +34,18 @@ def test_a_pair_of_shapes_is_judged_told_from_either_of_them():
     assert judgement.matches[SLOTS.index("color")] == 1
 
 
-def test_a_judgement_says_which_slot_differs_and_nothing_of_what_was_not_asked():
+def test_a_judgement_says_which_slot_differs_and_that_what_was_not_asked_is_not_wrong():
     count = Facts("count", ("2", "red", "circle", "blue", "square"))
     judgement = judge(count, ("color", "shape"), count.replace(color="green"))
     assert not judgement.is_met
     assert judgement.matches[SLOTS.index("color")] == 0
     assert judgement.matches[SLOTS.index("shape")] == 1
-    assert np.isnan(judgement.matches[SLOTS.index("count")])
+    assert judgement.matches[SLOTS.index("count")] == 1
+    assert [name for name, is_named in zip(SLOTS, judgement.names, strict=True) if is_named] == [
+        "kind",
+        "color",
+        "shape",
+    ]
 
 
 def test_a_swapped_pair_of_shapes_differs_in_what_stands_where():
@@ -238,3 +247,34 @@ def test_ndcg_and_auc_of_known_orders():
     assert compute_ndcg([1, 1]) == 1
     assert compute_ndcg([3, 11]) == pytest.approx(0.25)
     assert compute_auc([0.9, 0.4], [0.1, 0.4]) == pytest.approx((1 + 0.75) / 2)
+
+
+def test_the_comparison_begins_by_telling_equal_values_from_others():
+    torch.manual_seed(3)
+    model = build_model(build_config(build_tokenizer("embedding", words=list_words()))).language_model
+    asked, found = FactReader(), FactReader()
+    codes = {}
+    for name, reader in (("asked", asked), ("found", found)):
+        codes[name] = torch.nn.functional.normalize(torch.randn_like(reader.classifiers.weight), dim=1)
+        with torch.no_grad():
+            reader.classifiers.weight.copy_(codes[name])
+            reader.classifiers.bias.zero_()
+    spans = {slot: (start, count) for slot, start, count in asked.list_spans() if slot == "company"}
+    start, count = spans["company"]
+    values = range(start, start + count)
+    states = torch.stack([codes["asked"][one] + codes["found"][other] for one in values for other in values])
+    head = torch.nn.Linear(192, len(SLOTS))
+    begin_comparison(
+        model.layers,
+        model.norm,
+        head,
+        asked_reader=asked,
+        found_reader=found,
+        score_weight=torch.randn(192),
+        middles=states,
+    )
+    with torch.no_grad():
+        layer = model.layers[-2]
+        told = head(model.norm(states + layer.mlp(layer.post_attention_layernorm(states))))[:, SLOTS.index("company")]
+    is_equal = torch.eye(count, dtype=torch.bool).flatten()
+    assert told[is_equal].min() > told[~is_equal].max()

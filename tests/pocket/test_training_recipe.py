@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from qwen3_vl_pocket.evaluation import measure_reranking, measure_retrieval
+from qwen3_vl_pocket.evaluation import measure_near_misses, measure_reranking, measure_retrieval
 from qwen3_vl_pocket.training.recipe import Recipe, train_pair
 from qwen3_vl_pocket.world.collection import draw_collection, draw_hard_sets
 from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
@@ -39,8 +39,9 @@ def test_the_measurement_covers_every_form_language_and_format(run):
     for name in ("text/all", "image/all", "language/en", "language/zh", "language/es"):
         assert 0 <= found[f"{name}/recall@1"] <= found[f"{name}/recall@10"] <= 1
     assert {"quarter/recall@10", "int8/recall@10", "binary/recall@10"} <= set(found)
-    judged = measure_reranking(embedder, reranker, draw_hard_sets(1, seed=4, near_misses=3))
-    assert 0 < judged["hard/reranker/ndcg@10"] <= 1
+    hard_sets = draw_hard_sets(1, seed=4, near_misses=3)
+    assert 0 < measure_near_misses(embedder, hard_sets)["hard/embedder/ndcg@10"] <= 1
+    assert 0 < measure_reranking(reranker, hard_sets)["hard/reranker/ndcg@10"] <= 1
 
 
 def test_every_query_of_a_collection_has_one_answer():

@@ -11,7 +11,14 @@ from jaxtyping import Float, Int
 from qwen3_vl_pocket.world.collection import HardSet, Item, Query
 from qwen3_vl_retrieval import Embedder, Reranker
 
-__all__ = ["compute_auc", "compute_ndcg", "measure_reranking", "measure_retrieval", "rank_answers"]
+__all__ = [
+    "compute_auc",
+    "compute_ndcg",
+    "measure_near_misses",
+    "measure_reranking",
+    "measure_retrieval",
+    "rank_answers",
+]
 
 _CUTOFF = 10
 
@@ -78,29 +85,32 @@ def _measure_formats(
     }
 
 
-def measure_reranking(embedder: Embedder, reranker: Reranker, sets: Sequence[HardSet]) -> dict[str, float]:
-    """Returns nDCG@10 of the embedder's and of the reranker's order of near misses, and ROC-AUC of the probability."""
-    first: list[int] = []
-    second: list[int] = []
+def measure_near_misses(embedder: Embedder, sets: Sequence[HardSet]) -> dict[str, float]:
+    """Returns nDCG@10 of the embedder's order of near misses: what reranking starts from."""
+    ranks: list[int] = []
+    for hard in sets:
+        similarities = embedder.embed_queries([hard.query]) @ embedder.embed_documents(list(hard.items)).T
+        ranks.append(int(rank_answers(similarities, np.zeros(1, np.int64))[0]))
+    return {"hard/embedder/ndcg@10": round(compute_ndcg(ranks), 4)}
+
+
+def measure_reranking(reranker: Reranker, sets: Sequence[HardSet]) -> dict[str, float]:
+    """Returns nDCG@10 of the reranker's order of near misses, and ROC-AUC of the probability over all pairs."""
+    ranks: list[int] = []
     right: list[float] = []
     wrong: list[float] = []
     by_group: dict[str, list[int]] = {}
     for hard in sets:
-        similarities = embedder.embed_queries([hard.query]) @ embedder.embed_documents(list(hard.items)).T
-        first.append(int(rank_answers(similarities, np.zeros(1, np.int64))[0]))
         scores = reranker.score(hard.query, list(hard.items))
         margins = np.log(scores) - np.log1p(-scores) if scores.max() < 1 else scores
-        second.append(int(rank_answers(margins[None], np.zeros(1, np.int64))[0]))
-        by_group.setdefault(hard.group, []).append(second[-1])
+        ranks.append(int(rank_answers(margins[None], np.zeros(1, np.int64))[0]))
+        by_group.setdefault(hard.group, []).append(ranks[-1])
         right.append(float(scores[0]))
         wrong += scores[1:].tolist()
     return {
-        "hard/embedder/ndcg@10": round(compute_ndcg(first), 4),
-        "hard/reranker/ndcg@10": round(compute_ndcg(second), 4),
+        "hard/reranker/ndcg@10": round(compute_ndcg(ranks), 4),
         "hard/reranker/auc": round(compute_auc(right, wrong), 4),
-        **{
-            f"hard/reranker/{group}/ndcg@10": round(compute_ndcg(ranks), 4) for group, ranks in sorted(by_group.items())
-        },
+        **{f"hard/reranker/{group}/ndcg@10": round(compute_ndcg(own), 4) for group, own in sorted(by_group.items())},
     }
 
 

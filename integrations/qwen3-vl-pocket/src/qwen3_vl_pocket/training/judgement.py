@@ -35,8 +35,9 @@ class Judgement:
         asked: What the query asks for, a pair of shapes in its canonical wording.
         mentioned: The slots of `asked` that the query names and that can be compared.
         found: What the item is.
-        matches: For each of `SLOTS` 1 if the item has the value asked for, 0 if it has another, NaN if the slot is
-            not asked for or the item has no such slot.
+        matches: For each of `SLOTS` 0 if the item has another value than the one asked for, and 1 if it has that value
+            or the query does not name the slot; NaN where the words leave open which slot they mean, and for all slots
+            but the kind if that differs.
     """
 
     is_met: bool
@@ -45,13 +46,20 @@ class Judgement:
     found: Facts
     matches: Float32[np.ndarray, " slots"]
 
+    @property
+    def names(self) -> list[bool]:
+        """For each of `SLOTS` whether the query names it; it always names the kind."""
+        return [slot == "kind" or slot in self.mentioned for slot in SLOTS]
+
 
 def judge(asked: Facts, mentioned: Sequence[str], found: Facts) -> Judgement:
     """Returns the truth about an item that is `found` where a query mentions some slots of `asked`."""
     matches = np.full(len(SLOTS), np.nan, np.float32)
     matches[0] = float(asked.kind == found.kind)
     told, slots = _tell_canonically(asked, mentioned)
-    if asked.kind == found.kind:
+    if asked.kind == found.kind and slots:
+        # What is not asked for is never wrong: a verdict has to know that, too.
+        matches[1:] = 1.0
         for slot in slots:
             matches[SLOTS.index(slot)] = float(found.canonical[slot] == told[slot])
     return Judgement(meets(found, asked, mentioned), told, slots, found, matches)
@@ -71,7 +79,12 @@ def _tell_canonically(asked: Facts, mentioned: Sequence[str]) -> tuple[Facts, tu
 def compute_slot_loss(
     head: nn.Linear, states: Float[Tensor, "rows hidden"], judgements: Sequence[Judgement]
 ) -> Float[Tensor, ""]:
-    """Returns the mean cross-entropy of telling, from the state behind the prompt, which slots match."""
+    """Returns the mean cross-entropy of telling, from the state behind the prompt, which slots match.
+
+    Half of it is about slots that the query names, half about the others, of which there are more.
+    """
     matches = torch.from_numpy(np.stack([judgement.matches for judgement in judgements])).to(states.device)
-    is_asked = ~matches.isnan()
-    return functional.binary_cross_entropy_with_logits(head(states)[is_asked], matches[is_asked])
+    is_named = torch.tensor([judgement.names for judgement in judgements], device=states.device)
+    losses = functional.binary_cross_entropy_with_logits(head(states), matches.nan_to_num(), reduction="none")
+    halves = [losses[~matches.isnan() & chosen] for chosen in (is_named, ~is_named)]
+    return torch.stack([half.mean() for half in halves if len(half)]).mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from qwen3_vl_pocket.evaluation import measure_reranking, measure_retrieval
+from qwen3_vl_pocket.evaluation import measure_near_misses, measure_reranking, measure_retrieval
 from qwen3_vl_pocket.world.collection import draw_collection, draw_hard_sets
 from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
 
@@ -27,13 +27,14 @@ def measure_run(folder: Path, *, items: int) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     collected, queries = draw_collection(items, seed=_SEED)
     hard_sets = draw_hard_sets(max(items * _HARD_SETS // 1000, 1), seed=_SEED)
-    for name in ("s0", "s1", "s2", "s3"):
+    for name in ("s0", "s1", "reranker", "s2", "s3"):
         checkpoint = folder / "checkpoints" / name
-        if checkpoint.exists():
+        if not checkpoint.exists():
+            continue
+        if name == "reranker":
+            found[name] = measure_reranking(Qwen3VLReranker.from_pretrained(checkpoint), hard_sets)
+        else:
             embedder = Qwen3VLEmbedder.from_pretrained(checkpoint)
-            found[name] = measure_retrieval(embedder, collected, queries)
-            if (folder / "checkpoints" / "reranker").exists():
-                reranker = Qwen3VLReranker.from_pretrained(folder / "checkpoints" / "reranker")
-                found[name] |= measure_reranking(embedder, reranker, hard_sets)
-            (folder / "metrics.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
+            found[name] = measure_retrieval(embedder, collected, queries) | measure_near_misses(embedder, hard_sets)
+        (folder / "metrics.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
     return found

@@ -37,6 +37,11 @@ class FactReader(nn.Module):
                     count += len(values)
         self.classifiers = nn.Linear(HIDDEN_SIZE, count)
 
+    def list_spans(self) -> list[tuple[str, int, int]]:
+        """Returns slot, first output and number of outputs of each classifier, that of the kind first."""
+        slots = [(slot, start, len(values)) for (slot, values), start in self._starts.items()]
+        return [("kind", 0, len(KINDS)), *slots]
+
     def read(self, states: Float[Tensor, "n hidden"]) -> Float[Tensor, "n values"]:
         """Returns the logits of all values of all slots."""
         return self.classifiers(functional.normalize(states, dim=-1) * states.shape[1] ** 0.5)

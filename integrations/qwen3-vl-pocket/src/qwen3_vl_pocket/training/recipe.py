@@ -47,11 +47,11 @@ def _plan(name: str, steps: int, matrix_rate: float, *, final_scale: float = 0.0
 
 
 _SIGHT = _plan("sight", 700, 0.02, final_scale=0.3)
-_FOUNDATION = _plan("foundation", 1100, 0.02, final_scale=0.3)
-_S0 = _plan("s0", 400, 0.01)
-_S1 = _plan("s1", 250, 0.006)
-_RERANKER = _plan("reranker", 900, 0.015)
-_S2 = _plan("s2", 120, 0.003)
+_FOUNDATION = _plan("foundation", 900, 0.02, final_scale=0.3)
+_S0 = _plan("s0", 220, 0.01)
+_S1 = _plan("s1", 130, 0.006)
+_RERANKER = _plan("reranker", 750, 0.01)
+_S2 = _plan("s2", 80, 0.003)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from qwen3_vl_pocket.training.comparison import begin_comparison
 from qwen3_vl_pocket.training.corpus import Corpus, Family, Picture
 from qwen3_vl_pocket.training.foundation import Learner, compute_sight_loss, compute_verdict_losses
 from qwen3_vl_pocket.training.judgement import Judgement, judge
-from qwen3_vl_pocket.training.rows import Row, encode_pictures, read_rows, slot_of
+from qwen3_vl_pocket.training.rows import Answer, PictureBank, Row, encode_pictures, read_rows, slot_of
 from qwen3_vl_pocket.training.stage import Losses, StageOptions, run_stage
 from qwen3_vl_pocket.training.tasks import (
     choose_language,
@@ -20,7 +23,7 @@ from qwen3_vl_pocket.training.tasks import (
 )
 from qwen3_vl_pocket.world.collection import COMPOSED_KINDS
 from qwen3_vl_pocket.world.facts import Facts, change_slot
-from qwen3_vl_pocket.world.sentences import ask, ask_change, caption, choose_mentioned
+from qwen3_vl_pocket.world.sentences import ask, ask_change, choose_mentioned
 
 __all__ = ["RerankingOptions", "train_reranker"]
 
@@ -33,13 +36,11 @@ class RerankingOptions:
         families: Picture families; two drawings of each are judged.
         questions: Questions about each drawing.
         texts: Pairs of a question and a text.
-        captions: Drawings that are also captioned, so that reading is not forgotten.
     """
 
-    families: int = 20
+    families: int = 18
     questions: int = 2
-    texts: int = 16
-    captions: int = 16
+    texts: int = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +61,63 @@ class _Pair:
     judgement: Judgement
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    drawings: list[_Drawing]
+    pairs: list[_Pair]
+
+
 def train_reranker(
     learner: Learner, corpus: Corpus, stage: StageOptions, *, options: RerankingOptions, folder: Path
 ) -> None:
-    """Trains the learner in place."""
+    """Trains the learner in place, beginning with a comparison of what its readers read."""
+    with torch.no_grad():
+        _, _, answer = _judge_pairs(learner, corpus, random.Random(f"{stage.seed}/{stage.name}"), 0.0, options)
+    begin_comparison(
+        learner.model.language_model.layers,
+        learner.model.language_model.norm,
+        learner.slot_head,
+        asked_reader=learner.asked_reader,
+        found_reader=learner.found_reader,
+        score_weight=learner.score_weight.detach(),
+        middles=answer.middles,
+    )
 
     def compute_losses(rng: random.Random, progress: float) -> Losses:
-        drawings: list[_Drawing] = []
-        pairs: list[_Pair] = []
-        for family in rng.sample(corpus.families, options.families):
-            slot, places = _choose_drawings(family, rng)
-            one, two = (_Drawing(len(drawings) + turn, corpus.pictures[place]) for turn, place in enumerate(places))
-            drawings += [one, two]
-            for turn in range(2 * options.questions):
-                target, other = (one, two) if turn % 2 else (two, one)
-                pairs.append(_question_picture(learner, target, other, slot, rng, progress))
-        pairs += [_question_text(learner, rng, progress) for _ in range(options.texts)]
-        bank = encode_pictures(learner.model.visual, [drawing.picture for drawing in drawings])
-        model, prefixes = learner.model.language_model, learner.prompter.prefixes
-        captions = [_caption(learner, drawing, rng) for drawing in drawings[: options.captions]]
-        groups = [([pair.row for pair in pairs], prefixes["pair"]), (captions, prefixes["document"])]
-        verdicts, told = read_rows(model, groups, bank)
-        losses = dict(compute_verdict_losses(learner, verdicts, [pair.judgement for pair in pairs]))
-        losses["sight"] = 0.3 * compute_sight_loss(learner, bank, [drawing.facts for drawing in drawings])
-        return {**losses, "caption": 0.3 * told.caption_loss} if captions else losses
+        bank, step, answer = _judge_pairs(learner, corpus, rng, progress, options)
+        sight = compute_sight_loss(learner, bank, [drawing.facts for drawing in step.drawings])
+        return {
+            **compute_verdict_losses(learner, answer, [pair.judgement for pair in step.pairs]),
+            "sight": 0.3 * sight,
+        }
 
     run_stage(stage, learner.modules, compute_losses, folder=folder)
+
+
+def _judge_pairs(
+    learner: Learner, corpus: Corpus, rng: random.Random, progress: float, options: RerankingOptions
+) -> tuple[PictureBank, _Step, Answer]:
+    """The pictures and pairs of a step, and what the model says of the pairs."""
+    step = _draw_step(learner, corpus, rng, progress, options)
+    bank = encode_pictures(learner.model.visual, [drawing.picture for drawing in step.drawings])
+    group = ([pair.row for pair in step.pairs], learner.prompter.prefixes["pair"])
+    (answer,) = read_rows(learner.model.language_model, [group], bank)
+    return bank, step, answer
+
+
+def _draw_step(
+    learner: Learner, corpus: Corpus, rng: random.Random, progress: float, options: RerankingOptions
+) -> _Step:
+    step = _Step([], [])
+    for family in rng.sample(corpus.families, options.families):
+        slot, places = _choose_drawings(family, rng)
+        one, two = (_Drawing(len(step.drawings) + turn, corpus.pictures[place]) for turn, place in enumerate(places))
+        step.drawings.extend((one, two))
+        for turn in range(2 * options.questions):
+            target, other = (one, two) if turn % 2 else (two, one)
+            step.pairs.append(_question_picture(learner, target, other, slot, rng, progress))
+    step.pairs.extend(_question_text(learner, rng, progress) for _ in range(options.texts))
+    return step
 
 
 def _choose_drawings(family: Family, rng: random.Random) -> tuple[str | None, tuple[int, int]]:
@@ -131,8 +163,3 @@ def _question_text(learner: Learner, rng: random.Random, progress: float) -> _Pa
     found = draw_any_facts(rng)
     question, asked, mentioned = draw_question(found, rng, progress=progress)
     return _Pair(learner.prompter.judge_pair([question], [tell(found, rng)]), judge(asked, mentioned, found))
-
-
-def _caption(learner: Learner, drawing: _Drawing, rng: random.Random) -> Row:
-    row = learner.prompter.embed_document(show_picture(drawing.picture, rng), (drawing.place,))
-    return replace(row, caption=learner.prompter.encode_caption(caption(drawing.facts)))
