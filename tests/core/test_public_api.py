@@ -29,6 +29,7 @@ def test_the_public_names_are_these():
         "Ranked",
         "Reranker",
         "RetrievalError",
+        "StoreError",
     ]
     assert all(hasattr(qwen3_vl_retrieval, name) for name in qwen3_vl_retrieval.__all__)
 

@@ -55,6 +55,7 @@ NOT_RUN = {
     "uv run pytest": "is what runs now",
     "uv run python -m qwen3_vl_pocket.training": "takes hours; one step of each stage runs in tests/pocket",
     "qwen3vl search FOLDER QUERY [OPTIONS]": "is a synopsis",
+    "qwen3vl index FOLDER --to STORE [OPTIONS]": "is a synopsis",
 }
 
 pages = list_pages()

@@ -18,6 +18,7 @@ from qwen3_vl_retrieval.errors import (
     MediaPolicyError,
     ModelError,
     RetrievalError,
+    StoreError,
 )
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.inputs import Embedder, MultimodalInput, Ranked, Reranker
@@ -46,6 +47,7 @@ __all__ = [
     "Ranked",
     "Reranker",
     "RetrievalError",
+    "StoreError",
 ]
 
 _MODULES_WITH_TORCH = {"Qwen3VLEmbedder": "embedder", "Qwen3VLReranker": "reranker"}

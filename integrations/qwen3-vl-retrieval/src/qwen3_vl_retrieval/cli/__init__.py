@@ -7,6 +7,7 @@ import typer
 from qwen3_vl_retrieval.cli.demo import run_demo
 from qwen3_vl_retrieval.cli.doctor import check_installation
 from qwen3_vl_retrieval.cli.search import search_folder
+from qwen3_vl_retrieval.cli.stores import delete_units, export_units, index_folder, repair_index, show_statistics
 
 __all__ = ["app"]
 
@@ -17,6 +18,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
+app.command("index")(index_folder)
 app.command("search")(search_folder)
+app.command("stats")(show_statistics)
+app.command("delete")(delete_units)
+app.command("repair")(repair_index)
+app.command("export")(export_units)
 app.command("doctor")(check_installation)
 app.command("demo")(run_demo)

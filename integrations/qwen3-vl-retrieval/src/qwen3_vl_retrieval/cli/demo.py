@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from qwen3_vl_retrieval.cli.options import DeviceOption, DtypeOption, MaxPixelsOption, ModelOptions
-from qwen3_vl_retrieval.errors import ModelError
+from qwen3_vl_retrieval.errors import ModelError, StoreError
 from qwen3_vl_retrieval.index.excerpts import clean_text
 
 __all__ = ["run_demo"]
@@ -42,7 +42,7 @@ def run_demo(
     options = ModelOptions(embedder=model, reranker=reranker, device=device, dtype=dtype, max_pixels=max_pixels)
     try:
         _run(folder, options, Console())
-    except ModelError as error:
+    except (ModelError, StoreError) as error:
         Console(stderr=True).print(Text(f"Error: {clean_text(str(error))}", style="red"), soft_wrap=True)
         raise typer.Exit(1) from None
 
@@ -60,7 +60,13 @@ def _run(folder: Path, options: ModelOptions, console: Console) -> None:
     from qwen3_vl_retrieval.cli.trial import run_trial
 
     page = run_trial(
-        office, options, notice=notice, writing_seconds=writing_seconds, console=console, messages=messages
+        office,
+        folder / "index",
+        options,
+        notice=notice,
+        writing_seconds=writing_seconds,
+        console=console,
+        messages=messages,
     )
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`qwen3vl search`: the best files, pages and moments of a folder for a question."""
+"""`qwen3vl search`: the best files, pages and moments of an index, or of a folder, for a question."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
+from qwen3_vl_retrieval.cli.hit_tables import encode_hits, print_hits
 from qwen3_vl_retrieval.cli.options import (
     DEFAULT_EMBEDDER,
     DEFAULT_RERANKER,
@@ -20,8 +22,10 @@ from qwen3_vl_retrieval.cli.options import (
     ModelOptions,
 )
 from qwen3_vl_retrieval.cli.report import SearchReport, encode_report
+from qwen3_vl_retrieval.cli.stores import explain_errors
 from qwen3_vl_retrieval.cli.tables import print_failures, print_results
 from qwen3_vl_retrieval.errors import InputError, ModelError
+from qwen3_vl_retrieval.index.layout import StoreLayout
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 __all__ = ["search_folder"]
@@ -30,18 +34,32 @@ _FETCH_K = 50
 
 
 def search_folder(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder to search, at any depth.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(exists=True, file_okay=False, help="Index (see qwen3vl index), or folder to read and search."),
+    ],
     query: Annotated[str, typer.Argument(help="What to look for, in any language.")],
     query_image: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="A picture that belongs to the query.")
+        Path | None,
+        typer.Option(
+            "--image", "--query-image", exists=True, dir_okay=False, help="A picture that belongs to the query."
+        ),
     ] = None,
-    model: Annotated[str, typer.Option(help="Embedding model: hub id, folder or pocket.")] = DEFAULT_EMBEDDER,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Embedding model: hub id, folder or pocket.  [default: the one of the index, or {DEFAULT_EMBEDDER}]"
+        ),
+    ] = None,
     reranker: Annotated[str, typer.Option(help="Reranker: hub id, folder, pocket, or none.")] = DEFAULT_RERANKER,
     k: KOption = 10,
     fetch_k: Annotated[
         int | None, typer.Option(min=1, help=f"Units that the reranker judges.  [default: {_FETCH_K}, or k if larger]")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write a page with pictures here; of an index only.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Rank nothing if a file cannot be read.")] = False,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
@@ -49,20 +67,25 @@ def search_folder(
     max_pixels: MaxPixelsOption = None,
     instruction: Annotated[str | None, typer.Option(help="What makes a file relevant, in a sentence.")] = None,
 ) -> None:
-    """Searches a folder of pictures, PDFs, clips and texts; files that cannot be read are named and left out."""
+    """Searches an index, or a folder of pictures, PDFs, clips and texts that is read and embedded for this once."""
     if not query.strip() and query_image is None:
         raise typer.BadParameter("the query is empty; give a text, or a picture with --query-image")
     wanted = max(k, _FETCH_K) if fetch_k is None else fetch_k
     if wanted < k:
         raise typer.BadParameter(f"--fetch-k {wanted} is below --k {k}; judge at least as many as are shown")
     options = ModelOptions(
-        embedder=model,
+        embedder=DEFAULT_EMBEDDER if model is None else model,
         reranker=None if reranker == NO_RERANKER else reranker,
         device=device,
         dtype=dtype,
         dimensions=dimensions,
         max_pixels=max_pixels,
     )
+    if StoreLayout(folder).exists():
+        _search_index(folder, query, query_image, options, model, k, wanted, instruction, as_json=json, html=html)
+        return
+    if html is not None:
+        raise typer.BadParameter("--html needs an index; make one with qwen3vl index FOLDER --to STORE")
     report = _run(folder, query, query_image, options, k=k, fetch_k=wanted, strict=strict, instruction=instruction)
     _print_report(report, as_json=json, strict=strict)
     if strict and report.failures:
@@ -94,6 +117,38 @@ def _run(
         raise typer.Exit(1) from None
     except (InputError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _search_index(
+    store: Path,
+    query: str,
+    query_image: Path | None,
+    options: ModelOptions,
+    model: str | None,
+    k: int,
+    fetch_k: int,
+    instruction: str | None,
+    *,
+    as_json: bool,
+    html: Path | None,
+) -> None:
+    messages = Console(stderr=True)
+    with explain_errors(messages):
+        from qwen3_vl_retrieval.cli.queries import join_query
+        from qwen3_vl_retrieval.cli.store_session import search_store
+
+        asked = join_query(query, query_image)
+        results = search_store(
+            store, asked, options, messages, embedder_name=model, k=k, fetch_k=fetch_k, instruction=instruction
+        )
+        if html is not None:
+            results.to_html(html)
+    if as_json:
+        typer.echo(encode_hits(results).encode("utf-8", "replace"))
+        return
+    print_hits(results, Console())
+    if html is not None:
+        messages.print(Text(f"A page with pictures: {html}"), soft_wrap=True)
 
 
 def _print_report(report: SearchReport, *, as_json: bool, strict: bool) -> None:

@@ -21,12 +21,12 @@ from rich.progress import (
 
 from qwen3_vl_retrieval.cli.models import Models, load_models
 from qwen3_vl_retrieval.cli.options import ModelOptions
+from qwen3_vl_retrieval.cli.queries import join_query
 from qwen3_vl_retrieval.cli.report import SearchReport
 from qwen3_vl_retrieval.index.reading import read_folder
 from qwen3_vl_retrieval.index.results import FailedFile, OnProgress, Reading, SearchOutcome, Stage
 from qwen3_vl_retrieval.index.search import Library, embed_units, search_library
-from qwen3_vl_retrieval.inputs import Item
-from qwen3_vl_retrieval.media import MediaPolicy, read_image
+from qwen3_vl_retrieval.media import MediaPolicy
 
 __all__ = ["SearchSession"]
 
@@ -122,7 +122,7 @@ class SearchSession:
             if not (strict and failures):
                 outcome = search_library(
                     self.library,
-                    _join_query(query, query_image),
+                    join_query(query, query_image),
                     self.models.embedder,
                     self.policy,
                     reranker=self.models.reranker,
@@ -159,14 +159,6 @@ class SearchSession:
             failures=tuple(sorted(failures, key=lambda failure: failure.path)),
             seconds=seconds,
         )
-
-
-def _join_query(query: str, query_image: Path | None) -> Item:
-    """The text, the picture, or both; the picture is opened here because the folder's policy would refuse it."""
-    if query_image is None:
-        return query
-    picture = read_image(query_image, MediaPolicy())
-    return {"image": picture, "text": query} if query.strip() else {"image": picture}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from qwen3_vl_retrieval.index.pictures import read_picture, view_unit
 from qwen3_vl_retrieval.index.units import Unit
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
-__all__ = ["COLUMNS", "ROWS", "draw_thumbnail"]
+__all__ = ["COLUMNS", "ROWS", "draw_picture", "draw_thumbnail"]
 
 COLUMNS = 12
 ROWS = 4
@@ -32,12 +32,13 @@ def draw_thumbnail(unit: Unit, policy: MediaPolicy) -> Text:
     if unit.media_type == "text":
         return _draw_paper("" if unit.text is None else unit.text)
     try:
-        return _draw_picture(read_picture(view_unit(unit), policy, page_pixels=_PAGE_PIXELS))
+        return draw_picture(read_picture(view_unit(unit), policy, page_pixels=_PAGE_PIXELS))
     except InputError:
         return Text("?", style="dim")
 
 
-def _draw_picture(picture: Image.Image) -> Text:
+def draw_picture(picture: Image.Image) -> Text:
+    """Returns a picture as four lines of at most twelve cells."""
     scale = min(COLUMNS / picture.width, 2 * ROWS / picture.height)
     width = max(1, round(picture.width * scale))
     height = max(2, 2 * round(picture.height * scale / 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,9 +13,8 @@ from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, compute_recall
 from qwen3_vl_retrieval.cli.comparisons import print_comparison, print_recall, print_seconds
 from qwen3_vl_retrieval.cli.gallery import Figure, Gallery, build_gallery
 from qwen3_vl_retrieval.cli.options import ModelOptions
-from qwen3_vl_retrieval.cli.session import SearchSession
 from qwen3_vl_retrieval.cli.tables import print_failures
-from qwen3_vl_retrieval.media import MediaPolicy
+from qwen3_vl_retrieval.cli.trial_session import TrialSession
 
 __all__ = ["run_trial"]
 
@@ -34,6 +34,7 @@ _INTRODUCTION = (
 
 def run_trial(
     office: Any,
+    store: Path,
     options: ModelOptions,
     *,
     notice: str | None,
@@ -41,10 +42,11 @@ def run_trial(
     console: Console,
     messages: Console,
 ) -> str:
-    """Embeds the office, asks its questions, prints both orders for each, and returns the report as HTML.
+    """Indexes the office, asks its questions, prints both orders for each, and returns the report as HTML.
 
     Args:
         office: An `Office` of `qwen3_vl_pocket.office`.
+        store: Where the index is kept: a second trial embeds nothing.
         options: Which models to take.
         notice: What the report must say about them.
         writing_seconds: How long the office took to write.
@@ -53,19 +55,13 @@ def run_trial(
 
     Raises:
         ModelError: A model cannot be loaded.
+        StoreError: The index is in use or torn.
     """
-    session = SearchSession.open(
-        office.folder,
-        options,
-        policy=MediaPolicy(allow_dirs=(office.folder,)),
-        console=messages,
-        window_seconds=_WINDOW_SECONDS,
-        overlap_seconds=0.0,
-    )
-    console.print(_describe_session(session), soft_wrap=True)
-    answered = _ask_questions(session, office.questions, console)
-    seconds = {"writing": writing_seconds}
-    seconds |= {name.removesuffix("_seconds"): duration for name, duration in session.seconds.items()}
+    session = TrialSession.open(office.folder, store, options, window_seconds=_WINDOW_SECONDS, console=messages)
+    with session.index:
+        console.print(_describe_session(session), soft_wrap=True)
+        answered = _ask_questions(session, office.questions, console)
+    seconds = {"writing": writing_seconds, **session.seconds}
     seconds["searching"] = sum(question.report.seconds["searching_seconds"] for question in answered)
     print_recall(answered, console, depths=_DEPTHS)
     print_seconds(seconds, console)
@@ -74,15 +70,14 @@ def run_trial(
     return build_gallery(_describe_trial(session, answered, seconds, notice), session.policy)
 
 
-def _ask_questions(session: SearchSession, questions: Sequence[Any], console: Console) -> list[AnsweredQuestion]:
+def _ask_questions(session: TrialSession, questions: Sequence[Any], console: Console) -> list[AnsweredQuestion]:
     unit_at = {
-        (unit.source.relative_to(session.folder).as_posix(), unit.page, unit.start): unit
-        for unit in session.library.units
+        (unit.source.relative_to(session.folder).as_posix(), unit.page, unit.start): unit for unit in session.units
     }
     answered: list[AnsweredQuestion] = []
     for number, asked in enumerate(questions, start=1):
         # All candidates are ranked, so that the place of an answer is known that is not among those shown.
-        report = session.search(asked.text, query_image=asked.query_image, k=_CANDIDATES, fetch_k=_CANDIDATES)
+        report = session.search(asked.text, query_image=asked.query_image, count=_CANDIDATES)
         question = AnsweredQuestion(
             title=asked.title, language=asked.language, report=report, answer=unit_at.get(tuple(asked.answer))
         )
@@ -91,20 +86,25 @@ def _ask_questions(session: SearchSession, questions: Sequence[Any], console: Co
     return answered
 
 
-def _describe_session(session: SearchSession) -> Text:
+def _describe_session(session: TrialSession) -> Text:
+    embedded = session.indexed.embedded_units
+    done = (
+        f"embedded in {session.seconds['indexing']:.1f} s ({_measure_rate(session):.0f} a second)"
+        if embedded
+        else "in the index already"
+    )
     return Text(
-        f"{len(session.reading.files)} files in {session.folder}: {len(session.library.units)} pages, pictures, scenes "
-        f"and notes embedded in {session.seconds['embedding_seconds']:.1f} s ({_measure_rate(session):.0f} a second)",
+        f"{session.files} files in {session.folder}: {len(session.units)} pages, pictures, scenes and notes {done}",
         style="bold",
     )
 
 
-def _measure_rate(session: SearchSession) -> float:
-    return len(session.library.units) / session.seconds["embedding_seconds"]
+def _measure_rate(session: TrialSession) -> float:
+    return session.indexed.embedded_units / session.seconds["indexing"]
 
 
 def _describe_trial(
-    session: SearchSession, answered: Sequence[AnsweredQuestion], seconds: Mapping[str, float], notice: str | None
+    session: TrialSession, answered: Sequence[AnsweredQuestion], seconds: Mapping[str, float], notice: str | None
 ) -> Gallery:
     first = [question.first_rank for question in answered]
     final = [question.final_rank for question in answered]
@@ -122,14 +122,14 @@ def _describe_trial(
         notice=notice,
         figures=(
             *recalls,
-            Figure(label="pages, pictures, scenes, notes", value=str(len(session.library.units))),
+            Figure(label="pages, pictures, scenes, notes", value=str(len(session.units))),
             Figure(label="embedded in a second", value=f"{_measure_rate(session):.0f}"),
         ),
         details=(
             ("embedding model", session.options.embedder),
             ("reranker", str(session.options.reranker)),
             ("device", str(session.models.embedder.model.device)),
-            ("files", str(len(session.reading.files))),
+            ("files", str(session.files)),
             *((name, f"{duration:.1f} s") for name, duration in seconds.items()),
         ),
         questions=answered,

@@ -1,1 +1,64 @@
-"""A folder searched in memory: files become units, units become vectors, the best are judged."""
+"""Documents, pages, clips and texts: read into units, kept on disk, searched in two stages.
+
+How a query flows: `multimodal_index` embeds it, `candidates` recalls units from the `store` (its `collection` of short
+vectors, the `sidecar` of full ones, the words in its `catalog`), `judging` orders them, `hits` shows them. How a file
+flows: `files` finds it, `findings` takes it apart into `units`, `pipeline` embeds them, the `store` keeps them.
+
+The names below are imported when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qwen3_vl_retrieval.index.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
+    from qwen3_vl_retrieval.index.hits import Hit, SearchResults
+    from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
+    from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, write_failures
+    from qwen3_vl_retrieval.index.statistics import IndexStatistics
+    from qwen3_vl_retrieval.index.store import Store
+    from qwen3_vl_retrieval.index.transfer import export_store, import_store
+
+__all__ = [
+    "Hit",
+    "IndexProgress",
+    "IndexReport",
+    "IndexStatistics",
+    "MediaUriLoader",
+    "MultimodalIndex",
+    "Qwen3VLEmbeddingFunction",
+    "SearchResults",
+    "Store",
+    "export_store",
+    "import_store",
+    "write_failures",
+]
+
+_MODULES = {
+    "Hit": "hits",
+    "IndexProgress": "progress",
+    "IndexReport": "progress",
+    "IndexStatistics": "statistics",
+    "MediaUriLoader": "embedding_function",
+    "MultimodalIndex": "multimodal_index",
+    "Qwen3VLEmbeddingFunction": "embedding_function",
+    "SearchResults": "hits",
+    "Store": "store",
+    "export_store": "transfer",
+    "import_store": "transfer",
+    "write_failures": "progress",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Returns the public name, importing its module; raises `AttributeError` for any other."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Returns the public names."""
+    return sorted(__all__)

@@ -7,7 +7,8 @@ less than there is because of how it is done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,12 @@ __all__ = ["Candidate", "CandidateQuery", "find_candidates"]
 _EXACT_ROWS = 10_000
 """Units that are compared one by one, so that all of them are found: a graph that is searched with a filter that few
 rows meet finds too few (https://github.com/chroma-core/chroma/issues/4089)."""
+
+_FILTER_MARGIN = 2.0
+"""What passes a filter is not spread evenly among the nearest."""
+
+_MOST_ASKED = 20_000
+"""Rows that the collection is asked for at most; to compare the units one by one is then no slower."""
 
 _UNSEEN_ROWS = 4096
 """Units that another process added and that are compared one by one until the collection is opened afresh."""
@@ -77,7 +84,8 @@ def find_candidates(store: Store, query: CandidateQuery) -> list[Candidate]:
     worded = store.catalog.find_words(query.words, limit=query.limit, condition=condition) if query.words else []
     unscored = [row for row in worded if row not in similarities]
     similarities.update(zip(unscored, store.sidecar.score(unscored, query.vector).tolist(), strict=True))
-    ordered = [row for row, _ in fuse_ranks([nearest, worded])] if worded else nearest
+    # Of two units with the same sum the one with the words comes first.
+    ordered = [row for row, _ in fuse_ranks([worded, nearest])] if worded else nearest
     places = {row: place for place, row in enumerate(worded, start=1)}
     return [
         Candidate(row=row, similarity=similarities[row], keyword_rank=places.get(row)) for row in ordered[: query.limit]
@@ -87,21 +95,25 @@ def find_candidates(store: Store, query: CandidateQuery) -> list[Candidate]:
 def _recall(store: Store, query: CandidateQuery, condition: SqlFilter | None) -> list[int]:
     """Rows of the units among which the nearest are, as far as the short vectors tell."""
     wanted = query.limit * query.oversample
-    few = store.catalog.list_rows(condition=condition, limit=max(_EXACT_ROWS, wanted) + 1) if condition else None
-    if few is not None and len(few) <= max(_EXACT_ROWS, wanted):
-        return few
-    expected = min(wanted, store.catalog.count_units()) if few is None else wanted
+    total = store.catalog.count_units()
+    matching = total if condition is None else store.catalog.count_units(condition)
+    if matching == 0:
+        return []
+    # The collection is not asked to filter: it is asked for so many that enough of them pass the filter here.
+    asked = min(total, wanted if condition is None else math.ceil(_FILTER_MARGIN * wanted * total / matching))
+    if (matching <= _EXACT_ROWS and condition is not None) or asked > _MOST_ASKED:
+        return store.catalog.list_rows(condition=condition)
     for is_last in (False, True):
-        rows = _recall_from_collection(store, query, condition, wanted, reopen=is_last)
+        rows = _recall_from_collection(store, query, condition, asked, reopen=is_last)
         # What was deleted since is still in the graph of a process that has not heard of it, and takes its place.
-        if len(rows) >= min(expected, query.limit):
+        if len(rows) >= min(query.limit, matching):
             return rows
     # A graph can lose sight of some of its rows.
     return store.catalog.list_rows(condition=condition)
 
 
 def _recall_from_collection(
-    store: Store, query: CandidateQuery, condition: SqlFilter | None, wanted: int, *, reopen: bool
+    store: Store, query: CandidateQuery, condition: SqlFilter | None, asked: int, *, reopen: bool
 ) -> list[int]:
     snapshot = store.reopen() if reopen else store.refresh()
     unseen: list[int] = []
@@ -110,9 +122,8 @@ def _recall_from_collection(
         if len(unseen) > _UNSEEN_ROWS:
             store.reopen()
             unseen = []
-    short = store.shorten(query.vector[None])[0]
     try:
-        ids = store.collection.find_nearest(short, limit=wanted, where=_to_chroma(query.where))
+        ids = store.collection.find_nearest(store.shorten(query.vector[None])[0], limit=asked)
     except StoreError:
         if reopen:
             raise
@@ -121,15 +132,4 @@ def _recall_from_collection(
     rows = list(store.catalog.find_rows(ids).values())
     if condition is not None:
         rows = store.catalog.keep_rows(rows, condition)
-    return _join(rows, unseen)
-
-
-def _join(rows: Sequence[int], others: Sequence[int]) -> list[int]:
-    return list(dict.fromkeys((*rows, *others)))
-
-
-def _to_chroma(where: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Chroma takes one key at the top, and several only inside `$and`."""
-    if where is None or len(where) <= 1:
-        return where
-    return {"$and": [{name: value} for name, value in where.items()]}
+    return list(dict.fromkeys((*rows, *unseen)))

@@ -117,9 +117,12 @@ class Catalog:
 
     # Counting
 
-    def count_units(self) -> int:
-        """Returns the number of units."""
-        return int(self._query("SELECT count(*) FROM units").fetchone()[0])
+    def count_units(self, condition: SqlFilter | None = None) -> int:
+        """Returns the number of units, or of those that meet `condition`."""
+        if condition is None:
+            return int(self._query("SELECT count(*) FROM units").fetchone()[0])
+        statement = f"SELECT count(DISTINCT u.row) FROM units AS u JOIN places AS p ON p.unit = u.row WHERE {condition.condition}"  # noqa: S608, E501 - compiled, values are parameters
+        return int(self._query(statement, condition.parameters).fetchone()[0])
 
     def count_media_types(self) -> dict[str, int]:
         """Returns the number of units of each media type."""
@@ -217,9 +220,12 @@ class Catalog:
 
     def add_place(self, place: Place) -> bool:
         """Enters a place of a unit that exists; returns whether that changed anything but the version."""
-        metadata = json.dumps(dict(place.metadata), sort_keys=True, ensure_ascii=False)
         statement = "SELECT row, (SELECT metadata FROM places WHERE source = ? AND unit = row) FROM units WHERE id = ?"
         row, known = self._query(statement, (place.source, place.unit_id)).fetchone()
+        if place.metadata is None:
+            metadata = "{}" if known is None else known
+        else:
+            metadata = json.dumps(dict(place.metadata), sort_keys=True, ensure_ascii=False)
         self._query("INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", (place.source, row, place.version, metadata))
         return known != metadata
 

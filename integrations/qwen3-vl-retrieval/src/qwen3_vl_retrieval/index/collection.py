@@ -137,10 +137,8 @@ class Collection:
         for _, part in _split(list(ids), self._largest_call()):
             self._call(lambda part=part: self._collection.delete(ids=part))
 
-    def find_nearest(
-        self, vector: Float[np.ndarray, " dimensions"], *, limit: int, where: Mapping[str, Any] | None = None
-    ) -> list[str]:
-        """Returns the ids of the nearest rows that meet `where`, nearest first; fewer than `limit` if need be."""
+    def find_nearest(self, vector: Float[np.ndarray, " dimensions"], *, limit: int) -> list[str]:
+        """Returns the ids of the nearest rows, nearest first; fewer than `limit` if need be."""
         wanted = min(limit, self.count())
         if wanted == 0:
             return []
@@ -148,7 +146,6 @@ class Collection:
             lambda: self._collection.query(
                 query_embeddings=[np.asarray(vector, dtype=np.float32)],
                 n_results=wanted,
-                where=None if where is None else dict(where),
                 include=[],
             )
         )

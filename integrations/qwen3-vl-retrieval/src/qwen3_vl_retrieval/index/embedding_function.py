@@ -4,8 +4,8 @@ Importing this module imports chromadb and makes the function known to it, so th
 names alone; torch is imported with the first vector.
 
 What Chroma 1.5.9 does and does not do: a record is embedded from exactly one of `documents`, `images` and `uris`, and
-captions go into the metadata; `upsert` and `update` do not embed `uris`; a data loader is not kept with a collection; a
-function that is passed to `get_collection` is compared by its name only, see `check_collection`.
+captions go into the metadata; `upsert` refuses `uris` and `update` does not embed them; a data loader is not kept with
+a collection; a function given to `get_collection` is compared by its name only, see `check_collection`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 from chromadb.api.types import EmbeddingFunction, Space
-from chromadb.utils.embedding_functions import register_embedding_function
+from chromadb.utils.embedding_functions import (
+    register_embedding_function,  # pyright: ignore[reportUnknownVariableType] - has no annotations
+)
 
 from qwen3_vl_retrieval.errors import InputError, StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
@@ -30,7 +32,6 @@ from qwen3_vl_retrieval.prompts import DEFAULT_QUERY_INSTRUCTION, normalize_inst
 __all__ = ["DEFAULT_MODEL", "MediaUriLoader", "Qwen3VLEmbeddingFunction"]
 
 DEFAULT_MODEL = "Qwen/Qwen3-VL-Embedding-2B"
-
 _NAME = "qwen3_vl"
 _CONFIG_NAMES = ("model", "revision", "model_hub", "dtype", "quantization", "query_instruction", "fingerprint")
 
@@ -51,7 +52,7 @@ _LOADING = threading.Lock()
 """Models of the whole process; two threads never load one twice, nor two at once, which would need twice the memory."""
 
 
-@register_embedding_function  # pyright: ignore[reportUntypedClassDecorator] - returns the class unchanged
+@register_embedding_function
 class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
     """Embeds documents (texts), images (arrays) and what a loader makes of URIs; give it to a Chroma collection.
 

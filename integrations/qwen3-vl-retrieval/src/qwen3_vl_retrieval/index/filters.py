@@ -174,7 +174,7 @@ def _parse_comparison(name: str, operator: object, operand: object) -> _Comparis
     if not isinstance(operator, str) or operator not in _OPERATORS:
         raise ValueError(f"{name!r} has the operator {_show(operator)}; allowed are {', '.join(sorted(_OPERATORS))}")
     values = _check_list(operator, operand, "values") if operator in ("$in", "$nin") else [operand]
-    kinds = {_find_kind(name, value) for value in values}
+    kinds: set[_Kind] = {_find_kind(name, value) for value in values}
     if len(kinds) > 1:
         raise ValueError(
             f"{operator} of {name!r} mixes {' and '.join(sorted(kinds))} values; give values of one kind, "
@@ -210,7 +210,9 @@ def _find_kind(name: str, value: object) -> _Kind:
 
 def _check_list(operator: str, value: object, content: str) -> Sequence[object]:
     if not isinstance(value, (list, tuple)) or not value:
-        raise ValueError(f"{operator} needs a list of at least one of its {content}, got {_show(value)}")
+        raise ValueError(
+            f"{operator} needs a list of at least one of its {content}, got {_show(cast('object', value))}"
+        )
     return cast("Sequence[object]", value)
 
 
@@ -227,8 +229,7 @@ def _join_nodes(connective: Literal["AND", "OR"], nodes: Sequence[_Node]) -> _No
         return nodes[0]
     members: list[_Node] = []
     for node in nodes:
-        is_same = isinstance(node, _Group) and node.connective == connective
-        members += node.members if is_same else [node]
+        members += node.members if isinstance(node, _Group) and node.connective == connective else (node,)
     return _Group(connective=connective, members=tuple(members))
 
 

@@ -83,7 +83,7 @@ class SourceReader:
         space: Hash of the vector space.
         policy: What may be opened.
         read_units: Turns a file into units.
-        metadata: The caller's own, of all units.
+        metadata: The caller's own, of all units; `None` leaves what was given before.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class SourceReader:
         space: str,
         policy: MediaPolicy,
         read_units: UnitReader,
-        metadata: Metadata,
+        metadata: Metadata | None,
     ) -> None:
         self._catalog = catalog
         self._media_folder = media_folder
@@ -134,7 +134,7 @@ class SourceReader:
         yield FileRead(state=state, is_new=known is None and not self._catalog.has_places(source))
 
     def _keep_file(self, source: str, state: FileState | None) -> UnchangedFile:
-        if not self._metadata:
+        if self._metadata is None:
             return UnchangedFile(state=state)
         places = [
             Place(source=source, unit_id=unit_id, version=version, metadata=self._metadata)

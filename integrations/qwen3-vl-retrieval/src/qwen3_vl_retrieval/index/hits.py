@@ -97,7 +97,7 @@ class Hit:
         """
         if self.stored_item is not None:
             return self.stored_item
-        unit = self._make_unit()
+        unit = self.unit
         if unit.media_type != "text":
             # The item goes to models with a policy of their own: whether this one allows the file is checked here.
             resolve_path(unit.source, self.policy)
@@ -146,10 +146,11 @@ class Hit:
         return build_notebook_grid([make_tile(self, folder=folder)], summary="")
 
     def _find_view(self) -> View:
-        return view_unit(self._make_unit()) if self.stored_item is None else view_item(self.stored_item)
+        return view_unit(self.unit) if self.stored_item is None else view_item(self.stored_item)
 
-    def _make_unit(self) -> Unit:
-        """The unit of a file; without a file, its text."""
+    @property
+    def unit(self) -> Unit:
+        """The page, window, picture or chunk of its file; without a file, its text."""
         if self.source is None:
             return Unit(source=Path(), media_type="text", text=self.text)
         return Unit(

@@ -224,14 +224,14 @@ def _find_phrase(connection: sqlite3.Connection, phrase: str, cutoff: int) -> _T
 
 
 def _find_words(connection: sqlite3.Connection, text: str, cutoff: int) -> Iterator[_Term | None]:
-    for piece in _PIECE.finditer(text):
-        word = _find_phrase(connection, piece[0], cutoff)
+    for piece, script in dict.fromkeys((match[0], match.lastgroup) for match in _PIECE.finditer(text)):
+        word = _find_phrase(connection, piece, cutoff)
         if word is not None:
             yield word if word.count <= cutoff else None
-        elif piece.lastgroup == "syllables":
-            yield _find_grams(connection, piece[0], _SYLLABLES_PER_GRAM, cutoff)
-        elif piece.lastgroup == "letters":
-            yield _find_grams(connection, piece[0], _LETTERS_PER_GRAM, cutoff)
+        elif script == "syllables":
+            yield _find_grams(connection, piece, _SYLLABLES_PER_GRAM, cutoff)
+        elif script == "letters":
+            yield _find_grams(connection, piece, _LETTERS_PER_GRAM, cutoff)
 
 
 def _find_grams(connection: sqlite3.Connection, run: str, length: int, cutoff: int) -> _Term | None:

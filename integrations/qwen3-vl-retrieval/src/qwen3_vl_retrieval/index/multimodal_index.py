@@ -24,6 +24,7 @@ from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.sidecar import SidecarPrecision
 from qwen3_vl_retrieval.index.statistics import IndexStatistics, measure_store
 from qwen3_vl_retrieval.index.store import Store
+from qwen3_vl_retrieval.index.transfer import export_store
 from qwen3_vl_retrieval.index.units import MediaType, ReadOcr, Unit, read_units
 from qwen3_vl_retrieval.inputs import Embedder, Item, Reranker
 from qwen3_vl_retrieval.media.policy import MediaPolicy
@@ -181,6 +182,16 @@ class MultimodalIndex:
         """Returns what the index holds, and how much room it takes."""
         return measure_store(self._store)
 
+    def export_parquet(self, path: str | Path) -> int:
+        """Writes ids, metadata, texts and full vectors to a Parquet file, and returns the number of units.
+
+        `import_store` makes a store of it again. Vectors have the precision of the index.
+
+        Raises:
+            StoreError: pyarrow is not installed (extra `parquet`), or the index is torn.
+        """
+        return export_store(self._store, Path(path))
+
     def add(
         self,
         paths_or_items: Path | Iterable[Path | Item],
@@ -196,7 +207,8 @@ class MultimodalIndex:
 
         Args:
             paths_or_items: `Path`s of files and folders, and items (see `Item`): a `str` is always a text.
-            metadata: Flat scalars to be kept with every unit of it, and to be filtered by.
+            metadata: Flat scalars to be kept with every unit of it, and to be filtered by; those of units that are
+                there already are replaced. `None` leaves them.
             show_progress: Show a progress bar.
             on_progress: Called after every group of units.
 
@@ -445,14 +457,16 @@ def _check_search(k: int, fetch_k: int, oversample: int, media_types: Sequence[s
         raise ValueError(f"media_types={media_types!r} must be a list of one or more of {', '.join(allowed)}")
 
 
-def _check_metadata(metadata: Metadata | None) -> Metadata:
+def _check_metadata(metadata: Metadata | None) -> Metadata | None:
     from qwen3_vl_retrieval.index.records import RESERVED_NAMES
 
     if metadata is None:
-        return {}
+        return None
     for name, value in metadata.items():
         if not isinstance(name, str) or name in RESERVED_NAMES:  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
             raise ValueError(f"metadata {name!r} is reserved; choose a name other than {', '.join(RESERVED_NAMES)}")
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"metadata {name!r} holds a null character, which a database ends a text at; leave it out")
         if not isinstance(value, (str, int, float, bool)):  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
             raise ValueError(  # noqa: TRY004 - as for other options out of range
                 f"metadata {name!r} is {type(value).__name__}; allowed are str, int, float and bool"

@@ -72,7 +72,7 @@ def run_pipeline(
     *,
     policy: MediaPolicy,
     read_units: UnitReader,
-    metadata: Metadata,
+    metadata: Metadata | None,
 ) -> None:
     """Embeds what is new in `sources` and enters it in the store, inside `store.write()`.
 
@@ -83,7 +83,7 @@ def run_pipeline(
         counter: Is kept up to date.
         policy: What may be opened here; the embedder has its own.
         read_units: Turns a file into units.
-        metadata: The caller's own, of all units.
+        metadata: The caller's own, of all units; `None` leaves what was given before.
 
     Raises:
         StoreError: The disk or Chroma fails.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from qwen3_vl_retrieval.index.filters import COLUMN_NAMES
 from qwen3_vl_retrieval.index.units import MediaType
 
 __all__ = ["RESERVED_NAMES", "FileState", "Metadata", "Place", "Record", "Signature", "StoredUnit", "describe_unit"]
@@ -53,13 +54,13 @@ class Place:
         source: Absolute path of the file; `item:<id>` for an item given in memory.
         unit_id: Of the unit.
         version: Hash of the file's content when it was found there.
-        metadata: The caller's own.
+        metadata: The caller's own; `None` leaves what was given before.
     """
 
     source: str
     unit_id: str
     version: str
-    metadata: Metadata
+    metadata: Metadata | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +114,7 @@ class FileState:
     signature: Signature
 
 
-RESERVED_NAMES = (
-    *("media_type", "source", "image", "video", "sha256", "mime_type", "page", "start", "end", "width", "height"),
-    "id",
-)
+RESERVED_NAMES = tuple(sorted(COLUMN_NAMES | {"image", "video"}))
 """Names of our own, which metadata of the caller's may not have."""
 
 

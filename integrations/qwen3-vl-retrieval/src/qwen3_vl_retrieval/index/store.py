@@ -23,7 +23,7 @@ from qwen3_vl_retrieval.index.collection import Collection
 from qwen3_vl_retrieval.index.filters import SqlFilter
 from qwen3_vl_retrieval.index.layout import StoreHead, StoreLayout
 from qwen3_vl_retrieval.index.locks import StoreLocks
-from qwen3_vl_retrieval.index.records import FileState, Place, Record, StoredUnit, describe_unit
+from qwen3_vl_retrieval.index.records import FileState, Metadata, Place, Record, StoredUnit, describe_unit
 from qwen3_vl_retrieval.index.sidecar import Sidecar, SidecarPrecision
 
 __all__ = ["Batch", "Snapshot", "Store"]
@@ -332,5 +332,5 @@ def _describe_new(record: Record, place: Place | None) -> dict[str, str | int | 
     """The metadata of a unit that is not in the catalog yet."""
     has_source = place is not None and not place.source.startswith(ITEM_PREFIX)
     sources = (place.source,) if place is not None and has_source else ()
-    metadata = {} if place is None else place.metadata
+    metadata: Metadata = {} if place is None or place.metadata is None else place.metadata
     return describe_unit(StoredUnit(row=0, record=record, sources=sources, metadata=metadata))

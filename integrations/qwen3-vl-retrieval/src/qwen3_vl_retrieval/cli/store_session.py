@@ -1,0 +1,140 @@
+"""An index on disk opened with the models of a command. Importing this module imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from qwen3_vl_retrieval.cli.models import load_embedder, load_reranker
+from qwen3_vl_retrieval.cli.options import ModelOptions
+from qwen3_vl_retrieval.index.hits import SearchResults
+from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
+from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, OnIndexProgress
+from qwen3_vl_retrieval.index.store import Store
+from qwen3_vl_retrieval.inputs import Item
+from qwen3_vl_retrieval.media import MediaPolicy
+
+__all__ = ["index_into", "search_store", "show_index_progress"]
+
+_EMBEDDER = "command_embedder"
+_MAX_PIXELS = "command_max_pixels"
+"""Settings of the catalog: what the next command needs to load the same embedder."""
+
+
+def index_into(
+    folder: Path,
+    store: Path,
+    options: ModelOptions,
+    messages: Console,
+    *,
+    short_dimensions: int | None,
+    window_seconds: float,
+    overlap_seconds: float,
+    cut_at_scenes: bool,
+) -> IndexReport:
+    """Makes the index in `store` hold what `folder` holds, shows the progress, and returns what was done.
+
+    Raises:
+        ModelError: The model cannot be loaded.
+        StoreError: The index is in use, torn, or belongs to another model.
+        InputError: The folder cannot be read.
+        ValueError: An option is out of range.
+    """
+    policy = MediaPolicy(allow_dirs=(folder,))
+    with messages.status("loading the model"):
+        embedder = load_embedder(options.embedder, options, policy)
+    with (
+        MultimodalIndex.open(
+            store,
+            embedder,
+            short_dimensions=short_dimensions,
+            media_policy=policy,
+            window_seconds=window_seconds,
+            overlap_seconds=overlap_seconds,
+            cut_at_scenes=cut_at_scenes,
+        ) as index,
+        show_index_progress(messages) as on_progress,
+    ):
+        with index.store.write(), index.store.catalog.write():
+            index.store.catalog.write_setting(_EMBEDDER, options.embedder)
+            index.store.catalog.write_setting(
+                _MAX_PIXELS, "" if options.max_pixels is None else str(options.max_pixels)
+            )
+        return index.sync(folder, on_progress=on_progress)
+
+
+def search_store(
+    store: Path,
+    query: Item,
+    options: ModelOptions,
+    messages: Console,
+    *,
+    embedder_name: str | None,
+    k: int,
+    fetch_k: int,
+    instruction: str | None,
+) -> SearchResults:
+    """Returns what an index holds for a query.
+
+    Args:
+        store: The index.
+        query: What to look for.
+        options: Which reranker to take, and how to load models; the embedder is the one that wrote the index.
+        messages: Where progress is shown.
+        embedder_name: Another name or folder of the same embedder; `None` is the one that `qwen3vl index` was given.
+        k: Hits at most.
+        fetch_k: Candidates that the reranker judges.
+        instruction: What makes a unit relevant.
+
+    Raises:
+        ModelError: A model cannot be loaded.
+        StoreError: The index is torn, or belongs to another model.
+        InputError: The query cannot be read, embedded or judged.
+        ValueError: An option is out of range.
+    """
+    policy = MediaPolicy()
+    with Store.open(store) as opened:
+        settings = opened.catalog.read_settings()
+        head = opened.head
+    name = settings.get(_EMBEDDER, head.fingerprint.model) if embedder_name is None else embedder_name
+    pixels = settings.get(_MAX_PIXELS, "")
+    chosen = replace(
+        options,
+        dimensions=head.fingerprint.dimensions,
+        max_pixels=int(pixels) if pixels and options.max_pixels is None else options.max_pixels,
+    )
+    with messages.status("loading the models"):
+        embedder = load_embedder(name, chosen, policy)
+        reranker = None if options.reranker is None else load_reranker(options.reranker, options, policy)
+    with MultimodalIndex.open(store, embedder, reranker) as index, messages.status("searching"):
+        return index.search(query, k=k, fetch_k=fetch_k, instruction=instruction)
+
+
+@contextmanager
+def show_index_progress(console: Console) -> Generator[OnIndexProgress, None, None]:
+    """Yields a callback that moves a bar over the files; nothing is drawn where nobody watches."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("indexing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("indexing", total=None, speed="")
+
+        def advance(moment: IndexProgress) -> None:
+            progress.update(
+                bar,
+                total=moment.files_total,
+                completed=moment.files_done,
+                speed=f"{moment.units_embedded:,} units, {moment.units_per_second:.1f}/s",
+            )
+
+        yield advance

@@ -1,0 +1,199 @@
+"""`qwen3vl index`, `stats`, `delete`, `repair` and `export`: an index on disk made, looked at, and kept in order."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from qwen3_vl_retrieval.cli.options import (
+    DEFAULT_EMBEDDER,
+    DeviceOption,
+    DimensionsOption,
+    DtypeOption,
+    MaxPixelsOption,
+    ModelOptions,
+)
+from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
+from qwen3_vl_retrieval.index.excerpts import clean_text
+
+__all__ = ["delete_units", "explain_errors", "export_units", "index_folder", "repair_index", "show_statistics"]
+
+StoreArgument = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of the index.")]
+
+_MOST_FAILURES = 20
+
+
+def index_folder(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder to index, at any depth.")],
+    to: Annotated[Path, typer.Option("--to", file_okay=False, help="Folder of the index.")],
+    model: Annotated[str, typer.Option(help="Embedding model: hub id, folder or pocket.")] = DEFAULT_EMBEDDER,
+    device: DeviceOption = None,
+    dtype: DtypeOption = "auto",
+    dimensions: DimensionsOption = None,
+    max_pixels: MaxPixelsOption = None,
+    short_dimensions: Annotated[
+        int | None, typer.Option(min=32, help="Length of the vectors that are recalled with.  [default: 256]")
+    ] = None,
+    window_seconds: Annotated[float, typer.Option(min=0.1, help="Length of a window of a clip.")] = 30.0,
+    overlap_seconds: Annotated[float, typer.Option(min=0.0, help="What a window shares with the one before.")] = 5.0,
+    cut_at_scenes: Annotated[
+        bool, typer.Option("--cut-at-scenes", help="Let windows end where the picture changes.")
+    ] = False,
+    failures: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write what could not be read here, a JSON object a line.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Makes the index hold what the folder holds; run it again after changes, or after it was interrupted."""
+    options = ModelOptions(
+        embedder=model, reranker=None, device=device, dtype=dtype, dimensions=dimensions, max_pixels=max_pixels
+    )
+    messages = Console(stderr=True)
+    with explain_errors(messages):
+        from qwen3_vl_retrieval.cli.store_session import index_into
+
+        report = index_into(
+            folder,
+            to,
+            options,
+            messages,
+            short_dimensions=short_dimensions,
+            window_seconds=window_seconds,
+            overlap_seconds=overlap_seconds,
+            cut_at_scenes=cut_at_scenes,
+        )
+    from qwen3_vl_retrieval.index.progress import describe_failure, write_failures
+
+    if failures is not None:
+        write_failures(report.failures, failures)
+    if json:
+        counts = {name: getattr(report, name) for name in report.__slots__ if name != "failures"}
+        document = {**counts, "failures": [describe_failure(failure) for failure in report.failures]}
+        typer.echo(json_format.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
+        return
+    console = Console()
+    console.print(
+        f"{report.added_files:,} files added, {report.changed_files:,} replaced, {report.removed_files:,} removed, "
+        f"{report.unchanged_files:,} unchanged, {report.skipped_files:,} skipped; {report.embedded_units:,} units "
+        f"embedded, {report.reused_units:,} known already; {report.seconds:.1f} s",
+        highlight=False,
+    )
+    _print_failures([describe_failure(failure) for failure in report.failures], messages)
+
+
+def show_statistics(
+    store: StoreArgument, json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False
+) -> None:
+    """Shows what an index holds, which model it belongs to, and how much room it takes."""
+    messages = Console(stderr=True)
+    with explain_errors(messages):
+        from qwen3_vl_retrieval.index.statistics import measure_store
+        from qwen3_vl_retrieval.index.store import Store
+
+        with Store.open(store) as opened:
+            statistics = measure_store(opened)
+    if json:
+        values = {name: getattr(statistics, name) for name in statistics.__slots__}
+        values |= {"folder": str(statistics.folder), "fingerprint": statistics.fingerprint.to_dict()}
+        typer.echo(json_format.dumps(values, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
+        return
+    table = Table(show_header=False, border_style="dim")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("units", f"{statistics.units:,}")
+    for media_type, count in statistics.units_by_media_type.items():
+        table.add_row(f"  {media_type}", f"{count:,}")
+    table.add_row("files", f"{statistics.files:,}")
+    for name, value in statistics.fingerprint.to_dict().items():
+        table.add_row(name.replace("_", " "), Text(clean_text(str(value))))
+    table.add_row("short dimensions", f"{statistics.short_dimensions:,}")
+    table.add_row("kept as", statistics.precision)
+    total = sum(statistics.bytes_by_part.values())
+    table.add_row("on the disk", f"{total / 1e6:,.1f} MB")
+    for part, size in statistics.bytes_by_part.items():
+        table.add_row(f"  {part}", f"{size / 1e6:,.1f} MB")
+    Console().print(table)
+    _print_failures(statistics.failures, messages)
+
+
+def delete_units(
+    store: StoreArgument,
+    where: Annotated[
+        str,
+        typer.Option(
+            "--where",
+            help='A filter as JSON: {"source": "/docs/old.pdf"}, {"page": {"$gte": 3}}, {"media_type": "video"}.',
+        ),
+    ],
+) -> None:
+    """Removes the units that meet a filter."""
+    try:
+        condition: Any = json_format.loads(where)
+    except json_format.JSONDecodeError as error:
+        raise typer.BadParameter(f"--where is not JSON: {error}") from None
+    with explain_errors(Console(stderr=True)):
+        from qwen3_vl_retrieval.index.filters import compile_filter
+        from qwen3_vl_retrieval.index.store import Store
+
+        compiled = compile_filter(condition)
+        with Store.open(store) as opened, opened.write():
+            removed = opened.remove_where(compiled)
+    Console().print(f"{removed:,} units removed", highlight=False)
+
+
+def repair_index(store: StoreArgument) -> None:
+    """Builds the collection of a torn index again from its catalog and vectors; needs no model."""
+    with explain_errors(Console(stderr=True)):
+        from qwen3_vl_retrieval.index.store import Store
+
+        with Store.open(store) as opened:
+            count = opened.repair()
+    Console().print(f"{count:,} units are in the collection again", highlight=False)
+
+
+def export_units(
+    store: StoreArgument,
+    path: Annotated[Path, typer.Argument(dir_okay=False, help="Parquet file to write.")],
+) -> None:
+    """Writes ids, metadata, texts and full vectors to a Parquet file, to be taken to another store."""
+    with explain_errors(Console(stderr=True)):
+        from qwen3_vl_retrieval.index.store import Store
+        from qwen3_vl_retrieval.index.transfer import export_store
+
+        with Store.open(store) as opened:
+            count = export_store(opened, path)
+    Console().print(f"{count:,} units written to {path}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def explain_errors(messages: Console) -> Generator[None, None, None]:
+    """Says an error in one line: status 1 for models and stores, 2 for what was asked."""
+    try:
+        yield
+    except (ModelError, StoreError) as error:
+        messages.print(Text(f"Error: {clean_text(str(error))}", style="red"), soft_wrap=True)
+        raise typer.Exit(1) from None
+    except (InputError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _print_failures(failures: Any, messages: Console) -> None:
+    if not failures:
+        return
+    messages.print(f"{len(failures):,} files or parts of files could not be read:", style="bold yellow")
+    for failure in failures[:_MOST_FAILURES]:
+        place = "" if failure["page"] is None else f", page {failure['page']}"
+        line = Text("  ")
+        line.append(clean_text(failure["source"]) + place, style="bold")
+        line.append(f"  {clean_text(failure['message'])}")
+        messages.print(line, soft_wrap=True)
+    if len(failures) > _MOST_FAILURES:
+        messages.print(f"  and {len(failures) - _MOST_FAILURES:,} more; see --failures or qwen3vl stats --json")
