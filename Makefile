@@ -28,7 +28,7 @@ test-quantization: ## Run the tests that need torchao, which is not installed by
 
 test-lowest: ## Run the core's tests on the lowest versions that the packages declare
 	uv venv --quiet --clear .venv-lowest
-	uv pip install --quiet --python .venv-lowest --resolution lowest-direct --group test -e integrations/qwen3-vl-retrieval -e integrations/qwen3-vl-pocket
+	uv pip install --quiet --python .venv-lowest --resolution lowest-direct --group test -e 'integrations/qwen3-vl-retrieval[chroma,ocr,parquet]' -e integrations/qwen3-vl-pocket
 	.venv-lowest/bin/python -m pytest tests/core
 
 demo: ## Run the first command of the README

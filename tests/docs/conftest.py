@@ -12,6 +12,22 @@ MEDIA = ROOT / "tests/core/reference/media"
 LIBRARY = ROOT / "tests/data/library"
 
 
+@pytest.fixture(scope="session")
+def example_index(tmp_path_factory):
+    """The index that commands name `my-index`, made by the command."""
+    from typer.testing import CliRunner
+
+    from qwen3_vl_retrieval.cli import app
+
+    folder = tmp_path_factory.mktemp("indexed")
+    (folder / "photos").mkdir()
+    for name in ("red-mug.png", "green-lamp.png"):
+        shutil.copyfile(LIBRARY / "products" / name, folder / "photos" / name)
+    command = ["index", str(folder / "photos"), "--to", str(folder / "my-index"), "--model", "pocket"]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    return folder / "my-index"
+
+
 @pytest.fixture
 def example_folder(tmp_path, monkeypatch):
     """The current folder of an example."""

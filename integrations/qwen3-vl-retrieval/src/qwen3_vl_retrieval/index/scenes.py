@@ -1,6 +1,7 @@
 """Windows of a clip: of equal length, or ending where the picture changes.
 
-Encoders begin a scene with a picture that is coded by itself, so only those are decoded to find where scenes begin.
+Most encoders begin a scene with a picture that is coded by itself, so only those are decoded to find where scenes
+begin. A clip that was written without them, or with a few at fixed times, is cut there or not at all.
 """
 
 from __future__ import annotations

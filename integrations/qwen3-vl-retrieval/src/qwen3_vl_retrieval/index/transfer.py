@@ -48,6 +48,8 @@ def import_store(path: Path, folder: Path, *, short_dimensions: int, precision: 
 
 
 def _iterate_batches(store: Store) -> Iterator[ExportBatch]:
+    # Exact: they were rounded to float16 when they were stored.
+    number_format = np.float16 if store.head.precision == "float16" else np.float32
     for rows in store.iterate_rows(batch_rows=_BATCH_ROWS):
         units = store.catalog.load_units(rows)
         known = sorted(units)
@@ -57,7 +59,7 @@ def _iterate_batches(store: Store) -> Iterator[ExportBatch]:
             texts=[units[row].record.text for row in known],
             contents=[units[row].record.content for row in known],
             sources=[list(units[row].sources) for row in known],
-            vectors=store.sidecar.read(known),
+            vectors=store.sidecar.read(known).astype(number_format),
         )
 
 
