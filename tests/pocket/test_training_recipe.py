@@ -21,7 +21,10 @@ def run(tmp_path_factory):
 
 def test_every_stage_leaves_a_checkpoint_and_its_losses(run):
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"s0", "s1", "s2", "s3", "reranker"}
-    assert {path.stem for path in run.glob("*.pt")} == {"sight", "foundation", "s0", "s1", "reranker", "s2"}
+    assert {path.stem for path in run.glob("*.pt")} == {
+        *("sight", "foundation", "s0", "s1"),
+        *("reranker", "late_reranker", "s2"),
+    }
     assert json.loads((run / "recipe.json").read_text())["seed"] == 1
 
 

@@ -12,11 +12,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from qwen3_vl_pocket.training.contrastive import TEMPERATURE, QuantizationSteps, compute_contrastive_loss
+from qwen3_vl_pocket.training.contrastive import TEMPERATURE, QuantizationSteps
 from qwen3_vl_pocket.training.corpus import Corpus
-from qwen3_vl_pocket.training.embedding import EmbeddingOptions, choose_families, embed_batch
+from qwen3_vl_pocket.training.embedding import EmbeddingOptions, contrast_batch
 from qwen3_vl_pocket.training.foundation import Learner
-from qwen3_vl_pocket.training.questions import QuestionBatch, collect_batch
+from qwen3_vl_pocket.training.questions import QuestionBatch
 from qwen3_vl_pocket.training.rows import encode_pictures, read_rows
 from qwen3_vl_pocket.training.stage import Losses, StageOptions, run_stage
 
@@ -44,12 +44,7 @@ def train_by_distillation(
     """
 
     def compute_losses(rng: random.Random, _: float) -> Losses:
-        families = choose_families(corpus, groups, options.families, rng)
-        batch = collect_batch(corpus, families, rng, texts=options.texts)
-        states = embed_batch(learner, batch)
-        losses = compute_contrastive_loss(
-            states, steps, is_query_twin=batch.compare_queries(), is_answer=batch.compare_documents()
-        )
+        batch, states, losses = contrast_batch(learner, steps, corpus, rng, options=options, groups=groups)
         queries = functional.normalize(states[0], dim=-1)
         documents = functional.normalize(torch.cat(states[1:]), dim=-1)
         similarities = queries @ documents.T

@@ -18,7 +18,7 @@ from qwen3_vl_pocket.training.questions import QuestionBatch, collect_batch
 from qwen3_vl_pocket.training.rows import encode_pictures, read_rows
 from qwen3_vl_pocket.training.stage import Losses, StageOptions, run_stage
 
-__all__ = ["EmbeddingOptions", "choose_families", "embed_batch", "train_contrastively"]
+__all__ = ["EmbeddingOptions", "contrast_batch", "train_contrastively"]
 
 _NEIGHBOURS = 3
 """Mined families that come into a batch with a family."""
@@ -62,12 +62,7 @@ def train_contrastively(
     """
 
     def compute_losses(rng: random.Random, _: float) -> Losses:
-        families = choose_families(corpus, groups, options.families, rng)
-        batch = collect_batch(corpus, families, rng, texts=options.texts)
-        states = embed_batch(learner, batch)
-        losses = compute_contrastive_loss(
-            states, steps, is_query_twin=batch.compare_queries(), is_answer=batch.compare_documents()
-        )
+        batch, states, losses = contrast_batch(learner, steps, corpus, rng, options=options, groups=groups)
         if fact_weight > 0:
             shown, items = torch.cat(states[1:]), [*batch.found, *batch.found_negatives]
             losses["facts"] = fact_weight * compute_fact_loss(learner, shown, items, rng)
@@ -76,7 +71,26 @@ def train_contrastively(
     run_stage(stage, {**learner.modules, "steps": steps}, compute_losses, folder=folder)
 
 
-def embed_batch(learner: Learner, batch: QuestionBatch) -> list[Float[Tensor, "_ hidden"]]:
+def contrast_batch(
+    learner: Learner,
+    steps: QuantizationSteps,
+    corpus: Corpus,
+    rng: random.Random,
+    *,
+    options: EmbeddingOptions,
+    groups: Sequence[Sequence[int]] | None,
+) -> tuple[QuestionBatch, list[Float[Tensor, "_ hidden"]], dict[str, Float[Tensor, ""]]]:
+    """Returns a batch, the pooled states of its queries, documents and hard negatives, and its contrastive losses."""
+    families = _choose_families(corpus, groups, options.families, rng)
+    batch = collect_batch(corpus, families, rng, texts=options.texts)
+    states = _embed_batch(learner, batch)
+    losses = compute_contrastive_loss(
+        states, steps, is_query_twin=batch.compare_queries(), is_answer=batch.compare_documents()
+    )
+    return batch, states, losses
+
+
+def _embed_batch(learner: Learner, batch: QuestionBatch) -> list[Float[Tensor, "_ hidden"]]:
     """Returns the pooled states of queries, documents and hard negatives."""
     model, prompter = learner.model.language_model, learner.prompter
     bank = encode_pictures(learner.model.visual, batch.pictures) if batch.pictures else None
@@ -91,7 +105,7 @@ def embed_batch(learner: Learner, batch: QuestionBatch) -> list[Float[Tensor, "_
     return [queries, shown[: len(batch.documents)], shown[len(batch.documents) :]]
 
 
-def choose_families(
+def _choose_families(
     corpus: Corpus, groups: Sequence[Sequence[int]] | None, count: int, rng: random.Random
 ) -> list[Family]:
     """Returns families for a batch: any, or groups of such that are hard to tell apart."""

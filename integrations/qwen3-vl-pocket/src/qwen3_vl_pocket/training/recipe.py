@@ -51,6 +51,7 @@ _FOUNDATION = _plan("foundation", 900, 0.02, final_scale=0.3)
 _S0 = _plan("s0", 220, 0.01)
 _S1 = _plan("s1", 130, 0.006)
 _RERANKER = _plan("reranker", 750, 0.01)
+_LATE_RERANKER = _plan("late_reranker", 400, 0.008)
 _S2 = _plan("s2", 80, 0.003)
 
 
@@ -66,6 +67,7 @@ class Recipe:
         s0: Schedule of contrastive training on random batches.
         s1: Schedule of contrastive training on mined batches.
         reranker: Schedule of yes and no.
+        late_reranker: Schedule of the same with near misses from the first step on.
         s2: Schedule of distillation.
         merge_share: Share of s2 in the merge.
     """
@@ -77,12 +79,13 @@ class Recipe:
     s0: StageOptions = _S0
     s1: StageOptions = _S1
     reranker: StageOptions = _RERANKER
+    late_reranker: StageOptions = _LATE_RERANKER
     s2: StageOptions = _S2
     merge_share: float = 0.5
 
     def shorten(self, share: float) -> Recipe:
         """Returns the recipe with so much of its steps and families, at least one and a batch's worth."""
-        names = ("sight", "foundation", "s0", "s1", "reranker", "s2")
+        names = ("sight", "foundation", "s0", "s1", "reranker", "late_reranker", "s2")
         stages = {name: getattr(self, name) for name in names}
         shorter: dict[str, Any] = {
             name: replace(stage, steps=max(int(stage.steps * share), 1)) for name, stage in stages.items()
@@ -188,6 +191,14 @@ class _Run:
         self._reranker = copy.deepcopy(self._foundation)
         train_reranker(
             self._reranker, self._corpus, self._recipe.reranker, options=RerankingOptions(), folder=self._folder
+        )
+        train_reranker(
+            self._reranker,
+            self._corpus,
+            self._recipe.late_reranker,
+            options=RerankingOptions(),
+            goes_on=True,
+            folder=self._folder,
         )
         self._export("reranker", "reranker", self._reranker)
 

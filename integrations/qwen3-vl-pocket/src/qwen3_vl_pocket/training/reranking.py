@@ -68,9 +68,39 @@ class _Step:
 
 
 def train_reranker(
-    learner: Learner, corpus: Corpus, stage: StageOptions, *, options: RerankingOptions, folder: Path
+    learner: Learner,
+    corpus: Corpus,
+    stage: StageOptions,
+    *,
+    options: RerankingOptions,
+    goes_on: bool = False,
+    folder: Path,
 ) -> None:
-    """Trains the learner in place, beginning with a comparison of what its readers read."""
+    """Trains the learner in place, beginning with a comparison of what its readers read.
+
+    Args:
+        learner: What to train.
+        corpus: The families.
+        stage: Schedule.
+        options: Sizes.
+        goes_on: The learner is a reranker already; near misses are as frequent from the first step as at the end.
+        folder: Of the run.
+    """
+    if not goes_on:
+        _begin(learner, corpus, stage, options)
+
+    def compute_losses(rng: random.Random, progress: float) -> Losses:
+        bank, step, answer = _judge_pairs(learner, corpus, rng, 1.0 if goes_on else progress, options)
+        sight = compute_sight_loss(learner, bank, [drawing.facts for drawing in step.drawings])
+        return {
+            **compute_verdict_losses(learner, answer, [pair.judgement for pair in step.pairs]),
+            "sight": 0.3 * sight,
+        }
+
+    run_stage(stage, learner.modules, compute_losses, folder=folder)
+
+
+def _begin(learner: Learner, corpus: Corpus, stage: StageOptions, options: RerankingOptions) -> None:
     with torch.no_grad():
         _, _, answer = _judge_pairs(learner, corpus, random.Random(f"{stage.seed}/{stage.name}"), 0.0, options)
     begin_comparison(
@@ -82,16 +112,6 @@ def train_reranker(
         score_weight=learner.score_weight.detach(),
         middles=answer.middles,
     )
-
-    def compute_losses(rng: random.Random, progress: float) -> Losses:
-        bank, step, answer = _judge_pairs(learner, corpus, rng, progress, options)
-        sight = compute_sight_loss(learner, bank, [drawing.facts for drawing in step.drawings])
-        return {
-            **compute_verdict_losses(learner, answer, [pair.judgement for pair in step.pairs]),
-            "sight": 0.3 * sight,
-        }
-
-    run_stage(stage, learner.modules, compute_losses, folder=folder)
 
 
 def _judge_pairs(

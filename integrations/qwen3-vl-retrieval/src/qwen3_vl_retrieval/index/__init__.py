@@ -1,6 +1,6 @@
 """Documents, pages, clips and texts: read into units, kept on disk, searched in two stages.
 
-How a query flows: `multimodal_index` embeds it, `candidates` recalls units from the `store` (its `collection` of short
+How a query flows: `two_stages` embeds it, `candidates` recalls units from the `store` (its `collection` of short
 vectors, the `sidecar` of full ones, the words in its `catalog`), `judging` orders them, `hits` shows them. How a file
 flows: `files` finds it, `findings` takes it apart into `units`, `pipeline` embeds them, the `store` keeps them.
 

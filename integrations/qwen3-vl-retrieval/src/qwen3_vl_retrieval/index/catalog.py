@@ -147,6 +147,14 @@ class Catalog:
             rows.update(self._query(f"SELECT id, row FROM units WHERE id IN ({_marks(group)})", group).fetchall())  # noqa: S608 - marks only
         return rows
 
+    def list_ids(self, rows: Sequence[int]) -> list[str]:
+        """Returns the ids of those of `rows` that are units."""
+        ids: list[str] = []
+        for group in _split(rows):
+            found = self._query(f"SELECT id FROM units WHERE row IN ({_marks(group)})", group)  # noqa: S608 - marks only
+            ids += [unit_id for (unit_id,) in found.fetchall()]
+        return ids
+
     def list_rows(self, *, after: int = 0, condition: SqlFilter | None = None, limit: int | None = None) -> list[int]:
         """Returns the rows of the units above `after` that meet `condition`, rising; `limit` of them at most."""
         most = -1 if limit is None else limit

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import Any, get_args
+from typing import Any
 
-from qwen3_vl_retrieval.errors import InputError, StoreError
+from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.index.bars import show_bar
-from qwen3_vl_retrieval.index.candidates import Candidate, CandidateQuery, find_candidates
-from qwen3_vl_retrieval.index.files import find_kind, list_files
 from qwen3_vl_retrieval.index.filters import compile_filter
-from qwen3_vl_retrieval.index.hits import Hit, SearchResults
-from qwen3_vl_retrieval.index.items import decode_item, describe_text
-from qwen3_vl_retrieval.index.judging import judge_documents
+from qwen3_vl_retrieval.index.hits import SearchResults
 from qwen3_vl_retrieval.index.pipeline import run_pipeline
 from qwen3_vl_retrieval.index.progress import IndexReport, OnIndexProgress, RunCounter
-from qwen3_vl_retrieval.index.records import Metadata, StoredUnit
+from qwen3_vl_retrieval.index.records import Metadata
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.sidecar import SidecarPrecision
+from qwen3_vl_retrieval.index.sources import check_metadata, list_sources
 from qwen3_vl_retrieval.index.statistics import IndexStatistics, measure_store
 from qwen3_vl_retrieval.index.store import Store
 from qwen3_vl_retrieval.index.transfer import export_store
-from qwen3_vl_retrieval.index.units import MediaType, ReadOcr, Unit, read_units
+from qwen3_vl_retrieval.index.two_stages import SearchOptions, search_in_stages
+from qwen3_vl_retrieval.index.units import MediaType, ReadOcr, read_units
 from qwen3_vl_retrieval.inputs import Embedder, Item, Reranker
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
@@ -33,9 +30,6 @@ __all__ = ["MultimodalIndex"]
 
 _SHORT_DIMENSIONS = 256
 """Of the vectors in the collection: an eighth of the 2B model's, which keeps recall after rescoring (Matryoshka)."""
-
-_JUDGED_AT_ONCE = 32
-"""Candidates whose pixels are held at once."""
 
 
 class MultimodalIndex:
@@ -54,7 +48,13 @@ class MultimodalIndex:
         embedder: With the fingerprint of the store.
         reranker: Judges what was found; `None` leaves the order to the vectors.
         media_policy: What may be opened; `None` is any local file. The models have policies of their own.
-        read_file: Turns a file into units.
+        window_seconds: As in `open`, like the rest.
+        overlap_seconds: As in `open`.
+        cut_at_scenes: As in `open`.
+        ocr: As in `open`.
+
+    Raises:
+        FingerprintMismatchError: The store was written with another embedder.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class MultimodalIndex:
             InputError: A `str` or another single item was given instead of a list, or a folder cannot be read.
             ValueError: `metadata` is not flat, or uses a reserved name.
         """
-        sources, skipped, failures = _list_sources(paths_or_items)
+        sources, skipped, failures = list_sources(paths_or_items)
         with self._store.write():
             return self._run(sources, skipped, failures, metadata, 0, show_progress, on_progress)
 
@@ -235,7 +235,7 @@ class MultimodalIndex:
         in `add`.
         """
         root = Path(folder).absolute()
-        sources, skipped, failures = _list_sources(root)
+        sources, skipped, failures = list_sources(root)
         present = {str(path.absolute()) for path in sources if isinstance(path, Path)}
         unreadable = [failure.path for failure in failures]
         with self._store.write():
@@ -299,40 +299,18 @@ class MultimodalIndex:
             ValueError: An option is out of range.
             StoreError: The index is torn.
         """
-        limit = max(50, k) if fetch_k is None else fetch_k
-        _check_search(k, limit, oversample, media_types)
-        seconds: dict[str, float] = {}
-        begun = perf_counter()
-        options: dict[str, Any] = {} if instruction is None else {"instruction": instruction}
-        vector = self._embedder.embed_queries([query], **options)[0]
-        seconds["embedding"] = perf_counter() - begun
-        begun = perf_counter()
-        candidates = find_candidates(
-            self._store,
-            CandidateQuery(
-                vector=vector,
-                words=describe_text(query) if match_words else "",
-                limit=limit if self._reranker is not None else k,
-                oversample=oversample,
-                where=_join_filters(where, media_types),
-            ),
+        options = SearchOptions(
+            k=k,
+            fetch_k=max(50, k) if fetch_k is None else fetch_k,
+            where=where,
+            media_types=media_types,
+            threshold=threshold,
+            instruction=instruction,
+            oversample=oversample,
+            match_words=match_words,
         )
-        units = self._store.catalog.load_units([candidate.row for candidate in candidates])
-        # A unit that was removed in this moment is no hit.
-        hits = [self._build_hit(one, units[one.row]) for one in candidates if one.row in units]
-        seconds["finding"] = perf_counter() - begun
-        begun = perf_counter()
-        failures: list[FailedFile] = []
-        if self._reranker is not None:
-            hits, failures = self._rerank(self._reranker, query, hits, instruction)
-            seconds["reranking"] = perf_counter() - begun
-        kept = [hit for hit in hits if threshold is None or _score(hit) >= threshold][:k]
-        return SearchResults(
-            hits=[replace(hit, rank=rank) for rank, hit in enumerate(kept, start=1)],
-            query=query,
-            is_reranked=self._reranker is not None,
-            failures=failures,
-            seconds=seconds,
+        return search_in_stages(
+            self._store, query, options, embedder=self._embedder, reranker=self._reranker, policy=self._policy
         )
 
     def _run(
@@ -355,120 +333,6 @@ class MultimodalIndex:
                 counter,
                 policy=self._policy,
                 read_units=self._read_units,
-                metadata=_check_metadata(metadata),
+                metadata=check_metadata(metadata),
             )
         return counter.finish(skipped_files=skipped, removed_files=removed_files)
-
-    def _build_hit(self, candidate: Candidate, unit: StoredUnit) -> Hit:
-        record = unit.record
-        stored = None if record.content is None else decode_item(record.content, self._store.layout.media)
-        return Hit(
-            rank=1,
-            id=record.id,
-            media_type=record.media_type,
-            source=unit.sources[0] if unit.sources else None,
-            sources=unit.sources,
-            page=record.page,
-            start=record.start,
-            end=record.end,
-            text=record.text,
-            similarity_score=candidate.similarity,
-            relevance_score=None,
-            keyword_rank=candidate.keyword_rank,
-            metadata=unit.metadata,
-            stored_item=stored,
-            policy=self._policy,
-        )
-
-    def _rerank(
-        self, reranker: Reranker, query: Item, hits: Sequence[Hit], instruction: str | None
-    ) -> tuple[list[Hit], list[FailedFile]]:
-        """The hits by relevance; those that can no longer be opened are failures."""
-        judged: list[tuple[float, Hit]] = []
-        failures: list[FailedFile] = []
-        for group in _load_groups(hits, failures):
-            answers = judge_documents(reranker, query, [item for _, item in group], instruction=instruction)
-            for (hit, _), answer in zip(group, answers, strict=True):
-                if isinstance(answer, InputError):
-                    failures.append(_describe_failure(hit, answer))
-                else:
-                    # By log-odds: probabilities near 1 are equal in float32 where these still differ.
-                    judged.append((answer.margin, replace(hit, relevance_score=answer.score)))
-        return [hit for _, hit in sorted(judged, key=lambda one: -one[0])], failures
-
-
-def _list_sources(given: Path | Iterable[Path | Item]) -> tuple[list[Path | Item], int, list[FailedFile]]:
-    """Files and items, folders replaced by what is in them; how many files were skipped; and what cannot be listed."""
-    from qwen3_vl_retrieval.coercion import list_items
-
-    sources: list[Path | Item] = []
-    failures: list[FailedFile] = []
-    skipped = 0
-    for source in [given] if isinstance(given, Path) else list_items(given):
-        if not (isinstance(source, Path) and source.is_dir()):
-            sources.append(source)
-            continue
-        listing = list_files(source)
-        readable = [path for path in listing.files if find_kind(path) is not None]
-        skipped += len(listing.files) - len(readable)
-        sources += readable
-        failures += [FailedFile(path=path, unit=None, error=error) for path, error in listing.failures]
-    return sources, skipped, failures
-
-
-def _load_groups(hits: Sequence[Hit], failures: list[FailedFile]) -> Iterator[list[tuple[Hit, Item]]]:
-    for first in range(0, len(hits), _JUDGED_AT_ONCE):
-        group: list[tuple[Hit, Item]] = []
-        for hit in hits[first : first + _JUDGED_AT_ONCE]:
-            try:
-                group.append((hit, hit.item()))
-            except InputError as error:
-                failures.append(_describe_failure(hit, error))
-        yield group
-
-
-def _describe_failure(hit: Hit, error: InputError) -> FailedFile:
-    path = Path(f"item {hit.id}" if hit.source is None else hit.source)
-    is_part = hit.page is not None or hit.start is not None
-    unit = Unit(source=path, media_type=hit.media_type, page=hit.page, start=hit.start, end=hit.end)
-    return FailedFile(path=path, unit=unit if is_part else None, error=error.at(None))
-
-
-def _score(hit: Hit) -> float:
-    return hit.similarity_score if hit.relevance_score is None else hit.relevance_score
-
-
-def _join_filters(where: Mapping[str, Any] | None, media_types: Sequence[MediaType] | None) -> Mapping[str, Any] | None:
-    if media_types is None:
-        return where
-    kinds = {"media_type": {"$in": list(media_types)}}
-    return kinds if where is None else {"$and": [where, kinds]}
-
-
-def _check_search(k: int, fetch_k: int, oversample: int, media_types: Sequence[str] | None) -> None:
-    if not 1 <= k <= fetch_k:
-        raise ValueError(f"k={k} must be at least 1, and fetch_k={fetch_k} at least k")
-    if oversample < 1:
-        raise ValueError(f"oversample={oversample} must be at least 1")
-    allowed = get_args(MediaType)
-    if media_types is not None and (
-        isinstance(media_types, str) or not media_types or any(kind not in allowed for kind in media_types)
-    ):
-        raise ValueError(f"media_types={media_types!r} must be a list of one or more of {', '.join(allowed)}")
-
-
-def _check_metadata(metadata: Metadata | None) -> Metadata | None:
-    from qwen3_vl_retrieval.index.records import RESERVED_NAMES
-
-    if metadata is None:
-        return None
-    for name, value in metadata.items():
-        if not isinstance(name, str) or name in RESERVED_NAMES:  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
-            raise ValueError(f"metadata {name!r} is reserved; choose a name other than {', '.join(RESERVED_NAMES)}")
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError(f"metadata {name!r} holds a null character, which a database ends a text at; leave it out")
-        if not isinstance(value, (str, int, float, bool)):  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
-            raise ValueError(  # noqa: TRY004 - as for other options out of range
-                f"metadata {name!r} is {type(value).__name__}; allowed are str, int, float and bool"
-            )
-    return dict(metadata)

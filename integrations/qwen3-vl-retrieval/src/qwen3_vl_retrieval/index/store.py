@@ -32,6 +32,10 @@ _SETTLED_ROWS = 1024
 """Rows that are taken from the catalog to the collection at a time."""
 
 
+_SAME_COSINE = 0.999
+"""What rounding leaves of a vector's cosine with itself."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Batch:
     """What one transaction enters.
@@ -145,7 +149,9 @@ class Store:
             StoreError: Somebody else is writing, or the store is torn.
         """
         with self._locks.hold_writer():
-            self.refresh()
+            # With a graph in memory that another writer has changed on the disk, Chroma would write the old one back.
+            if self.refresh().generation != self.catalog.generation:
+                self.reopen()
             self._settle()
             yield
 
@@ -252,13 +258,13 @@ class Store:
             left += self.catalog.remove_places(state.source, except_version=state.sha256)
         for source, failures in batch.failures.items():
             self.catalog.replace_failures(source, failures)
-        stayed = {unit.record.id for unit in self.catalog.load_units(left).values()}
+        stayed = set(self.catalog.list_ids(left))
         removed = self.catalog.remove_homeless(left)
         # A new unit that is gone again, because its file was lost in the same batch, is in the collection already.
         return sorted((moved - fresh) | stayed | set(removed)), len(removed)
 
     def _strike_out(self, rows: Sequence[int]) -> int:
-        ids = [unit.record.id for unit in self.catalog.load_units(rows).values()]
+        ids = self.catalog.list_ids(rows)
         removed = self.catalog.remove_homeless(rows)
         self.catalog.add_unsettled(ids)
         self.catalog.advance_generation()
@@ -305,10 +311,11 @@ class Store:
 
     def _require_found(self, rows: Sequence[int]) -> None:
         """Chroma counts rows in its database and finds them in its graph: the newest tells whether both are whole."""
-        for row, unit in self.catalog.load_units(rows).items():
-            found = self.collection.find_nearest(self.shorten(self.sidecar.read([row]))[0], limit=10)
-            # Equal vectors of other units may come before it.
-            if unit.record.id not in found and len(found) < min(10, self.collection.count()):
+        for row in self.catalog.load_units(rows):
+            wanted = self.shorten(self.sidecar.read([row]))
+            found = list(self.catalog.find_rows(self.collection.find_nearest(wanted[0], limit=10)).values())
+            # Units with equal vectors may come before it, and one of those is as good.
+            if not found or float((self.shorten(self.sidecar.read(found)) @ wanted[0]).max()) < _SAME_COSINE:
                 raise StoreError(
                     "the store is torn: its collection does not find the newest unit; "
                     f"repair it (qwen3vl repair {self.layout.folder})"
