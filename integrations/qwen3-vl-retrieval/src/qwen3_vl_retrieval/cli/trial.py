@@ -87,14 +87,12 @@ def _ask_questions(session: TrialSession, questions: Sequence[Any], console: Con
 
 
 def _describe_session(session: TrialSession) -> Text:
-    embedded = session.indexed.embedded_units
-    done = (
-        f"embedded in {session.seconds['indexing']:.1f} s ({_measure_rate(session):.0f} a second)"
-        if embedded
-        else "in the index already"
+    known = len(session.units) - session.indexed.embedded_units
+    done = f"{session.indexed.embedded_units} embedded in {session.seconds['indexing']:.1f} s" + (
+        ", the others were in the index already" if known else f" ({_measure_rate(session):.0f} a second)"
     )
     return Text(
-        f"{session.files} files in {session.folder}: {len(session.units)} pages, pictures, scenes and notes {done}",
+        f"{session.files} files in {session.folder.name}: {len(session.units)} pages, pictures, scenes and notes; {done}",
         style="bold",
     )
 

@@ -72,7 +72,8 @@ class TrialSession:
             indexed = index.sync(folder, on_progress=on_progress)
         seconds["indexing"] = perf_counter() - begun
         return cls(
-            folder=folder,
+            # The index names files by their absolute paths.
+            folder=folder.absolute(),
             options=options,
             models=models,
             policy=policy,

@@ -24,8 +24,7 @@ __all__ = ["COLLECTION_NAME", "Collection"]
 COLLECTION_NAME = "units"
 
 _INDEX = {"space": "cosine", "ef_construction": 200, "ef_search": 200, "max_neighbors": 32}
-"""Of the graph: twice Chroma's own numbers for building and three times the recall errors less for searching, measured
-by `benchmarks/index_recall.py`."""
+"""Of the graph: twice Chroma's defaults (100, 100, 16). `benchmarks/index_recall.py` measures the recall."""
 
 _SPELLINGS: set[str] = set()
 _SPELLINGS_LOCK = threading.Lock()

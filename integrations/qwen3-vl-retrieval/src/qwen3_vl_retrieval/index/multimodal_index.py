@@ -29,7 +29,7 @@ from qwen3_vl_retrieval.media.policy import MediaPolicy
 __all__ = ["MultimodalIndex"]
 
 _SHORT_DIMENSIONS = 256
-"""Of the vectors in the collection: an eighth of the 2B model's, which keeps recall after rescoring (Matryoshka)."""
+"""Of the vectors in the collection: an eighth of the 2B model's. What is recalled is rescored in full length."""
 
 
 class MultimodalIndex:
