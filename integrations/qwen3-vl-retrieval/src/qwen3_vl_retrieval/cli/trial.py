@@ -91,10 +91,8 @@ def _describe_session(session: TrialSession) -> Text:
     done = f"{session.indexed.embedded_units} embedded in {session.seconds['indexing']:.1f} s" + (
         ", the others were in the index already" if known else f" ({_measure_rate(session):.0f} a second)"
     )
-    return Text(
-        f"{session.files} files in {session.folder.name}: {len(session.units)} pages, pictures, scenes and notes; {done}",
-        style="bold",
-    )
+    held = f"{len(session.units)} pages, pictures, scenes and notes"
+    return Text(f"{session.files} files in {session.folder.name}: {held}; {done}", style="bold")
 
 
 def _measure_rate(session: TrialSession) -> float:

@@ -145,6 +145,7 @@ class _GroupWriter:
         self._counter = counter
         # Of files that are not finished yet, and of units: the same content fails wherever else it stands.
         self._failures: dict[str, list[FailedFile]] = {}
+        self._placed: set[str] = set()
         self._failed_units: dict[str, InputError] = {}
 
     def write(self, group: _Group, vectors: Sequence[npt.NDArray[Any] | InputError]) -> None:
@@ -178,6 +179,8 @@ class _GroupWriter:
         error = self._failed_units.get(found.record.id)
         if error is None:
             batch.places.append(found.place)
+            if found.unit is not None:
+                self._placed.add(found.place.source)
             self._counter.reused_units += not is_fresh
             return
         # A picture, and a clip of one window, are the whole file.
@@ -193,10 +196,19 @@ class _GroupWriter:
     def _finish(self, read: FileRead, batch: Batch) -> None:
         source = read.state.source
         failures = self._failures.pop(source, [])
+        has_units = source in self._placed
+        self._placed.discard(source)
         if not _is_as_read(read.state):
             # Hash and pixels may be of different contents: nothing of it is kept.
             error = MediaError("the file was written to while it was being read; index it again")
             self._give_up(source, FailedFile(path=Path(source), unit=None, error=error), batch)
+            return
+        if failures and not has_units:
+            # Read again the next time, like a file that could not be opened at all.
+            for failure in failures:
+                self._give_up(source, failure, batch)
+            self._counter.failed_files -= len(failures) - 1
+            batch.failures[source] = [_describe(failure) for failure in failures]
             return
         batch.finished.append(read.state)
         batch.failures[source] = [_describe(failure) for failure in failures]
