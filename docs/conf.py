@@ -52,12 +52,17 @@ autodoc_type_aliases = {
 # inventories of other projects' documentation to resolve these with:
 nitpick_ignore_regex = [
     # the standard library,
-    (r"py:(class|obj)", r"(collections\.abc\.|pathlib\.)?(Iterable|Mapping|Sequence|Path)"),
+    (r"py:(class|obj)", r"(collections\.abc\.|pathlib\.)?(Callable|Iterable|Mapping|Sequence|Path)"),
     (r"py:(class|obj)", r"(typing\.)?(Any|Literal|TypeAlias|Protocol)"),
     # NumPy, PyTorch, Pillow, transformers and the shapes of jaxtyping.
     (r"py:(class|obj)", r"(numpy|numpy\.typing)\.(NDArray|ndarray|dtype|float32)"),
     (r"py:(class|obj)", r"(NDArray|ndarray|Float|Float32|Tensor|PIL\..*|Image|PreTrainedModel|ProcessorMixin)"),
     (r"py:(class|obj)", r"(torch|transformers|jaxtyping|PIL)\..*"),
+    # Named as they are imported; they are on the page.
+    (r"py:class", r"(qwen3_vl_retrieval\.index\.(results|units)\.)?(FailedFile|Unit)"),
+    (r"py:class", r"Metadata|MediaType"),
+    # What holds an index together, for those who look inside.
+    (r"py:class", r"qwen3_vl_retrieval\.index\.store\.Store"),
     # Overloads name these without their module; they are on the page.
     (r"py:class", r"Precision|ScoreOutput"),
     # What `prepare` returns has a length, and nothing else that is public.

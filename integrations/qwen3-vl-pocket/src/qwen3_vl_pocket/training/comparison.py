@@ -65,7 +65,7 @@ def begin_comparison(
     constant = mean / (mean @ mean)
     asked, found = (_read_above_threshold(reader, constant) for reader in (asked_reader, found_reader))
     directions = nn.init.orthogonal_(torch.empty(middles.shape[1], len(SLOTS))).to(middles.device)
-    length = float(torch.linalg.vector_norm(middles, dim=1).mean())
+    length = float(middles.square().sum(dim=1).sqrt().mean())
     agreement = _AGREEMENT * length / _SHARPNESS
     with torch.no_grad():
         for layer in behind:

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.index.hits import Hit, SearchResults
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
     from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, write_failures
+    from qwen3_vl_retrieval.index.results import FailedFile
     from qwen3_vl_retrieval.index.statistics import IndexStatistics
     from qwen3_vl_retrieval.index.store import Store
     from qwen3_vl_retrieval.index.transfer import export_store, import_store
+    from qwen3_vl_retrieval.index.units import Unit
 
 __all__ = [
+    "FailedFile",
     "Hit",
     "IndexProgress",
     "IndexReport",
@@ -31,12 +34,14 @@ __all__ = [
     "Qwen3VLEmbeddingFunction",
     "SearchResults",
     "Store",
+    "Unit",
     "export_store",
     "import_store",
     "write_failures",
 ]
 
 _MODULES = {
+    "FailedFile": "results",
     "Hit": "hits",
     "IndexProgress": "progress",
     "IndexReport": "progress",
@@ -46,6 +51,7 @@ _MODULES = {
     "Qwen3VLEmbeddingFunction": "embedding_function",
     "SearchResults": "hits",
     "Store": "store",
+    "Unit": "units",
     "export_store": "transfer",
     "import_store": "transfer",
     "write_failures": "progress",

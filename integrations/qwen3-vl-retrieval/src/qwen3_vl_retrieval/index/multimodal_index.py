@@ -35,12 +35,6 @@ _SHORT_DIMENSIONS = 256
 class MultimodalIndex:
     """Files and items in one vector space on disk: added, kept in step with a folder, searched, deleted.
 
-    ```python
-    with MultimodalIndex.open("my-index", embedder, reranker) as index:
-        index.sync("my-documents")
-        results = index.search("the invoice over 4,812 euros")
-    ```
-
     One process writes at a time; any number search meanwhile. Opened by `open`.
 
     Args:
