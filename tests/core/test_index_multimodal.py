@@ -383,6 +383,15 @@ def test_another_embedder_is_refused(tmp_path, small_embedder, make_embedder):
         MultimodalIndex.open(tmp_path / "index", small_embedder, short_dimensions=32)
 
 
+def test_an_index_whose_creation_was_interrupted_is_begun_again(tmp_path, small_embedder):
+    with MultimodalIndex.open(tmp_path / "index", small_embedder) as index, index.store.catalog.write():
+        # The head is what is written last.
+        index.store.catalog._query("DELETE FROM settings")
+    with MultimodalIndex.open(tmp_path / "index", small_embedder) as index:
+        assert index.add(["a text"]).embedded_units == 1
+        assert len(index.search("a text")) == 1
+
+
 def test_an_embedder_of_the_protocol_alone_is_enough(tmp_path, folder, small_embedder):
     (folder / "broken.png").write_bytes(b"no picture")
     with MultimodalIndex.open(tmp_path / "index", PlainEmbedder(small_embedder)) as index:

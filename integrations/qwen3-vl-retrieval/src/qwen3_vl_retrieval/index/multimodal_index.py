@@ -115,7 +115,7 @@ class MultimodalIndex:
         """
         folder = Path(path)
         full = embedder.fingerprint.dimensions
-        if (folder / "catalog.sqlite3").is_file():
+        if Store.is_finished(folder):
             store = Store.open(folder)
             head = store.head
             for name, wanted, is_so in (

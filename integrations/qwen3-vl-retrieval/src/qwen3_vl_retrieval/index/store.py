@@ -129,6 +129,22 @@ class Store:
             raise
         return store
 
+    @staticmethod
+    def is_finished(folder: Path) -> bool:
+        """Returns whether there is a store in `folder`; one whose creation was interrupted is none, and is begun again.
+
+        Raises:
+            StoreError: There is another kind of file in the place of its catalog.
+        """
+        layout = StoreLayout(folder)
+        if not layout.exists():
+            return False
+        catalog = Catalog(layout.catalog)
+        try:
+            return bool(catalog.read_settings())
+        finally:
+            catalog.close()
+
     def close(self) -> None:
         """Lets go of all files."""
         self.collection.close()
