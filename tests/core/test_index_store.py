@@ -14,11 +14,12 @@ import pytest
 
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
+from qwen3_vl_retrieval.index.batches import Batch
 from qwen3_vl_retrieval.index.candidates import CandidateQuery, find_candidates
 from qwen3_vl_retrieval.index.catalog import ITEM_PREFIX
 from qwen3_vl_retrieval.index.filters import compile_filter
 from qwen3_vl_retrieval.index.records import FileState, Place, Record, Signature
-from qwen3_vl_retrieval.index.store import Batch, Store
+from qwen3_vl_retrieval.index.store import Store
 
 DIMENSIONS = 64
 

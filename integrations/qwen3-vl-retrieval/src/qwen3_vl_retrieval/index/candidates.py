@@ -30,7 +30,7 @@ _FILTER_MARGIN = 2.0
 """What passes a filter is not spread evenly among the nearest."""
 
 _MOST_ASKED = 20_000
-"""Rows that the collection is asked for at most; to compare the units one by one is then no slower."""
+"""Rows that the collection is asked for at most; beyond that, the units that pass are compared one by one."""
 
 _UNSEEN_ROWS = 4096
 """Units that another process added and that are compared one by one until the collection is opened afresh."""

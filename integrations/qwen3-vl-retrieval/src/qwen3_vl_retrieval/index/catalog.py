@@ -30,6 +30,7 @@ _SEPARATOR = os.sep
 _VARIABLES = 500
 """Values of one statement: SQLite allows 999 where it was built long ago."""
 
+_JOINED = "FROM units AS u JOIN places AS p ON p.unit = u.row"
 _UNIT_COLUMNS = 'row, id, media_type, page, start, "end", width, height, mime_type, sha256, text, content'
 _FILE_COLUMNS = "source, sha256, size_bytes, modified_ns, changed_ns, inode, checked_ns"
 
@@ -121,7 +122,7 @@ class Catalog:
         """Returns the number of units, or of those that meet `condition`."""
         if condition is None:
             return int(self._query("SELECT count(*) FROM units").fetchone()[0])
-        statement = f"SELECT count(DISTINCT u.row) FROM units AS u JOIN places AS p ON p.unit = u.row WHERE {condition.condition}"  # noqa: S608, E501 - compiled, values are parameters
+        statement = f"SELECT count(DISTINCT u.row) {_JOINED} WHERE {condition.condition}"
         return int(self._query(statement, condition.parameters).fetchone()[0])
 
     def count_media_types(self) -> dict[str, int]:
@@ -162,8 +163,7 @@ class Catalog:
             found = self._query("SELECT row FROM units WHERE row > ? ORDER BY row LIMIT ?", (after, most))
         else:
             found = self._query(
-                "SELECT DISTINCT u.row FROM units AS u JOIN places AS p ON p.unit = u.row "  # noqa: S608 - compiled, values are parameters
-                f"WHERE u.row > ? AND ({condition.condition}) ORDER BY u.row LIMIT ?",
+                f"SELECT DISTINCT u.row {_JOINED} WHERE u.row > ? AND ({condition.condition}) ORDER BY u.row LIMIT ?",
                 (after, *condition.parameters, most),
             )
         return [row for (row,) in found.fetchall()]
@@ -173,8 +173,7 @@ class Catalog:
         kept: set[int] = set()
         for group in _split(rows):
             found = self._query(
-                "SELECT DISTINCT u.row FROM units AS u JOIN places AS p ON p.unit = u.row "  # noqa: S608 - compiled, values are parameters
-                f"WHERE u.row IN ({_marks(group)}) AND ({condition.condition})",
+                f"SELECT DISTINCT u.row {_JOINED} WHERE u.row IN ({_marks(group)}) AND ({condition.condition})",
                 (*group, *condition.parameters),
             )
             kept.update(row for (row,) in found.fetchall())
@@ -256,7 +255,7 @@ class Catalog:
     def remove_places_where(self, condition: SqlFilter) -> list[int]:
         """Strikes out the places that meet `condition`, with files of which none is left; returns their units' rows."""
         found = self._query(
-            f"SELECT p.source, u.row FROM units AS u JOIN places AS p ON p.unit = u.row WHERE {condition.condition}",  # noqa: S608 - compiled, values are parameters
+            f"SELECT p.source, u.row {_JOINED} WHERE {condition.condition}",
             condition.parameters,
         ).fetchall()
         self._connection.executemany("DELETE FROM places WHERE source = ? AND unit = ?", found)

@@ -1,7 +1,7 @@
 """The collection of short vectors, in an embedded Chroma: recall among very many, and nothing that is kept only there.
 
-Chroma is quick and has limits, which are handled here and nowhere else: at most 5,461 rows a call; changing a row
-takes 20 ms where deleting and adding it takes one; and a client that is open does not find by vector what another
+Chroma is quick and has limits, which are handled here and nowhere else: at most 5,461 rows a call; changing
+rows is slow, so they are deleted and added; and a client that is open does not find by vector what another
 process adds, so `reopen` starts afresh (https://github.com/chroma-core/chroma/issues/6975).
 """
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy.typing as npt
 
 from qwen3_vl_retrieval.errors import InputError, MediaError
+from qwen3_vl_retrieval.index.batches import Batch
 from qwen3_vl_retrieval.index.embedding import Prepared, compute_vectors, prepare_documents
 from qwen3_vl_retrieval.index.findings import (
     FileRead,
@@ -31,7 +32,7 @@ from qwen3_vl_retrieval.index.lookahead import look_ahead
 from qwen3_vl_retrieval.index.progress import RunCounter
 from qwen3_vl_retrieval.index.records import FileState, Metadata
 from qwen3_vl_retrieval.index.results import FailedFile
-from qwen3_vl_retrieval.index.store import Batch, Store
+from qwen3_vl_retrieval.index.store import Store
 from qwen3_vl_retrieval.index.units import load_item
 from qwen3_vl_retrieval.inputs import Embedder, Item
 from qwen3_vl_retrieval.media.policy import MediaPolicy

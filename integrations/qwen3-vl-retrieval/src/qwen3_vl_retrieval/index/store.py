@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
+from qwen3_vl_retrieval.index.batches import Batch
 from qwen3_vl_retrieval.index.catalog import ITEM_PREFIX, Catalog
 from qwen3_vl_retrieval.index.collection import Collection
 from qwen3_vl_retrieval.index.filters import SqlFilter
 from qwen3_vl_retrieval.index.layout import StoreHead, StoreLayout
 from qwen3_vl_retrieval.index.locks import StoreLocks
-from qwen3_vl_retrieval.index.records import FileState, Metadata, Place, Record, StoredUnit, describe_unit
+from qwen3_vl_retrieval.index.records import Metadata, Place, Record, StoredUnit, describe_unit
 from qwen3_vl_retrieval.index.sidecar import Sidecar, SidecarPrecision
 
-__all__ = ["Batch", "Snapshot", "Store"]
+__all__ = ["Snapshot", "Store"]
 
 _SETTLED_ROWS = 1024
 """Rows that are taken from the catalog to the collection at a time."""
@@ -34,27 +34,6 @@ _SETTLED_ROWS = 1024
 
 _SAME_COSINE = 0.999
 """What rounding leaves of a vector's cosine with itself."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Batch:
-    """What one transaction enters.
-
-    Attributes:
-        records: New units.
-        vectors: Their full vectors.
-        places: Where units were found, new ones and known ones.
-        finished: Files of which nothing is missing any more; places in other versions of them are struck out.
-        lost: Files of which nothing holds any more.
-        failures: What could not be read, by source: page, start, end, error and message of each.
-    """
-
-    records: list[Record] = field(default_factory=list[Record])
-    vectors: list[Float[np.ndarray, " dimensions"]] = field(default_factory=list[Any])
-    places: list[Place] = field(default_factory=list[Place])
-    finished: list[FileState] = field(default_factory=list[FileState])
-    lost: list[str] = field(default_factory=list[str])
-    failures: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict[str, list[tuple[Any, ...]]])
 
 
 @dataclass(frozen=True, slots=True)

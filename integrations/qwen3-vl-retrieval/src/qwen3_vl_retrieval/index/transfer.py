@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from qwen3_vl_retrieval.index.batches import Batch
 from qwen3_vl_retrieval.index.catalog import ITEM_PREFIX
 from qwen3_vl_retrieval.index.parquet import ExportBatch, read_parquet, write_parquet
 from qwen3_vl_retrieval.index.records import RESERVED_NAMES, Place, Record, describe_unit
-from qwen3_vl_retrieval.index.store import Batch, Store
+from qwen3_vl_retrieval.index.store import Store
 
 __all__ = ["export_store", "import_store"]
 
