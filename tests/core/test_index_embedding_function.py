@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 import chromadb
 import numpy as np
@@ -22,9 +23,9 @@ from qwen3_vl_retrieval import (
     MediaPolicyError,
     ModelError,
     Qwen3VLEmbedder,
+    sharing,
 )
 from qwen3_vl_retrieval.errors import StoreError
-from qwen3_vl_retrieval.index import embedding_function
 from qwen3_vl_retrieval.index.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
 
 TEXTS = ["a red mug on a desk", "a green lamp", "数字四十二"]
@@ -45,7 +46,7 @@ def client(tmp_path):
 @pytest.fixture
 def no_models(monkeypatch):
     """The models that the process shares, none at first; and the arguments with which they are loaded."""
-    monkeypatch.setattr(embedding_function, "_SHARED", {})
+    monkeypatch.setattr(sharing, "_EMBEDDERS", WeakValueDictionary())
     loaded = []
     load = Qwen3VLEmbedder.from_pretrained.__func__
 
@@ -232,8 +233,9 @@ def test_the_commit_that_a_branch_led_to_finds_the_loaded_model(no_models, check
         Qwen3VLEmbedder, "fingerprint", property(lambda found: replace(found.compute_fingerprint(), revision="52b2e2f"))
     )
     options = {"model": checkpoint, "dtype": "float32"}
-    Qwen3VLEmbeddingFunction(**options)(["a"])
-    Qwen3VLEmbeddingFunction(**options, revision="52b2e2f")(["a"])
+    functions = [Qwen3VLEmbeddingFunction(**options), Qwen3VLEmbeddingFunction(**options, revision="52b2e2f")]
+    for function in functions:
+        function(["a"])
     assert len(no_models) == 1
 
 

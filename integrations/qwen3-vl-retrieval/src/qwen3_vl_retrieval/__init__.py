@@ -28,6 +28,7 @@ from qwen3_vl_retrieval.media.policy import MediaPolicy
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.embedder import Qwen3VLEmbedder
     from qwen3_vl_retrieval.reranker import Qwen3VLReranker
+    from qwen3_vl_retrieval.sharing import share_embedder, share_reranker
 
 __all__ = [
     "Embedder",
@@ -48,9 +49,16 @@ __all__ = [
     "Reranker",
     "RetrievalError",
     "StoreError",
+    "share_embedder",
+    "share_reranker",
 ]
 
-_MODULES_WITH_TORCH = {"Qwen3VLEmbedder": "embedder", "Qwen3VLReranker": "reranker"}
+_MODULES_WITH_TORCH = {
+    "Qwen3VLEmbedder": "embedder",
+    "Qwen3VLReranker": "reranker",
+    "share_embedder": "sharing",
+    "share_reranker": "sharing",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -95,15 +95,15 @@ class Qwen3VLEmbedder:
         choices: Choices | None = None,
     ) -> None:
         base_model = check_model(model)
-        self._pixel_budget = PixelBudget() if pixel_budget is None else pixel_budget
-        self._frame_sampling = FrameSampling() if frame_sampling is None else frame_sampling
+        self.pixel_budget = PixelBudget() if pixel_budget is None else pixel_budget
+        self.frame_sampling = FrameSampling() if frame_sampling is None else frame_sampling
         self._engine = Engine(
             base_model,
             processor,
             role="item",
             media_policy=MediaPolicy() if media_policy is None else media_policy,
-            pixel_budget=self._pixel_budget,
-            frame_sampling=self._frame_sampling,
+            pixel_budget=self.pixel_budget,
+            frame_sampling=self.frame_sampling,
             max_length=max_length,
             on_overflow=on_overflow,
             max_batch_tokens=max_batch_tokens,
@@ -215,7 +215,7 @@ class Qwen3VLEmbedder:
         self, *, dimensions: int | None = None, precision: Precision = "float32", instruction: str | None = None
     ) -> Fingerprint:
         """Returns the identity of vectors that `embed` would return with these options."""
-        budget, sampling = self._pixel_budget, self._frame_sampling
+        budget, sampling = self.pixel_budget, self.frame_sampling
         return Fingerprint(
             model=self._model_id,
             revision=self._revision,

@@ -88,13 +88,15 @@ class Qwen3VLReranker:
         weight = read_score_weight(model, processor) if score_weight is None else score_weight
         self.score_weight = weight.detach().cpu().float()
         base_model = check_model(model)
+        self.pixel_budget = PixelBudget() if pixel_budget is None else pixel_budget
+        self.frame_sampling = FrameSampling() if frame_sampling is None else frame_sampling
         self._engine = Engine(
             base_model,
             processor,
             role="document",
             media_policy=MediaPolicy() if media_policy is None else media_policy,
-            pixel_budget=PixelBudget() if pixel_budget is None else pixel_budget,
-            frame_sampling=FrameSampling() if frame_sampling is None else frame_sampling,
+            pixel_budget=self.pixel_budget,
+            frame_sampling=self.frame_sampling,
             max_length=max_length,
             on_overflow=on_overflow,
             pair_truncation=truncation,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
 
 from qwen3_vl_pocket.training.comparison import begin_comparison
 from qwen3_vl_pocket.training.corpus import Corpus, Family, Picture
@@ -17,15 +21,25 @@ from qwen3_vl_pocket.training.stage import Losses, StageOptions, run_stage
 from qwen3_vl_pocket.training.tasks import (
     choose_language,
     draw_any_facts,
-    draw_question,
+    draw_changes,
     show_picture,
     tell,
+    word_question,
 )
 from qwen3_vl_pocket.world.collection import COMPOSED_KINDS
-from qwen3_vl_pocket.world.facts import Facts, change_slot
-from qwen3_vl_pocket.world.sentences import ask, ask_change, choose_mentioned
+from qwen3_vl_pocket.world.facts import Facts, Kind, change_slot, draw_lookalike, draw_near_misses
+from qwen3_vl_pocket.world.sentences import ask_change
+from qwen3_vl_retrieval.prompts import Content
 
 __all__ = ["RerankingOptions", "train_reranker"]
+
+_FAMILY_WEIGHTS: dict[Kind, float] = {"page": 2.0, "screenshot": 1.5}
+"""How much more often than in the corpus a kind is judged: pages and dialogs have the most values to differ in."""
+
+_TRIES = 3
+
+_CHANGED_SHARE = 0.4
+"""Share of the questions whose values are drawn anew, so that several may be wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +47,18 @@ class RerankingOptions:
     """Sizes of a step.
 
     Attributes:
-        families: Picture families; two drawings of each are judged.
-        questions: Questions about each drawing.
-        texts: Pairs of a question and a text.
+        families: Picture families; two drawings of each are judged, by questions about one and about the other.
+        texts: Questions about texts.
+        stranger_share: Share of the questions that are also asked of something unrelated.
+        lookalike_share: Share of the questions that ask for another kind with the values of the picture.
+        contrast_weight: Of the loss of saying, for one question, a higher yes to what meets it than to what does not.
     """
 
     families: int = 18
-    questions: int = 2
-    texts: int = 28
+    texts: int = 13
+    stranger_share: float = 0.25
+    lookalike_share: float = 0.12
+    contrast_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +68,34 @@ class _Drawing:
     place: int
     picture: Picture
 
-    @property
-    def facts(self) -> Facts:
-        return self.picture.facts
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A candidate as it is shown, and what it is."""
+
+    contents: tuple[Content, ...]
+    facts: Facts
+    pictures: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
-    row: Row
-    judgement: Judgement
+class _Question:
+    """A query as it is shown, and what it asks for."""
+
+    contents: tuple[Content, ...]
+    asked: Facts
+    mentioned: tuple[str, ...]
+    pictures: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Step:
-    drawings: list[_Drawing]
-    pairs: list[_Pair]
+    """The pairs of a step, and of each pair the number of its question."""
+
+    drawings: list[_Drawing] = field(default_factory=list[_Drawing])
+    rows: list[Row] = field(default_factory=list[Row])
+    judgements: list[Judgement] = field(default_factory=list[Judgement])
+    numbers: list[int] = field(default_factory=list[int])
 
 
 def train_reranker(
@@ -91,9 +122,11 @@ def train_reranker(
 
     def compute_losses(rng: random.Random, progress: float) -> Losses:
         bank, step, answer = _judge_pairs(learner, corpus, rng, 1.0 if goes_on else progress, options)
-        sight = compute_sight_loss(learner, bank, [drawing.facts for drawing in step.drawings])
+        sight = compute_sight_loss(learner, bank, [drawing.picture.facts for drawing in step.drawings])
+        contrast = _contrast_answers(answer.states @ learner.score_weight, step)
         return {
-            **compute_verdict_losses(learner, answer, [pair.judgement for pair in step.pairs]),
+            **compute_verdict_losses(learner, answer, step.judgements),
+            "contrast": options.contrast_weight * contrast,
             "sight": 0.3 * sight,
         }
 
@@ -120,24 +153,64 @@ def _judge_pairs(
     """The pictures and pairs of a step, and what the model says of the pairs."""
     step = _draw_step(learner, corpus, rng, progress, options)
     bank = encode_pictures(learner.model.visual, [drawing.picture for drawing in step.drawings])
-    group = ([pair.row for pair in step.pairs], learner.prompter.prefixes["pair"])
+    group = (step.rows, learner.prompter.prefixes["pair"])
     (answer,) = read_rows(learner.model.language_model, [group], bank)
     return bank, step, answer
+
+
+def _contrast_answers(margins: Float[Tensor, " pairs"], step: _Step) -> Float[Tensor, ""]:
+    """The mean of -log(p), p that of ranking a document that meets a question above one that does not."""
+    is_met = torch.tensor([judgement.is_met for judgement in step.judgements], device=margins.device)
+    numbers = torch.tensor(step.numbers, device=margins.device)
+    compared = (numbers[:, None] == numbers) & is_met[:, None] & ~is_met
+    return functional.softplus(margins[None] - margins[:, None])[compared].sum() / compared.sum().clamp_min(1)
 
 
 def _draw_step(
     learner: Learner, corpus: Corpus, rng: random.Random, progress: float, options: RerankingOptions
 ) -> _Step:
-    step = _Step([], [])
-    for family in rng.sample(corpus.families, options.families):
+    step = _Step()
+    weights = [_FAMILY_WEIGHTS.get(corpus.pictures[family.same[0]].facts.kind, 1.0) for family in corpus.families]
+    for family in rng.choices(corpus.families, weights=weights, k=options.families):
         slot, places = _choose_drawings(family, rng)
         one, two = (_Drawing(len(step.drawings) + turn, corpus.pictures[place]) for turn, place in enumerate(places))
         step.drawings.extend((one, two))
-        for turn in range(2 * options.questions):
-            target, other = (one, two) if turn % 2 else (two, one)
-            step.pairs.append(_question_picture(learner, target, other, slot, rng, progress))
-    step.pairs.extend(_question_text(learner, rng, progress) for _ in range(options.texts))
+        for target, other in ((one, two), (two, one)):
+            question, candidates = _question_picture(target, other, slot, rng, progress, options)
+            _judge(learner, step, question, candidates, rng, options)
+    for _ in range(options.texts):
+        question, candidates = _question_text(rng, progress)
+        _judge(learner, step, question, candidates, rng, options)
     return step
+
+
+def _judge(
+    learner: Learner,
+    step: _Step,
+    question: _Question,
+    candidates: Sequence[_Document],
+    rng: random.Random,
+    options: RerankingOptions,
+) -> None:
+    """Enters the pairs of a question."""
+    number = step.numbers[-1] + 1 if step.numbers else 0
+    strangers = [_draw_stranger(step, rng)] if rng.random() < options.stranger_share else []
+    for document in (*candidates, *strangers):
+        pictures = (*question.pictures, *document.pictures)
+        step.rows.append(learner.prompter.judge_pair(question.contents, document.contents, pictures))
+        step.judgements.append(judge(question.asked, question.mentioned, document.facts))
+        step.numbers.append(number)
+
+
+def _draw_stranger(step: _Step, rng: random.Random) -> _Document:
+    if rng.random() < 0.5:
+        return _show(rng.choice(step.drawings), rng)
+    facts = draw_any_facts(rng)
+    return _Document((tell(facts, rng),), facts)
+
+
+def _show(drawing: _Drawing, rng: random.Random) -> _Document:
+    return _Document(tuple(show_picture(drawing.picture, rng)), drawing.picture.facts, (drawing.place,))
 
 
 def _choose_drawings(family: Family, rng: random.Random) -> tuple[str | None, tuple[int, int]]:
@@ -149,29 +222,29 @@ def _choose_drawings(family: Family, rng: random.Random) -> tuple[str | None, tu
 
 
 def _question_picture(
-    learner: Learner, target: _Drawing, other: _Drawing, slot: str | None, rng: random.Random, progress: float
-) -> _Pair:
-    """A question about `target`, in words, by the other drawing, or by both."""
-    facts = target.facts
-    shown = show_picture(target.picture, rng)
+    target: _Drawing,
+    other: _Drawing,
+    slot: str | None,
+    rng: random.Random,
+    progress: float,
+    options: RerankingOptions,
+) -> tuple[_Question, list[_Document]]:
+    """A question about `target` in words, by the other drawing, or by both, and what it is asked of."""
+    facts, shown = target.picture.facts, _show(target, rng)
     chance = rng.random()
     if chance < 0.12 and facts.kind != "product":
-        row = learner.prompter.judge_pair([slot_of(other.picture)], shown, (other.place, target.place))
-        return _Pair(row, judge(other.facts, other.facts.slots, facts))
+        asked = other.picture.facts
+        return _Question((slot_of(other.picture),), asked, asked.slots, (other.place,)), [shown]
+    candidates = [shown, _show(other, rng)]
     if chance < 0.22 and slot is not None and facts.kind in COMPOSED_KINDS:
         # The other drawing with the value changed to this one's, or to some third: `asked` then is what is described.
-        asked = facts if rng.random() < 0.5 else _change_again(facts, slot, rng)
+        asked = facts if rng.random() < 0.7 else _change_again(facts, slot, rng)
         words = ask_change(asked, slot, choose_language(rng), rng)
-        row = learner.prompter.judge_pair([slot_of(other.picture), words], shown, (other.place, target.place))
-        return _Pair(row, judge(asked, asked.slots, facts))
-    if chance < 0.55 and slot is not None:
-        # What the other drawing shows: differs in one slot, and not at all in the slots that are not mentioned.
-        mentioned = choose_mentioned(other.facts, rng, share=rng.choice((0.7, 1.0)))
-        question = ask(other.facts, choose_language(rng), rng, mentioned=mentioned)
-        row = learner.prompter.judge_pair([question], shown, (target.place,))
-        return _Pair(row, judge(other.facts, mentioned, facts))
-    question, asked, mentioned = draw_question(facts, rng, progress=progress)
-    return _Pair(learner.prompter.judge_pair([question], shown, (target.place,)), judge(asked, mentioned, facts))
+        return _Question((slot_of(other.picture), words), asked, asked.slots, (other.place,)), candidates
+    if chance > 1 - options.lookalike_share:
+        asked = draw_lookalike(facts, rng, split="training")
+        return _ask(asked, rng, changes=0), [*candidates, _Document((tell(asked, rng),), asked)]
+    return _ask(facts, rng, changes=_draw_changes(rng, progress), slot=slot), candidates
 
 
 def _change_again(facts: Facts, slot: str, rng: random.Random) -> Facts:
@@ -179,7 +252,25 @@ def _change_again(facts: Facts, slot: str, rng: random.Random) -> Facts:
     return facts if changed is None else changed
 
 
-def _question_text(learner: Learner, rng: random.Random, progress: float) -> _Pair:
-    found = draw_any_facts(rng)
-    question, asked, mentioned = draw_question(found, rng, progress=progress)
-    return _Pair(learner.prompter.judge_pair([question], [tell(found, rng)]), judge(asked, mentioned, found))
+def _question_text(rng: random.Random, progress: float) -> tuple[_Question, list[_Document]]:
+    facts = draw_any_facts(rng)
+    near = draw_near_misses(facts, rng, count=1, split="training")
+    candidates = [_Document((tell(found, rng),), found) for found in (facts, *(changed for _, changed in near))]
+    slot = near[0][0] if near else None
+    return _ask(facts, rng, changes=_draw_changes(rng, progress), slot=slot), candidates
+
+
+def _ask(facts: Facts, rng: random.Random, *, changes: int, slot: str | None = None) -> _Question:
+    """A question in words that nearly always names `slot`, in which the candidates differ."""
+    question = _Question((), facts, ())
+    for _ in range(_TRIES):
+        words, asked, mentioned = word_question(facts, rng, changes=changes)
+        question = _Question((words,), asked, mentioned)
+        if slot is None or slot in mentioned:
+            break
+    return question
+
+
+def _draw_changes(rng: random.Random, progress: float) -> int:
+    """Mostly none: each question is asked of a near miss as well."""
+    return draw_changes(rng, progress=progress) if rng.random() < _CHANGED_SHARE else 0

@@ -84,6 +84,7 @@ def run_stage(
         first = stored["step"]
     begun = saved = perf_counter()
     sums: dict[str, float] = {}
+    summed = 0
     bar = tqdm(range(first, options.steps), initial=first, total=options.steps, desc=options.name, mininterval=10)
     for step in bar:
         rng = random.Random(f"{options.seed}/{options.name}/{step}")
@@ -93,13 +94,14 @@ def run_stage(
         optimizer.step(scale=options.scale_at(step))
         for name, loss in losses.items():
             sums[name] = sums.get(name, 0.0) + float(loss.detach())
+        summed += 1
         if (step + 1) % _REPORT_STEPS == 0:
-            means = {name: round(total / _REPORT_STEPS, 4) for name, total in sums.items()}
+            means = {name: round(total / summed, 4) for name, total in sums.items()}
             _append(
                 folder, {"stage": options.name, "step": step + 1, "seconds": round(perf_counter() - begun), **means}
             )
             bar.set_postfix(means)
-            sums = {}
+            sums, summed = {}, 0
         if perf_counter() - saved > _CHECKPOINT_SECONDS:
             _save({"modules": _dump_modules(modules), "optimizer": optimizer.state(), "step": step + 1}, partial)
             saved = perf_counter()

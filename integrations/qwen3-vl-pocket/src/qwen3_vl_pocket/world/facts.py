@@ -26,6 +26,7 @@ __all__ = [
     "Split",
     "change_slot",
     "draw_facts",
+    "draw_lookalike",
     "draw_near_misses",
     "meets",
     "split_of",
@@ -251,6 +252,21 @@ def draw_near_misses(
         if changed is not None and (split is None or split_of(changed) == split):
             found.setdefault(changed.canonical, slot)
     return [(slot, changed) for changed, slot in found.items()]
+
+
+def draw_lookalike(facts: Facts, rng: random.Random, *, split: Split) -> Facts:
+    """Returns facts of another kind with the values that both kinds can have: a chart with a form's title and number.
+
+    Nearly every word of a question for the one is true of the other, which misses it all the same.
+    """
+    while True:
+        kind = rng.choice([kind for kind in KINDS if kind != facts.kind])
+        found = draw_facts(kind, rng, split=split)
+        for slot, value in zip(facts.slots, facts.values, strict=True):
+            if value in SCHEMAS[kind].get(slot, ()) and _is_possible(changed := found.replace(**{slot: value})):
+                found = changed
+        if split_of(found) == split:
+            return found
 
 
 def meets(facts: Facts, asked: Facts, mentioned: Iterable[str]) -> bool:

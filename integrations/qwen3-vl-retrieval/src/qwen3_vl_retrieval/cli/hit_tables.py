@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, draw_picture
+from qwen3_vl_retrieval.cli.tables import begin_table, draw_relevance
+from qwen3_vl_retrieval.cli.thumbnails import draw_picture
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.index.excerpts import clean_text, cut_excerpt
 from qwen3_vl_retrieval.index.hits import Hit, SearchResults
@@ -28,14 +28,7 @@ def print_hits(results: SearchResults, console: Console) -> None:
         console.print("Nothing was found: the index holds nothing that meets the query and its filters.")
         return
     is_coloured = console.color_system is not None
-    table = Table(show_lines=is_coloured, header_style="bold", border_style="dim")
-    table.add_column("#", justify="right")
-    table.add_column("", width=COLUMNS if is_coloured else None, no_wrap=True)
-    table.add_column("Found", overflow="fold", ratio=1)
-    table.add_column("Where", no_wrap=True)
-    table.add_column("Similarity", justify="right", no_wrap=True)
-    if results.is_reranked:
-        table.add_column("Relevance", justify="right", no_wrap=True)
+    table = begin_table(is_coloured=is_coloured, is_reranked=results.is_reranked)
     for hit in results:
         row = [
             Text(str(hit.rank)),
@@ -44,9 +37,8 @@ def print_hits(results: SearchResults, console: Console) -> None:
             Text(describe_place(hit)),
             Text(f"{hit.similarity_score:.3f}"),
         ]
-        if results.is_reranked:
-            score = 0.0 if hit.relevance_score is None else hit.relevance_score
-            row.append(Text(f"{score:.3f}", style="bold green" if score >= 0.5 else "default"))
+        if hit.relevance_score is not None:
+            row.append(draw_relevance(hit.relevance_score))
         table.add_row(*row)
     console.print(table)
     for failure in results.failures:

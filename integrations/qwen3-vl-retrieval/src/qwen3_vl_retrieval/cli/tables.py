@@ -15,7 +15,7 @@ from qwen3_vl_retrieval.index.places import describe_place
 from qwen3_vl_retrieval.index.results import FailedFile, Found
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
-__all__ = ["name_failure", "print_failures", "print_results"]
+__all__ = ["begin_table", "draw_relevance", "name_failure", "print_failures", "print_results"]
 
 _EXCERPT_CELLS = 90
 
@@ -44,17 +44,28 @@ def print_failures(report: SearchReport, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _build_table(report: SearchReport, console: Console) -> Table:
-    is_coloured = console.color_system is not None
-    policy = MediaPolicy(allow_dirs=(report.folder,))
+def begin_table(*, is_coloured: bool, is_reranked: bool) -> Table:
+    """Returns a table for results, without rows; with thumbnails it has lines between them."""
     table = Table(show_lines=is_coloured, header_style="bold", border_style="dim")
     table.add_column("#", justify="right")
     table.add_column("", width=COLUMNS if is_coloured else None, no_wrap=True)
     table.add_column("Found", overflow="fold", ratio=1)
     table.add_column("Where", no_wrap=True)
     table.add_column("Similarity", justify="right", no_wrap=True)
-    if report.reranker is not None:
+    if is_reranked:
         table.add_column("Relevance", justify="right", no_wrap=True)
+    return table
+
+
+def draw_relevance(score: float) -> Text:
+    """Returns a probability, marked where it says yes."""
+    return Text(f"{score:.3f}", style="bold green" if score >= 0.5 else "default")
+
+
+def _build_table(report: SearchReport, console: Console) -> Table:
+    is_coloured = console.color_system is not None
+    policy = MediaPolicy(allow_dirs=(report.folder,))
+    table = begin_table(is_coloured=is_coloured, is_reranked=report.reranker is not None)
     for found in report.results:
         preview = draw_thumbnail(found.unit, policy) if is_coloured else Text(found.unit.media_type)
         row = [
@@ -65,7 +76,7 @@ def _build_table(report: SearchReport, console: Console) -> Table:
             Text(f"{found.similarity_score:.3f}"),
         ]
         if found.relevance_score is not None:
-            row.append(_draw_relevance(found.relevance_score))
+            row.append(draw_relevance(found.relevance_score))
         table.add_row(*row)
     return table
 
@@ -77,11 +88,6 @@ def _describe_found(found: Found, folder: Path) -> Text:
         excerpt.truncate(_EXCERPT_CELLS, overflow="ellipsis")
         described.append("\n").append_text(excerpt)
     return described
-
-
-def _draw_relevance(score: float) -> Text:
-    style = "bold green" if score >= 0.5 else "default"
-    return Text(f"{score:.3f}", style=style)
 
 
 def name_failure(failure: FailedFile, folder: Path) -> str:

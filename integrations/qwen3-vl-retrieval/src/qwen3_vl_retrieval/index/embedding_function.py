@@ -10,7 +10,6 @@ a collection; a function given to `get_collection` is compared by its name only,
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple, cast
@@ -45,11 +44,6 @@ class _Weights(NamedTuple):
     device: str | None = None
     dtype: str = "auto"
     quantization: str | None = None
-
-
-_SHARED: dict[_Weights, Any] = {}
-_LOADING = threading.Lock()
-"""Models of the whole process; two threads never load one twice, nor two at once, which would need twice the memory."""
 
 
 @register_embedding_function
@@ -228,7 +222,11 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
 
     def _load(self) -> Any:
         if self._embedder is None:
-            self._embedder = self._check_fingerprint(_load_shared(self._weights, self._token))
+            # Loads torch, which this module does not.
+            from qwen3_vl_retrieval.sharing import share_embedder
+
+            named = self._weights._asdict()
+            self._embedder = self._check_fingerprint(share_embedder(named.pop("model"), token=self._token, **named))
         return self._embedder
 
     def _check_fingerprint(self, embedder: Any) -> Any:
@@ -279,22 +277,3 @@ def _read_record(record: object, index: int) -> Item:
     raise InputError(
         f"got {type(record).__name__}; allowed are documents (str) and pictures (uint8 arrays), or a URI of a picture"
     ).at(index)
-
-
-def _load_shared(weights: _Weights, token: str | None) -> Any:
-    """The `Qwen3VLEmbedder` of these weights, loaded once in a process."""
-    from qwen3_vl_retrieval.embedder import Qwen3VLEmbedder
-    from qwen3_vl_retrieval.loading import choose_device, choose_dtype
-
-    device = choose_device(weights.device).value
-    dtype = str(choose_dtype(weights.dtype, device).value).removeprefix("torch.")
-    known = weights._replace(device=str(device), dtype=dtype)
-    if known not in _SHARED:
-        with _LOADING:
-            if known not in _SHARED:
-                options = known._asdict()
-                embedder = Qwen3VLEmbedder.from_pretrained(options.pop("model"), token=token, **options)
-                # A collection asks for the commit that a branch led to.
-                commit = embedder.fingerprint.revision.partition("+")[0]
-                _SHARED[known] = _SHARED[known._replace(revision=commit)] = embedder
-    return _SHARED[known]
