@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qwen3_vl_retrieval.index.documents import build_item, describe_hit, describe_unit, draw_document
     from qwen3_vl_retrieval.index.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
     from qwen3_vl_retrieval.index.hits import Hit, SearchResults
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.index.statistics import IndexStatistics
     from qwen3_vl_retrieval.index.store import Store
     from qwen3_vl_retrieval.index.transfer import export_store, import_store
-    from qwen3_vl_retrieval.index.units import Unit
+    from qwen3_vl_retrieval.index.units import Unit, read_units
 
 __all__ = [
     "FailedFile",
@@ -35,8 +36,13 @@ __all__ = [
     "SearchResults",
     "Store",
     "Unit",
+    "build_item",
+    "describe_hit",
+    "describe_unit",
+    "draw_document",
     "export_store",
     "import_store",
+    "read_units",
     "write_failures",
 ]
 
@@ -52,8 +58,13 @@ _MODULES = {
     "SearchResults": "hits",
     "Store": "store",
     "Unit": "units",
+    "build_item": "documents",
+    "describe_hit": "documents",
+    "describe_unit": "documents",
+    "draw_document": "documents",
     "export_store": "transfer",
     "import_store": "transfer",
+    "read_units": "units",
     "write_failures": "progress",
 }
 

@@ -1,0 +1,3 @@
+"""Multimodal retrieval for LangChain."""
+
+__version__ = "0.1.0"
