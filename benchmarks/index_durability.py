@@ -88,10 +88,13 @@ def main() -> None:
     begun = time.perf_counter()
     assert run_command(folder, work / "whole").wait() == 0
     whole_seconds = time.perf_counter() - begun
+    begun = time.perf_counter()
+    assert run_command(folder, work / "whole").wait() == 0
+    idle_seconds = time.perf_counter() - begun
     killed_after: list[float] = []
     for _ in range(_KILLS):
-        # The first seconds go into imports and the model: kills are spread over what a tenth of the work takes.
-        seconds = 9 + rng.random() * whole_seconds / 8
+        # A run without work takes idle_seconds; beyond that, each gets on by a tenth of the work or so.
+        seconds = idle_seconds * 0.8 + rng.random() * (whole_seconds - idle_seconds) / 6
         process = run_command(folder, work / "killed")
         try:
             process.wait(timeout=seconds)
@@ -116,6 +119,7 @@ def main() -> None:
         {
             "units": len(whole),
             "uninterrupted_seconds": round(whole_seconds, 1),
+            "seconds_without_work": round(idle_seconds, 1),
             "killed_after_seconds": killed_after,
             "same_ids_after_kills": same_ids,
             "largest_difference_of_a_component": difference,

@@ -40,13 +40,12 @@ def test_short_and_coarse_vectors_keep_most_of_the_recall(measured):
     assert measured["binary/recall@10"] >= 0.9 * full
 
 
-def test_both_stages_tell_an_answer_from_near_misses(embedder):
-    # Not that the second orders better than the first: with these weights it does not yet (docs/pocket.md).
-    hard_sets = draw_hard_sets(27, seed=31)
-    assert measure_near_misses(embedder, hard_sets)["hard/embedder/ndcg@10"] >= 0.85
+def test_the_second_stage_orders_near_misses_better_than_the_first(embedder):
+    hard_sets = draw_hard_sets(32, seed=31)
+    nearest = measure_near_misses(embedder, hard_sets)["hard/embedder/ndcg@10"]
     judged = measure_reranking(Qwen3VLReranker.from_pretrained("pocket", device="cpu", dtype="float32"), hard_sets)
-    assert judged["hard/reranker/auc"] >= 0.93
-    assert judged["hard/reranker/ndcg@10"] >= 0.75
+    assert judged["hard/reranker/auc"] >= 0.95
+    assert judged["hard/reranker/ndcg@10"] >= max(0.85, nearest)
 
 
 def test_the_models_are_small_enough_to_ship():

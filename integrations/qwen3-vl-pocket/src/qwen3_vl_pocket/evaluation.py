@@ -86,32 +86,36 @@ def _measure_formats(
 
 
 def measure_near_misses(embedder: Embedder, sets: Sequence[HardSet]) -> dict[str, float]:
-    """Returns nDCG@10 of the embedder's order of near misses: what reranking starts from."""
+    """Returns nDCG@10 of the embedder's order of near misses, also by group: what reranking starts from."""
     ranks: list[int] = []
     for hard in sets:
         similarities = embedder.embed_queries([hard.query]) @ embedder.embed_documents(list(hard.items)).T
         ranks.append(int(rank_answers(similarities, np.zeros(1, np.int64))[0]))
-    return {"hard/embedder/ndcg@10": round(compute_ndcg(ranks), 4)}
+    return _summarize_ranks("hard/embedder", sets, ranks)
 
 
 def measure_reranking(reranker: Reranker, sets: Sequence[HardSet]) -> dict[str, float]:
-    """Returns nDCG@10 of the reranker's order of near misses, and ROC-AUC of the probability over all pairs."""
+    """Returns nDCG@10 of the reranker's order of near misses, also by group, and ROC-AUC of the probability."""
     ranks: list[int] = []
     right: list[float] = []
     wrong: list[float] = []
-    by_group: dict[str, list[int]] = {}
     for hard in sets:
-        scores = reranker.score(hard.query, list(hard.items))
-        margins = np.log(scores) - np.log1p(-scores) if scores.max() < 1 else scores
-        ranks.append(int(rank_answers(margins[None], np.zeros(1, np.int64))[0]))
-        by_group.setdefault(hard.group, []).append(ranks[-1])
-        right.append(float(scores[0]))
-        wrong += scores[1:].tolist()
-    return {
-        "hard/reranker/ndcg@10": round(compute_ndcg(ranks), 4),
+        answer, *others = sorted(reranker.rank(hard.query, list(hard.items)), key=lambda one: one.index)
+        # By log-odds, which still differ where probabilities are equal; whoever is level ranks before the answer.
+        ranks.append(1 + sum(other.margin >= answer.margin for other in others))
+        right.append(answer.score)
+        wrong += [other.score for other in others]
+    return _summarize_ranks("hard/reranker", sets, ranks) | {
         "hard/reranker/auc": round(compute_auc(right, wrong), 4),
-        **{f"hard/reranker/{group}/ndcg@10": round(compute_ndcg(own), 4) for group, own in sorted(by_group.items())},
     }
+
+
+def _summarize_ranks(name: str, sets: Sequence[HardSet], ranks: Sequence[int]) -> dict[str, float]:
+    by_group: dict[str, list[int]] = {}
+    for hard, rank in zip(sets, ranks, strict=True):
+        by_group.setdefault(hard.group, []).append(rank)
+    groups = {f"{name}/{group}/ndcg@{_CUTOFF}": compute_ndcg(own) for group, own in sorted(by_group.items())}
+    return {key: round(value, 4) for key, value in ({f"{name}/ndcg@{_CUTOFF}": compute_ndcg(ranks)} | groups).items()}
 
 
 def rank_answers(similarities: Float[np.ndarray, "n m"], answers: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:

@@ -51,7 +51,7 @@ _FOUNDATION = _plan("foundation", 900, 0.02, final_scale=0.3)
 _S0 = _plan("s0", 220, 0.01)
 _S1 = _plan("s1", 130, 0.006)
 _RERANKER = _plan("reranker", 750, 0.01)
-_LATE_RERANKER = _plan("late_reranker", 400, 0.008)
+_LATE_RERANKER = _plan("late_reranker", 1200, 0.008)
 _S2 = _plan("s2", 80, 0.003)
 
 
