@@ -1,3 +1,83 @@
-"""Multimodal retrieval for LangChain."""
+"""Multimodal retrieval for LangChain with Qwen3-VL-Embedding and Qwen3-VL-Reranker.
+
+How a query flows: `retrievers` finds candidates in a vector store or index (`first_stages`), `rerank` judges them with
+their pixels (`second_stages`), `tools` hands them to an agent, pictures included. How a document flows: `documents`
+and `document_loaders` describe media in plain metadata, `vectorstores` and `ingestion` embed what the metadata name.
+Whatever LangChain passes on, `contents` makes an item of the core of it.
+
+The names below are imported when first used; neither torch nor chromadb is loaded before an object needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_qwen3_vl.contents import LangChainItem
+    from langchain_qwen3_vl.cross_encoders import Qwen3VLCrossEncoder
+    from langchain_qwen3_vl.decisions import Qwen3VLDecisionModel
+    from langchain_qwen3_vl.document_loaders import Qwen3VLFolderLoader
+    from langchain_qwen3_vl.documents import (
+        document_to_content_blocks,
+        image_document,
+        media_key_encoder,
+        video_document,
+    )
+    from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
+    from langchain_qwen3_vl.ingestion import add_multimodal_documents
+    from langchain_qwen3_vl.middleware import MultimodalToolImagesMiddleware
+    from langchain_qwen3_vl.rerank import Qwen3VLRerank
+    from langchain_qwen3_vl.retrievers import Qwen3VLRetriever
+    from langchain_qwen3_vl.tools import create_multimodal_retriever_tool
+    from langchain_qwen3_vl.vectorstores import MultimodalChroma
+
+__all__ = [
+    "LangChainItem",
+    "MultimodalChroma",
+    "MultimodalToolImagesMiddleware",
+    "Qwen3VLCrossEncoder",
+    "Qwen3VLDecisionModel",
+    "Qwen3VLEmbeddings",
+    "Qwen3VLFolderLoader",
+    "Qwen3VLRerank",
+    "Qwen3VLRetriever",
+    "add_multimodal_documents",
+    "create_multimodal_retriever_tool",
+    "document_to_content_blocks",
+    "image_document",
+    "media_key_encoder",
+    "video_document",
+]
 
 __version__ = "0.1.0"
+
+_MODULES = {
+    "LangChainItem": "contents",
+    "MultimodalChroma": "vectorstores",
+    "MultimodalToolImagesMiddleware": "middleware",
+    "Qwen3VLCrossEncoder": "cross_encoders",
+    "Qwen3VLDecisionModel": "decisions",
+    "Qwen3VLEmbeddings": "embeddings",
+    "Qwen3VLFolderLoader": "document_loaders",
+    "Qwen3VLRerank": "rerank",
+    "Qwen3VLRetriever": "retrievers",
+    "add_multimodal_documents": "ingestion",
+    "create_multimodal_retriever_tool": "tools",
+    "document_to_content_blocks": "documents",
+    "image_document": "documents",
+    "media_key_encoder": "documents",
+    "video_document": "documents",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Returns the public name, importing its module; raises `AttributeError` for any other."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Returns the public names."""
+    return sorted(__all__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,10 +33,13 @@ from qwen3_vl_retrieval.prompts import Content
 
 __all__ = ["RerankingOptions", "train_reranker"]
 
-_FAMILY_WEIGHTS: dict[Kind, float] = {"page": 2.0, "screenshot": 1.5}
+_FAMILY_WEIGHTS: dict[Kind, float] = {"page": 2.0, "screenshot": 1.5, "count": 1.5}
 """How much more often than in the corpus a kind is judged: pages and dialogs have the most values to differ in."""
 
 _TRIES = 3
+
+_GRANTED_SHARE = 0.8
+"""Share of the wishes that a drawing grants."""
 
 _CHANGED_SHARE = 0.4
 """Share of the questions whose values are drawn anew, so that several may be wrong."""
@@ -47,17 +50,19 @@ class RerankingOptions:
     """Sizes of a step.
 
     Attributes:
-        families: Picture families; two drawings of each are judged, by questions about one and about the other.
+        families: Picture families; a drawing of each and two near misses are judged, by three questions.
         texts: Questions about texts.
         stranger_share: Share of the questions that are also asked of something unrelated.
-        lookalike_share: Share of the questions that ask for another kind with the values of the picture.
+        composed_share: Share of the families, of kinds that can be, that are asked for by a near miss and a wish.
+        picture_share: Share of the others that are asked for by another drawing of the same.
         contrast_weight: Of the loss of saying, for one question, a higher yes to what meets it than to what does not.
     """
 
-    families: int = 18
-    texts: int = 13
+    families: int = 10
+    texts: int = 12
     stranger_share: float = 0.25
-    lookalike_share: float = 0.12
+    composed_share: float = 0.6
+    picture_share: float = 0.5
     contrast_weight: float = 1.0
 
 
@@ -172,11 +177,7 @@ def _draw_step(
     step = _Step()
     weights = [_FAMILY_WEIGHTS.get(corpus.pictures[family.same[0]].facts.kind, 1.0) for family in corpus.families]
     for family in rng.choices(corpus.families, weights=weights, k=options.families):
-        slot, places = _choose_drawings(family, rng)
-        one, two = (_Drawing(len(step.drawings) + turn, corpus.pictures[place]) for turn, place in enumerate(places))
-        step.drawings.extend((one, two))
-        for target, other in ((one, two), (two, one)):
-            question, candidates = _question_picture(target, other, slot, rng, progress, options)
+        for question, candidates in _question_family(step, corpus, family, rng, progress, options):
             _judge(learner, step, question, candidates, rng, options)
     for _ in range(options.texts):
         question, candidates = _question_text(rng, progress)
@@ -213,38 +214,41 @@ def _show(drawing: _Drawing, rng: random.Random) -> _Document:
     return _Document(tuple(show_picture(drawing.picture, rng)), drawing.picture.facts, (drawing.place,))
 
 
-def _choose_drawings(family: Family, rng: random.Random) -> tuple[str | None, tuple[int, int]]:
-    """Two drawings of the same facts, or of near misses with the slot in which they differ."""
-    if not family.near or rng.random() < 0.2:
-        return None, family.same
-    slot, near = rng.choice(family.near)
-    return slot, (rng.choice(family.same), near)
+def _enter(step: _Step, corpus: Corpus, place: int) -> _Drawing:
+    """Puts a picture of the corpus among the drawings of the step."""
+    step.drawings.append(_Drawing(len(step.drawings), corpus.pictures[place]))
+    return step.drawings[-1]
 
 
-def _question_picture(
-    target: _Drawing,
-    other: _Drawing,
-    slot: str | None,
-    rng: random.Random,
-    progress: float,
-    options: RerankingOptions,
-) -> tuple[_Question, list[_Document]]:
-    """A question about `target` in words, by the other drawing, or by both, and what it is asked of."""
-    facts, shown = target.picture.facts, _show(target, rng)
-    chance = rng.random()
-    if chance < 0.12 and facts.kind != "product":
-        asked = other.picture.facts
-        return _Question((slot_of(other.picture),), asked, asked.slots, (other.place,)), [shown]
-    candidates = [shown, _show(other, rng)]
-    if chance < 0.22 and slot is not None and facts.kind in COMPOSED_KINDS:
-        # The other drawing with the value changed to this one's, or to some third: `asked` then is what is described.
-        asked = facts if rng.random() < 0.7 else _change_again(facts, slot, rng)
-        words = ask_change(asked, slot, choose_language(rng), rng)
-        return _Question((slot_of(other.picture), words), asked, asked.slots, (other.place,)), candidates
-    if chance > 1 - options.lookalike_share:
+def _question_family(
+    step: _Step, corpus: Corpus, family: Family, rng: random.Random, progress: float, options: RerankingOptions
+) -> Iterator[tuple[_Question, list[_Document]]]:
+    """Questions about a drawing and about a near miss of it, and one by a picture or for a lookalike."""
+    first, twin = rng.sample(family.same, 2)
+    target = _enter(step, corpus, first)
+    facts = target.picture.facts
+    near = [(slot, _enter(step, corpus, place)) for slot, place in rng.sample(family.near, min(2, len(family.near)))]
+    shown = [_show(drawing, rng) for drawing in (target, *(drawing for _, drawing in near))]
+    slots = [slot for slot, _ in near]
+    yield _ask(facts, rng, changes=_draw_changes(rng, progress), slots=slots), shown
+    if near:
+        other = near[0][1].picture.facts
+        yield _ask(other, rng, changes=_draw_changes(rng, progress), slots=slots[:1]), shown[:2]
+    if near and facts.kind in COMPOSED_KINDS and rng.random() < options.composed_share:
+        yield _wish(facts, near[0][1], slots[0], rng), shown
+    elif facts.kind != "product" and rng.random() < options.picture_share:
+        drawing = _enter(step, corpus, twin)
+        yield _Question((slot_of(drawing.picture),), facts, facts.slots, (drawing.place,)), shown
+    else:
         asked = draw_lookalike(facts, rng, split="training")
-        return _ask(asked, rng, changes=0), [*candidates, _Document((tell(asked, rng),), asked)]
-    return _ask(facts, rng, changes=_draw_changes(rng, progress), slot=slot), candidates
+        yield _ask(asked, rng, changes=0), [shown[0], _Document((tell(asked, rng),), asked)]
+
+
+def _wish(facts: Facts, near: _Drawing, slot: str, rng: random.Random) -> _Question:
+    """The near miss, with the value that makes it `facts`, or with some third."""
+    asked = facts if rng.random() < _GRANTED_SHARE else _change_again(facts, slot, rng)
+    words = ask_change(asked, slot, choose_language(rng), rng)
+    return _Question((slot_of(near.picture), words), asked, asked.slots, (near.place,))
 
 
 def _change_again(facts: Facts, slot: str, rng: random.Random) -> Facts:
@@ -256,17 +260,16 @@ def _question_text(rng: random.Random, progress: float) -> tuple[_Question, list
     facts = draw_any_facts(rng)
     near = draw_near_misses(facts, rng, count=1, split="training")
     candidates = [_Document((tell(found, rng),), found) for found in (facts, *(changed for _, changed in near))]
-    slot = near[0][0] if near else None
-    return _ask(facts, rng, changes=_draw_changes(rng, progress), slot=slot), candidates
+    return _ask(facts, rng, changes=_draw_changes(rng, progress), slots=[slot for slot, _ in near]), candidates
 
 
-def _ask(facts: Facts, rng: random.Random, *, changes: int, slot: str | None = None) -> _Question:
-    """A question in words that nearly always names `slot`, in which the candidates differ."""
+def _ask(facts: Facts, rng: random.Random, *, changes: int, slots: Collection[str] = ()) -> _Question:
+    """A question in words that nearly always names one of `slots`, in which the candidates differ."""
     question = _Question((), facts, ())
     for _ in range(_TRIES):
         words, asked, mentioned = word_question(facts, rng, changes=changes)
         question = _Question((words,), asked, mentioned)
-        if slot is None or slot in mentioned:
+        if not slots or not set(slots).isdisjoint(mentioned):
             break
     return question
 

@@ -1,0 +1,158 @@
+"""Documents as rows of a Chroma collection: what is kept of them, and what of them has changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from chromadb import Collection
+from langchain_core.documents import Document
+
+from langchain_qwen3_vl.content_hashes import hash_content
+from qwen3_vl_retrieval import InputError, MediaPolicy
+
+__all__ = ["Row", "RowChanges", "build_row", "compare_rows", "read_vectors", "replace_rows"]
+
+_CONTENT = "urn:sha256:"
+"""Begins the `uri` of a row, where Chroma keeps what belongs to a record and is no metadata of the caller's."""
+
+_SCALARS: frozenset[Any] = frozenset({str, bool, int, float})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A document as it is kept.
+
+    Attributes:
+        id: Of the row.
+        document: It.
+        metadata: Its metadata as Chroma keeps them; `None` if there are none.
+        content: Names what the model sees of it; `None` if that is not known, and it is embedded each time.
+    """
+
+    id: str
+    document: Document
+    metadata: dict[str, Any] | None
+    content: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowChanges:
+    """What has to be done so that a collection holds some rows.
+
+    Attributes:
+        embedded: Rows that are new, or whose vector would be another one.
+        relabelled: Rows whose vector stays, and whose text or metadata are others.
+        replaced: Ids among both that the collection holds already.
+    """
+
+    embedded: tuple[Row, ...]
+    relabelled: tuple[Row, ...]
+    replaced: tuple[str, ...]
+
+
+def build_row(
+    document: object, row_id: str, *, is_hashed: bool, media_key: str | None, media_policy: MediaPolicy | None
+) -> Row:
+    """Returns the row of a document.
+
+    Args:
+        document: It.
+        row_id: Of the row.
+        is_hashed: Whether its vector is the same whenever the model sees the same of it.
+        media_key: As in `hash_content`.
+        media_policy: As in `hash_content`.
+
+    Raises:
+        InputError: It is no document, or Chroma cannot keep its metadata.
+    """
+    if not isinstance(document, Document):
+        raise InputError(
+            f"got {type(document).__name__}, and a list of Documents is stored; wrap a single one in a list, and give "
+            "texts to add_texts, pictures to add_images"
+        )
+    metadata = _clean_metadata(document.metadata)
+    content = None
+    if is_hashed:
+        content = _CONTENT + hash_content(document, media_key=media_key, media_policy=media_policy)
+    return Row(id=row_id, document=document, metadata=metadata if metadata else None, content=content)
+
+
+def compare_rows(collection: Collection, rows: Sequence[Row]) -> RowChanges:
+    """Returns what differs between rows and those of the same ids in the collection."""
+    found = collection.get(ids=[row.id for row in rows], include=["metadatas", "documents", "uris"])  # pyright: ignore[reportArgumentType] - "uris" is missing in Chroma's type
+    texts = cast("Sequence[str | None]", found["documents"])
+    metadatas = cast("Sequence[Mapping[str, Any] | None]", found["metadatas"])
+    contents = cast("Sequence[str | None]", found["uris"])
+    stored = {
+        row_id: (content, text, dict(metadata) if metadata else None)
+        for row_id, content, text, metadata in zip(found["ids"], contents, texts, metadatas, strict=True)
+    }
+    embedded: list[Row] = []
+    relabelled: list[Row] = []
+    for row in rows:
+        was = stored.get(row.id)
+        if was is None or row.content is None or was[0] != row.content:
+            embedded.append(row)
+        elif was[1:] != (row.document.page_content, row.metadata):
+            relabelled.append(row)
+    replaced = tuple(row.id for row in (*embedded, *relabelled) if row.id in stored)
+    return RowChanges(embedded=tuple(embedded), relabelled=tuple(relabelled), replaced=replaced)
+
+
+def read_vectors(collection: Collection, ids: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+    """Returns the stored vectors of rows, in the order of `ids`; all of them must exist."""
+    if not ids:
+        return []
+    found = collection.get(ids=list(ids), include=["embeddings"])
+    vectors = dict(zip(found["ids"], cast("Iterable[Any]", found["embeddings"]), strict=True))
+    return [np.asarray(vectors[row_id], dtype=np.float32) for row_id in ids]
+
+
+def replace_rows(
+    collection: Collection, rows: Sequence[Row], vectors: Sequence[npt.NDArray[np.float32]], replaced: Sequence[str]
+) -> None:
+    """Writes rows with their vectors.
+
+    What was there under the same ids is deleted first: changing a row takes Chroma five to twenty times as long.
+    """
+    if replaced:
+        collection.delete(ids=list(replaced))
+    has_contents = all(row.content is not None for row in rows)
+    collection.add(
+        ids=[row.id for row in rows],
+        embeddings=list(vectors),
+        # Chroma's type knows no rows without metadata; its code does.
+        metadatas=cast("Any", [row.metadata for row in rows]),
+        documents=[row.document.page_content for row in rows],
+        uris=cast("list[str]", [row.content for row in rows]) if has_contents else None,
+    )
+
+
+def _clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata without what is `None`, which Chroma drops, too, and with paths as text."""
+    return {name: _clean_value(name, value) for name, value in metadata.items() if value is not None}
+
+
+def _clean_value(name: str, value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if type(value) in _SCALARS:
+        return value
+    if isinstance(value, (list, tuple)) and value:
+        elements: list[Any] = [_clean_value(name, element) for element in cast("Sequence[Any]", value)]
+        kinds: set[Any] = {type(element) for element in elements}
+        if len(kinds) == 1 and kinds <= _SCALARS:
+            return elements
+    raise InputError(
+        f"the metadatum {name!r} is {_shorten(repr(cast('object', value)))}, and Chroma keeps str, int, float, "
+        "bool and lists of one of them; flatten it, or leave it out"
+    )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 80 else text[:79] + "…"

@@ -1,0 +1,151 @@
+"""Folders as documents: one for each picture, page of a PDF, window of a clip and chunk of a text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from langchain_core.document_loaders import BaseLoader
+from langchain_core.documents import Document
+from PIL import Image
+
+from langchain_qwen3_vl.media_files import hash_file
+from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
+from qwen3_vl_retrieval.index import FailedFile, Unit, describe_unit, read_units
+
+__all__ = ["Qwen3VLFolderLoader"]
+
+
+class Qwen3VLFolderLoader(BaseLoader):
+    """Loads what a folder holds, file by file, while the documents are consumed.
+
+    A document's text is the chunk, or the text layer of the page; pixels stay in their files, which the metadata name.
+    Its id is a UUID of its content and place in it (page, seconds): the same for the same content under any name, so
+    that content which is there twice is loaded once, from the first of its files.
+
+    ```python
+    loader = Qwen3VLFolderLoader("papers", on_error="skip")
+    store.add_documents(loader.lazy_load())
+    print(loader.failures)
+    ```
+
+    Files and folders whose names begin with a dot are left out, and so are files of unknown suffixes and links that
+    lead out of the folder.
+
+    Args:
+        folder: It.
+        metadata: Flat scalars for every document.
+        media_policy: What may be opened; `None` is any local file.
+        window_seconds: Length of a window of a clip; a clip that is not longer is one document.
+        overlap_seconds: What a window shares with the one before.
+        cut_at_scenes: Let windows end where the picture changes, too.
+        ocr: Reads the words of pages without a text layer, and of pictures; `None` leaves them unread.
+        on_error: What becomes of a file that cannot be read: `"raise"` names it, `"skip"` loads the others.
+
+    Attributes:
+        failures: The files that could not be read by the last iteration, and why.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        media_policy: MediaPolicy | None = None,
+        window_seconds: float = 30.0,
+        overlap_seconds: float = 5.0,
+        cut_at_scenes: bool = False,
+        ocr: Callable[[Image.Image], str] | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> None:
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error={on_error!r} must be 'raise' or 'skip'")
+        if not 0 <= overlap_seconds < window_seconds:
+            raise ValueError(
+                f"overlap_seconds={overlap_seconds} must be at least 0 and below window_seconds={window_seconds}"
+            )
+        self.folder = Path(folder)
+        self.failures: list[FailedFile] = []
+        self._metadata: Mapping[str, Any] = {} if metadata is None else dict(metadata)
+        self._policy = MediaPolicy() if media_policy is None else media_policy
+        self._window_seconds, self._overlap_seconds = window_seconds, overlap_seconds
+        self._cut_at_scenes, self._ocr = cut_at_scenes, ocr
+        self._on_error = on_error
+
+    def lazy_load(self) -> Iterator[Document]:
+        """Yields the documents, in the order of the paths of their files.
+
+        Raises:
+            InputError: The folder is none; or a file cannot be read, with `on_error="raise"`.
+        """
+        self.failures = []
+        if not self.folder.is_dir():
+            raise InputError(f"{str(self.folder)!r} is not a folder; give an existing folder")
+        seen: set[str] = set()
+        for path in _list_files(self.folder):
+            try:
+                documents = self._read_file(path)
+            except InputError as error:
+                if self._on_error == "raise":
+                    raise _name_file(error, path) from error
+                self.failures.append(FailedFile(path=path, unit=None, error=error))
+                continue
+            for document in documents:
+                if document.id not in seen:
+                    seen.add(str(document.id))
+                    yield document
+
+    def _read_file(self, path: Path) -> list[Document]:
+        units = read_units(
+            path,
+            self._policy,
+            window_seconds=self._window_seconds,
+            overlap_seconds=self._overlap_seconds,
+            cut_at_scenes=self._cut_at_scenes,
+            ocr=self._ocr,
+        )
+        if not units:
+            return []
+        try:
+            sha256 = hash_file(path)
+        except OSError as error:
+            raise MediaError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+        return [self._build_document(unit, sha256) for unit in units]
+
+    def _build_document(self, unit: Unit, sha256: str) -> Document:
+        text = "" if unit.text is None else unit.text
+        # A chunk is its words: those around it may change.
+        content = hashlib.sha256(text.encode()).hexdigest() if unit.media_type == "text" else sha256
+        place = json.dumps([content, unit.media_type, unit.page, unit.start, unit.end])
+        return Document(
+            id=str(uuid.UUID(bytes=hashlib.sha256(place.encode()).digest()[:16])),
+            page_content=text,
+            metadata={**describe_unit(unit), "sha256": sha256, **self._metadata},
+        )
+
+
+def _name_file(error: InputError, path: Path) -> InputError:
+    return error if str(path) in error.reason else type(error)(f"{str(path)!r}: {error.reason}")
+
+
+def _list_files(folder: Path) -> Iterator[Path]:
+    """The files at any depth, sorted by path."""
+    root = folder.resolve()
+    files: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(parent) / name for name in names if not name.startswith(".")]
+    # Unlike `Path.resolve`, `realpath` accepts links in a circle in every version of Python.
+    return (path for path in sorted(files) if Path(os.path.realpath(path)).is_relative_to(root))
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(f"the folder {error.filename!r} cannot be read: {error.strerror}") from error

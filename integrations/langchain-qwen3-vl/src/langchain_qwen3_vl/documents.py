@@ -1,0 +1,217 @@
+"""Documents of pictures and clips: a text, flat metadata that say where the pixels are, and never the pixels.
+
+Every store, splitter and loader of LangChain carries such documents along: the text is real text or empty, and the
+metadata are those that `qwen3_vl_retrieval.index.build_item` reads.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.documents.base import Blob
+from langchain_core.messages.content import ContentBlock, create_image_block, create_text_block
+from PIL import Image
+
+from langchain_qwen3_vl.media_files import Medium, describe_media, encode_jpeg, find_local_file, hash_file
+from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.index import Hit, describe_hit, draw_document
+
+__all__ = ["document_to_content_blocks", "hit_to_document", "image_document", "media_key_encoder", "video_document"]
+
+_MEDIA_KEYS = ("image", "image_uri", "image_url", "video", "video_uri", "video_url")
+"""Metadata that name a picture or clip, of this project and of others."""
+
+
+def image_document(
+    image: str | Path | bytes | Image.Image | Blob,
+    *,
+    text: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    id: str | None = None,  # noqa: A002 - the name of the field
+    media_dir: str | Path | None = None,
+) -> Document:
+    """Returns the document of a picture.
+
+    Its metadata are `media_type` (`"image"`, or `"mixed"` with a text), `image` and `source` (path or URI, as it was
+    given), `mime_type`, and of a local file `sha256`, `width` and `height`. URLs are not downloaded.
+
+    Args:
+        image: Path or URI (`str`), or the picture itself, which is then written to `media_dir`.
+        text: Judged and embedded with the picture. For a caption that is for language models alone, give
+            `metadata={"media_type": "image"}`.
+        metadata: Of the caller; they go before those of this function.
+        id: Of the document.
+        media_dir: Folder for pictures that are not files, named `<sha256>.<suffix>`; an existing one is not written
+            again.
+
+    Raises:
+        InputError: The picture is not a file, and there is no `media_dir`; or `metadata` names another picture or clip.
+        MediaError: There is no such file, or it is no picture.
+    """
+    return _build_document(image, "image", {}, text=text, metadata=metadata, id=id, media_dir=media_dir)
+
+
+def video_document(
+    video: str | Path | bytes | Blob,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    text: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    id: str | None = None,  # noqa: A002 - the name of the field
+    media_dir: str | Path | None = None,
+) -> Document:
+    """Returns the document of a clip, or of a window of it.
+
+    Its metadata are those of `image_document`, with `video` for `image`, without a size, and with `start` and `end`.
+
+    Args:
+        video: Path or URI (`str`), or the encoded clip itself, which is then written to `media_dir`.
+        start: First second of the window.
+        end: Last second of the window.
+        text: Judged and embedded with the clip; see `image_document`, as for the other arguments.
+
+    Raises:
+        InputError: The clip is not a file, and there is no `media_dir`; the window is empty; or `metadata` names
+            another picture or clip.
+        MediaError: There is no such file, or it is no clip.
+    """
+    if (start is not None and start < 0) or (end is not None and end <= (start or 0)):
+        raise InputError(f"start={start} must not be negative, and end={end} must be after it")
+    window = {name: float(second) for name, second in (("start", start), ("end", end)) if second is not None}
+    return _build_document(video, "video", window, text=text, metadata=metadata, id=id, media_dir=media_dir)
+
+
+def document_to_content_blocks(
+    document: Document,
+    *,
+    max_pixels: int = 1_003_520,
+    max_bytes: int = 1_000_000,
+    max_frames: int = 4,
+    media_policy: MediaPolicy | None = None,
+    media_key: str | None = None,
+    with_text: bool = True,
+) -> list[ContentBlock]:
+    """Returns what a chat model is shown of a document: its text, and its pictures as JPEG.
+
+    A page is rendered, a clip becomes frames in their order: chat models and tool messages take pictures, few take
+    clips.
+
+    ```python
+    message = HumanMessage([{"type": "text", "text": question}, *document_to_content_blocks(document)])
+    ```
+
+    Args:
+        document: Any document whose metadata `build_item` reads.
+        max_pixels: Of each picture; the default is 980 visual tokens of Qwen3-VL. A larger one is shrunk.
+        max_bytes: Of each picture as JPEG; base64 takes a third more. Quality and size are lowered until it fits.
+        max_frames: Of a clip, from the middles of as many equal parts of its window.
+        media_policy: What may be opened; `None` is any local file.
+        media_key: Name of a metadatum that holds the picture or clip.
+        with_text: Whether the text comes along, as the first block.
+
+    Raises:
+        InputError: A picture or clip is missing, refused, or cannot be read.
+        ValueError: A limit allows nothing.
+    """
+    if max_frames < 1:
+        raise ValueError(f"max_frames={max_frames} must be at least 1")
+    blocks: list[ContentBlock] = []
+    if with_text and document.page_content.strip():
+        blocks.append(create_text_block(document.page_content))
+    for metadata in _split_pictures(document.metadata, media_key):
+        pictures = draw_document(
+            document.page_content, metadata, policy=media_policy, media_key=media_key, max_frames=max_frames
+        )
+        for picture in pictures:
+            encoded = encode_jpeg(picture, max_pixels=max_pixels, max_bytes=max_bytes)
+            data = base64.b64encode(encoded).decode("ascii")
+            blocks.append(create_image_block(base64=data, mime_type="image/jpeg"))
+    return blocks
+
+
+def media_key_encoder(document: Document) -> str:
+    """Returns the key of a document for `langchain_core.indexing.index(key_encoder=…)`, in hexadecimal.
+
+    It is a hash of text, metadata and the bytes of the local files that the metadata name, so that a picture that was
+    replaced behind the same name is indexed again. A file that is gone, and a URL, count by their metadata alone.
+
+    Raises:
+        InputError: The metadata hold something other than JSON, paths, dates and numbers.
+    """
+    try:
+        told = json.dumps([document.page_content, document.metadata], sort_keys=True, default=_encode_value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the metadata cannot be hashed: {error}; keep to JSON, paths, dates and numbers") from error
+    key = hashlib.sha256(told.encode("utf-8", "surrogatepass"))
+    for path in _find_files(document.metadata):
+        if path.is_file():
+            key.update(hash_file(path).encode("ascii"))
+    return key.hexdigest()
+
+
+def hit_to_document(hit: Hit) -> Document:
+    """Returns a hit of a `MultimodalIndex` as a document, with its id and the scores of both stages."""
+    return Document(id=hit.id, page_content="" if hit.text is None else hit.text, metadata=describe_hit(hit))
+
+
+def _build_document(
+    source: str | Path | bytes | Image.Image | Blob,
+    medium: Medium,
+    window: Mapping[str, float],
+    *,
+    text: str,
+    metadata: Mapping[str, Any] | None,
+    id: str | None,  # noqa: A002 - the name of the field
+    media_dir: str | Path | None,
+) -> Document:
+    own: dict[str, Any] = {} if metadata is None else dict(metadata)
+    named = [key for key in _MEDIA_KEYS if key in own]
+    if named:
+        raise InputError(f"metadata hold {named[0]!r} of another picture or clip; a document made here has one")
+    inherited: Mapping[str, Any] = source.metadata if isinstance(source, Blob) else {}
+    about = {"media_type": "mixed" if text.strip() else medium, **describe_media(source, medium, media_dir), **window}
+    return Document(id=id, page_content=text, metadata={**about, **inherited, **own})
+
+
+def _split_pictures(metadata: Mapping[str, Any], media_key: str | None) -> Iterator[Mapping[str, Any]]:
+    """The metadata once for each of several pictures: drawing shows one."""
+    for key in _MEDIA_KEYS[:3] if media_key is None else (media_key,):
+        named = metadata.get(key)
+        if isinstance(named, (list, tuple)):
+            for picture in cast("Sequence[object]", named):
+                yield {**metadata, key: picture}
+            return
+    yield metadata
+
+
+def _find_files(metadata: Mapping[str, Any]) -> list[Path]:
+    """The local files that hold the media of a document, each once."""
+    named = [metadata.get(key) for key in _MEDIA_KEYS]
+    if metadata.get("media_type") in ("image", "page", "video"):
+        named.append(metadata.get("source"))
+    paths: dict[Path, None] = {}
+    for value in named:
+        for uri in cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else [value]:
+            path = find_local_file(str(uri)) if isinstance(uri, (str, Path)) else None
+            if path is not None:
+                paths[path] = None
+    return list(paths)
+
+
+def _encode_value(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, np.generic):
+        return cast("object", value.item())
+    raise TypeError(f"{type(value).__name__} is no JSON")

@@ -1,0 +1,293 @@
+"""Text, pictures, clips and mixtures of them to vectors, as LangChain asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias, Unpack, cast, get_args, overload
+
+import numpy as np
+import numpy.typing as npt
+from langchain_core.embeddings import Embeddings
+from pydantic import Field, model_validator
+
+from langchain_qwen3_vl.contents import (
+    SINGLE_SOURCES,
+    ClipOptions,
+    Item,
+    LangChainItem,
+    MediaSource,
+    coerce_item,
+    coerce_items,
+    wrap_media,
+)
+from langchain_qwen3_vl.models import EmbedderOptions
+from langchain_qwen3_vl.tracing import RecordVectors, trace_embedding
+from qwen3_vl_retrieval import Embedder, Fingerprint, InputError
+
+__all__ = ["Kind", "Qwen3VLEmbeddings"]
+
+Kind: TypeAlias = Literal["document", "query"]
+"""What a vector is for: to be found, or to find others. Each has an instruction of its own."""
+
+_OWN_OPTIONS = ("dimensions", "query_instruction", "document_instruction", "show_progress")
+"""What is passed with each call to embedders that take more than items."""
+
+
+class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
+    """Embeds text, pictures, document pages, clips and any mixture of them in one vector space.
+
+    Wherever a LangChain class passes text on, a `str` is text, and never opened as a path; everything else that
+    `LangChainItem` names is embedded as what it is. Vectors are lists of Python floats of unit length.
+
+    ```python
+    from langchain_qwen3_vl import Qwen3VLEmbeddings
+
+    embeddings = Qwen3VLEmbeddings(model="Qwen/Qwen3-VL-Embedding-2B")
+    vectors = embeddings.embed_documents(["An invoice", {"image": "invoice.png", "text": "scan of May"}])
+    query = embeddings.embed_query([{"type": "text", "text": "the same as this"}, {"type": "image", "url": data_uri}])
+    pictures = embeddings.embed_image(uris=["invoice.png"])
+    ```
+
+    The `a…` methods share forward passes between concurrent callers.
+
+    Raises:
+        ValueError: An option is unknown or does not fit the model that was given.
+    """
+
+    dimensions: int | None = Field(
+        default=None, description="Length of a vector, from 32 to the hidden size, which is the default."
+    )
+    query_instruction: str | None = Field(
+        default=None, description="What queries are to be represented for; by default the model's own."
+    )
+    document_instruction: str | None = Field(
+        default=None, description="What documents are to be represented for; by default the model's own."
+    )
+    media_key: str | None = Field(
+        default=None, description="Name of a metadatum that holds the picture or clip of a `Document`."
+    )
+    show_progress: bool = Field(default=False, description="Show progress bars while documents are embedded.")
+    tracing: bool = Field(
+        default=False, description="Record calls in LangSmith, where it is switched on; media as short descriptions."
+    )
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        given = [name for name in _OWN_OPTIONS if name in self.model_fields_set]
+        if given and not isinstance(self.model, (str, Path)) and not _takes_options(self.model):
+            raise ValueError(
+                f"{given[0]} was given, and {type(self.model).__name__} takes no options with its calls (it has no "
+                "aembed); set it there"
+            )
+        return self
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Identity of the vectors of documents, for stores: they refuse vectors of another space.
+
+        Raises:
+            ModelError: The model cannot be found or loaded.
+        """
+        embedder = self.embedder
+        if not _takes_options(embedder):
+            return embedder.fingerprint
+        core = cast("Any", embedder)
+        return core.compute_fingerprint(dimensions=self.dimensions, instruction=self.document_instruction)
+
+    def embed_documents(self, texts: Sequence[LangChainItem]) -> list[list[float]]:
+        """Returns one vector per document, in their order.
+
+        Args:
+            texts: Texts, or any other items, see `LangChainItem`.
+
+        Raises:
+            InputError: An item cannot be embedded; the message begins with its position.
+        """
+        return self.embed_documents_array(texts).tolist()
+
+    def embed_query(self, text: LangChainItem) -> list[float]:
+        """Returns the vector of a query.
+
+        Args:
+            text: A text, or any other item, see `LangChainItem`.
+
+        Raises:
+            InputError: The query cannot be embedded.
+        """
+        return self.embed_query_array(text).tolist()
+
+    async def aembed_documents(self, texts: Sequence[LangChainItem]) -> list[list[float]]:
+        """Returns the same as `embed_documents`, in forward passes shared with concurrent callers."""
+        return (await self.aembed_documents_array(texts)).tolist()
+
+    async def aembed_query(self, text: LangChainItem) -> list[float]:
+        """Returns the same as `embed_query`, in forward passes shared with concurrent callers."""
+        return (await self.aembed_query_array(text)).tolist()
+
+    def embed_documents_array(self, items: Iterable[LangChainItem]) -> npt.NDArray[np.float32]:
+        """Returns the vectors of `embed_documents` as an array, `(n, dimensions)`."""
+        return self._embed(self._coerce(items), "document")
+
+    def embed_query_array(self, item: LangChainItem) -> npt.NDArray[np.float32]:
+        """Returns the vector of `embed_query` as an array, `(dimensions,)`."""
+        try:
+            return self._embed([self._coerce_query(item)], "query")[0]
+        except InputError as error:
+            raise error.at(None, role="query") from error
+
+    async def aembed_documents_array(self, items: Iterable[LangChainItem]) -> npt.NDArray[np.float32]:
+        """Returns the same as `embed_documents_array`, in forward passes shared with concurrent callers."""
+        # In a thread: the page of a document is rendered here.
+        return await self._aembed(await asyncio.to_thread(self._coerce, items), "document")
+
+    async def aembed_query_array(self, item: LangChainItem) -> npt.NDArray[np.float32]:
+        """Returns the same as `embed_query_array`, in forward passes shared with concurrent callers."""
+        try:
+            coerced = await asyncio.to_thread(self._coerce_query, item)
+            return (await self._aembed([coerced], "query"))[0]
+        except InputError as error:
+            raise error.at(None, role="query") from error
+
+    @overload
+    def embed_image(self, uris: MediaSource, *, kind: Kind = "document") -> list[float]: ...
+
+    @overload
+    def embed_image(self, uris: Iterable[MediaSource], *, kind: Kind = "document") -> list[list[float]]: ...
+
+    def embed_image(
+        self, uris: MediaSource | Iterable[MediaSource], *, kind: Kind = "document"
+    ) -> list[float] | list[list[float]]:
+        """Returns one vector per picture; of a single picture, its vector.
+
+        Args:
+            uris: Pictures. A `str` is a path or URI here.
+            kind: Whether they are to be found, or to find others.
+
+        Raises:
+            InputError: A picture cannot be read; in a list, the message begins with its position.
+        """
+        return self._embed_media(uris, "image", {}, kind)
+
+    embed_images = embed_image
+    """The same: some vector stores ask by this name."""
+
+    @overload
+    def embed_video(
+        self, uris: MediaSource, *, kind: Kind = "document", **options: Unpack[ClipOptions]
+    ) -> list[float]: ...
+
+    @overload
+    def embed_video(
+        self, uris: Iterable[MediaSource], *, kind: Kind = "document", **options: Unpack[ClipOptions]
+    ) -> list[list[float]]: ...
+
+    def embed_video(
+        self,
+        uris: MediaSource | Iterable[MediaSource],
+        *,
+        kind: Kind = "document",
+        **options: Unpack[ClipOptions],
+    ) -> list[float] | list[list[float]]:
+        """Returns one vector per clip; of a single clip, its vector.
+
+        Args:
+            uris: Clips. A `str` is a path or URI here; a clip in a list may be a list of pictures, its frames.
+            kind: Whether they are to be found, or to find others.
+            options: `fps`, `max_frames`, and `start` and `end` in seconds, of all of them.
+
+        Raises:
+            InputError: A clip cannot be read; in a list, the message begins with its position.
+        """
+        return self._embed_media(uris, "video", options, kind)
+
+    embed_videos = embed_video
+
+    def embed_content_blocks(self, items: Iterable[LangChainItem], *, kind: Kind = "document") -> list[list[float]]:
+        """Returns one vector per item, in their order.
+
+        Args:
+            items: Each a content block or a list of them in reading order, or any other item, see `LangChainItem`.
+            kind: Whether they are to be found, or to find others.
+
+        Raises:
+            InputError: An item cannot be embedded; the message begins with its position.
+        """
+        return self._embed(self._coerce(items), kind).tolist()
+
+    async def aembed_content_blocks(
+        self, items: Iterable[LangChainItem], *, kind: Kind = "document"
+    ) -> list[list[float]]:
+        """Returns the same as `embed_content_blocks`, in forward passes shared with concurrent callers."""
+        return (await self._aembed(await asyncio.to_thread(self._coerce, items), kind)).tolist()
+
+    def _embed_media(self, uris: object, medium: Literal["image", "video"], options: ClipOptions, kind: Kind) -> Any:
+        _check_kind(kind)
+        if isinstance(uris, SINGLE_SOURCES):
+            source = cast("object", uris)
+            try:
+                return self._embed([wrap_media(source, medium, options)], kind)[0].tolist()
+            except InputError as error:
+                raise error.at(None) from error
+        sources = cast("Iterable[object]", uris)
+        return self._embed([wrap_media(source, medium, options) for source in sources], kind).tolist()
+
+    def _coerce(self, items: Iterable[object]) -> list[Item]:
+        return coerce_items(items, media_key=self.media_key, media_policy=self.media_policy)
+
+    def _coerce_query(self, item: object) -> Item:
+        return coerce_item(item, media_key=self.media_key, media_policy=self.media_policy)
+
+    def _embed(self, items: list[Item], kind: Kind) -> npt.NDArray[np.float32]:
+        _check_kind(kind)
+        embedder = self.embedder
+        call = embedder.embed_queries if kind == "query" else embedder.embed_documents
+        with self._trace(items, kind) as record:
+            vectors = np.asarray(call(items, **self._list_options(embedder, kind)), dtype=np.float32)
+            record(vectors)
+        return vectors
+
+    async def _aembed(self, items: list[Item], kind: Kind) -> npt.NDArray[np.float32]:
+        _check_kind(kind)
+        # In a thread: the first use loads the model.
+        embedder = await asyncio.to_thread(lambda: self.embedder)
+        options = self._list_options(embedder, kind)
+        with self._trace(items, kind) as record:
+            if _takes_options(embedder):
+                if kind == "query" and options["instruction"] is None:
+                    options["instruction"] = cast("Any", embedder).query_instruction
+                vectors = await cast("Any", embedder).aembed(items, **options)
+            else:
+                call = embedder.embed_queries if kind == "query" else embedder.embed_documents
+                vectors = await asyncio.to_thread(call, items)
+            vectors = np.asarray(vectors, dtype=np.float32)
+            record(vectors)
+        return vectors
+
+    def _list_options(self, embedder: Embedder, kind: Kind) -> dict[str, Any]:
+        if not _takes_options(embedder):
+            return {}
+        return {
+            "dimensions": self.dimensions,
+            "instruction": self.query_instruction if kind == "query" else self.document_instruction,
+            "show_progress": self.show_progress and kind == "document",
+        }
+
+    def _trace(self, items: list[Item], kind: Kind) -> AbstractContextManager[RecordVectors]:
+        if not self.tracing:
+            return nullcontext(lambda _: None)
+        return trace_embedding(
+            items, name=type(self).__name__, kind=kind, model=self.model_name, dimensions=self.dimensions
+        )
+
+
+def _takes_options(embedder: object) -> bool:
+    """Whether an embedder is one of the core, or like it; the protocol asks for items alone."""
+    return callable(getattr(embedder, "aembed", None)) and callable(getattr(embedder, "compute_fingerprint", None))
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in get_args(Kind):
+        raise ValueError(f'kind={kind!r} is unknown; allowed are "document" and "query"')

@@ -1,0 +1,188 @@
+"""Documents with media in any store that takes vectors; stores by themselves embed only texts."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from inspect import signature
+from itertools import islice
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+
+from langchain_qwen3_vl.document_vectors import embed_documents
+from qwen3_vl_retrieval import InputError
+
+__all__ = ["add_multimodal_documents"]
+
+_BATCH_DOCUMENTS = 256
+"""As in `MultimodalChroma.add_documents`."""
+
+_PAIR_ARGUMENTS = frozenset({"text_embeddings", "metadatas", "ids"})
+
+_Vectors: TypeAlias = "npt.NDArray[np.float32]"
+_Insert: TypeAlias = Callable[[Sequence[Document], _Vectors, Sequence[str]], None]
+"""Writes documents with their vectors and ids; those of the same ids are replaced."""
+
+
+def add_multimodal_documents(
+    store: VectorStore,
+    documents: Iterable[Document],
+    embeddings: Embeddings,
+    *,
+    ids: Sequence[str | None] | None = None,
+    batch_size: int = _BATCH_DOCUMENTS,
+) -> list[str]:
+    """Embeds what documents show, not only their texts, and adds them to a vector store with these vectors.
+
+    The store's own embeddings embed its queries: create it with the same `embeddings`. It must be a
+    `MultimodalChroma`, an `InMemoryVectorStore`, a `QdrantVectorStore` of dense vectors, or one with
+    `add_embeddings(text_embeddings, metadatas, ids)`, such as FAISS. Documents of the same ids are replaced.
+
+    ```python
+    store = InMemoryVectorStore(embeddings)
+    add_multimodal_documents(store, Qwen3VLFolderLoader("papers").lazy_load(), embeddings)
+    ```
+
+    Args:
+        store: Where they go.
+        documents: See `image_document`, `video_document` and `Qwen3VLFolderLoader`.
+        embeddings: `Qwen3VLEmbeddings`.
+        ids: One for each document, or `None` in its place; by default those that they have. Who has none is given a
+            random UUID. Qdrant takes no ids but UUIDs and numbers.
+        batch_size: Documents that are embedded and written at once.
+
+    Returns:
+        The ids, in the order of the documents.
+
+    Raises:
+        InputError: A document cannot be embedded; the message begins with its position. The batches before it are kept.
+        TypeError: The store takes no vectors.
+        ValueError: There are not as many ids as documents, or `batch_size` is below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be at least 1")
+    if ids is not None:
+        documents = list(documents)
+        if len(documents) != len(ids):
+            raise ValueError(f"{len(documents)} documents and {len(ids)} ids were given; give one for each")
+    if "MultimodalChroma" in {base.__name__ for base in type(store).__mro__}:
+        # It knows what has changed, and embeds only that.
+        return cast("Any", store).add_documents(documents, ids=ids, batch_size=batch_size)
+    check_id, insert = _find_insert(store)
+    stored: list[str] = []
+    waiting = iter(documents)
+    while batch := list(islice(waiting, batch_size)):
+        first = len(stored)
+        chosen = [
+            check_id(_choose_id(document, None if ids is None else ids[first + place]), first + place)
+            for place, document in enumerate(batch)
+        ]
+        # The last of several with one id is what stays.
+        last = list({row_id: place for place, row_id in enumerate(chosen)}.values())
+        kept = [batch[place] for place in last]
+        try:
+            vectors = embed_documents(embeddings, kept)
+        except InputError as error:
+            raise error.at(first + last[0 if error.index is None else error.index]) from error
+        insert(kept, vectors, [chosen[place] for place in last])
+        stored += chosen
+    return stored
+
+
+def _find_insert(store: VectorStore) -> tuple[Callable[[str, int], str], _Insert]:
+    """What checks the ids that a store takes, and what writes to it."""
+    if isinstance(store, InMemoryVectorStore):
+        return _keep_id, _insert_in_memory(store)
+    if "QdrantVectorStore" in {base.__name__ for base in type(store).__mro__}:
+        return _check_qdrant_id, _insert_in_qdrant(store)
+    add_embeddings = getattr(store, "add_embeddings", None)
+    if callable(add_embeddings) and {"text_embeddings", "metadatas", "ids"} <= set(
+        signature(add_embeddings).parameters
+    ):
+        return _keep_id, _insert_pairs(store)
+    raise TypeError(
+        f"{type(store).__name__} takes no vectors that are given; use MultimodalChroma, InMemoryVectorStore, "
+        "QdrantVectorStore, or a store with add_embeddings(text_embeddings, metadatas, ids), such as FAISS"
+    )
+
+
+def _insert_in_memory(store: InMemoryVectorStore) -> _Insert:
+    def insert(documents: Sequence[Document], vectors: _Vectors, ids: Sequence[str]) -> None:
+        for document, vector, row_id in zip(documents, vectors, ids, strict=True):
+            # As the store itself writes them.
+            store.store[row_id] = {
+                "id": row_id,
+                "vector": vector.tolist(),
+                "text": document.page_content,
+                "metadata": dict(document.metadata),
+            }
+
+    return insert
+
+
+def _insert_pairs(store: Any) -> _Insert:
+    def insert(documents: Sequence[Document], vectors: _Vectors, ids: Sequence[str]) -> None:
+        existing = [document.id for document in store.get_by_ids(list(ids))]
+        if existing:
+            # FAISS refuses ids that it has.
+            store.delete(existing)
+        store.add_embeddings(
+            text_embeddings=[
+                (document.page_content, vector.tolist()) for document, vector in zip(documents, vectors, strict=True)
+            ],
+            metadatas=[dict(document.metadata) for document in documents],
+            ids=list(ids),
+        )
+
+    return insert
+
+
+def _insert_in_qdrant(store: Any) -> _Insert:
+    from qdrant_client.models import PointStruct
+
+    if store.retrieval_mode.value != "dense":
+        raise TypeError(f"the QdrantVectorStore is of mode {store.retrieval_mode.value!r}; only dense ones are written")
+
+    def insert(documents: Sequence[Document], vectors: _Vectors, ids: Sequence[str]) -> None:
+        name = store.vector_name
+        points = [
+            PointStruct(
+                id=int(row_id) if row_id.isdecimal() else row_id,
+                vector={name: vector.tolist()} if name else vector.tolist(),
+                payload={
+                    store.content_payload_key: document.page_content,
+                    store.metadata_payload_key: dict(document.metadata),
+                },
+            )
+            for document, vector, row_id in zip(documents, vectors, ids, strict=True)
+        ]
+        store.client.upsert(collection_name=store.collection_name, points=points)
+
+    return insert
+
+
+def _choose_id(document: Document, given: str | None) -> str:
+    chosen = document.id if given is None else given
+    return str(uuid.uuid4()) if chosen is None else chosen
+
+
+def _keep_id(row_id: str, _: int) -> str:
+    return row_id
+
+
+def _check_qdrant_id(row_id: str, place: int) -> str:
+    if row_id.isdecimal():
+        return row_id
+    try:
+        return str(uuid.UUID(row_id))
+    except ValueError as error:
+        raise InputError(
+            f"the id {row_id!r} is neither UUID nor number, and Qdrant takes no other; "
+            "derive one: str(uuid.uuid5(uuid.NAMESPACE_URL, id))",
+            index=place,
+        ) from error

@@ -1,0 +1,220 @@
+"""Pictures and clips as files: what they are, what is in them, and where those go that are not files yet."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import mimetypes
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.request import url2pathname
+
+from langchain_core.documents.base import Blob
+from PIL import Image
+
+from qwen3_vl_retrieval import InputError, MediaError
+
+__all__ = ["Medium", "describe_media", "encode_jpeg", "find_local_file", "hash_file"]
+
+Medium: TypeAlias = Literal["image", "video"]
+
+_PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""Those that the core opens."""
+
+_SUFFIXES = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/webp": ".webp",
+    "image/gif": ".gif",
+    "image/bmp": ".bmp",
+    "image/tiff": ".tiff",
+    "video/mp4": ".mp4",
+    "video/quicktime": ".mov",
+    "video/webm": ".webm",
+    "video/x-matroska": ".mkv",
+    "video/x-msvideo": ".avi",
+    "video/mpeg": ".mpg",
+}
+_PICTURE_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")
+"""Of the container that they share with MP4: these are pictures, in formats that the core does not open."""
+
+_HEADER_BYTES = 256
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+_QUALITIES = (90, 80, 65, 50)
+_SHRINKING = 0.7
+
+
+def describe_media(
+    source: str | Path | bytes | Image.Image | Blob, medium: Medium, media_dir: str | Path | None
+) -> dict[str, Any]:
+    """Returns the metadata of a picture or clip: where it is, and what is known without a model.
+
+    Those are `image` or `video`, `source` and `mime_type`; of a local file also `sha256`, and of a picture `width` and
+    `height`.
+
+    Args:
+        source: Path, URI, or the picture or clip itself.
+        medium: Which of the two it is.
+        media_dir: Where data that is not in a file is written, named by its hash.
+
+    Raises:
+        InputError: The source is data, and there is no `media_dir`.
+        MediaError: There is no such file, or it is not what `medium` says.
+    """
+    if isinstance(source, Blob):
+        source = _open_blob(source)
+    if isinstance(source, Image.Image):
+        source = _encode_png(source)
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        source = _decode_data_uri(source)
+    if isinstance(source, bytes):
+        source = _keep(source, medium, media_dir)
+    uri = str(source)
+    path = find_local_file(uri)
+    if path is None:
+        return {medium: uri, "source": uri} | _guess_type(urlsplit(uri).path)
+    if not path.is_file():
+        raise MediaError(f"no such file: {uri!r}; give an existing file, or a URL")
+    content: dict[str, Any] = {medium: uri, "source": uri}
+    if medium == "image":
+        mime_type, width, height = _measure_picture(path, uri)
+        return content | {"mime_type": mime_type, "sha256": hash_file(path), "width": width, "height": height}
+    with path.open("rb") as file:
+        mime_type = _find_video_type(file.read(_HEADER_BYTES))
+    if mime_type is None:
+        raise MediaError(f"{uri!r} is no clip that is understood; allowed are MP4, MOV, WebM, MKV, AVI and MPEG")
+    return content | {"mime_type": mime_type, "sha256": hash_file(path)}
+
+
+def find_local_file(uri: str) -> Path | None:
+    """Returns the path that a path or `file:` URI names; `None` for any other URI. Whether it exists is not checked."""
+    scheme = uri.partition(":")[0].lower() if ":" in uri else ""
+    if scheme == "file":
+        return Path(url2pathname(urlsplit(uri).path))
+    # A single letter before the colon is a drive; a name with a colon in it is a name.
+    return None if scheme == "data" or "://" in uri else Path(uri)
+
+
+def hash_file(path: Path) -> str:
+    """Returns the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def encode_jpeg(picture: Image.Image, *, max_pixels: int, max_bytes: int) -> bytes:
+    """Returns an RGB picture as JPEG: shrunk to `max_pixels`, then with less quality and size until it fits.
+
+    Raises:
+        ValueError: A limit allows no picture.
+    """
+    if max_pixels < 1 or max_bytes < 1_024:
+        raise ValueError(f"max_pixels={max_pixels} must be at least 1 and max_bytes={max_bytes} at least 1,024")
+    scale = min(1.0, (max_pixels / (picture.width * picture.height)) ** 0.5)
+    while True:
+        size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
+        fitted = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+        for quality in _QUALITIES:
+            stream = io.BytesIO()
+            fitted.save(stream, "JPEG", quality=quality)
+            if stream.tell() <= max_bytes:
+                return stream.getvalue()
+        scale *= _SHRINKING
+
+
+def _open_blob(blob: Blob) -> Path | bytes:
+    """Data goes before the path, as in `Blob.as_bytes`."""
+    if blob.data is not None:
+        return blob.as_bytes()
+    if blob.path is None:
+        raise InputError("a Blob has neither data nor path; give one of them")
+    return Path(blob.path)
+
+
+def _encode_png(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    (picture if picture.mode in _PNG_MODES else picture.convert("RGB")).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _decode_data_uri(uri: str) -> bytes:
+    header, comma, payload = uri.partition(",")
+    if not comma:
+        raise InputError(f"malformed data: URI {header[:60]!r}: no comma before the data")
+    if not header.lower().endswith(";base64"):
+        return unquote_to_bytes(payload)
+    try:
+        return base64.b64decode("".join(unquote(payload).split()), validate=True)
+    except ValueError as error:
+        raise InputError(f"malformed data: URI {header[:60]!r}: not base64 ({error})") from error
+
+
+def _keep(content: bytes, medium: Medium, media_dir: str | Path | None) -> Path:
+    """The file that holds the content, written if it is not there; its name is its hash."""
+    if media_dir is None:
+        raise InputError(
+            f"{len(content):,} bytes were given as {medium}, and documents name files: give media_dir, a folder to "
+            "write them to, or the path of a file"
+        )
+    if medium == "image":
+        mime_type: str | None = _measure_picture(io.BytesIO(content), f"the picture of {len(content):,} bytes")[0]
+    else:
+        mime_type = _find_video_type(content[:_HEADER_BYTES])
+    if mime_type is None:
+        raise MediaError(
+            f"{len(content):,} bytes are no clip that is understood; allowed are MP4, MOV, WebM, MKV, AVI and MPEG"
+        )
+    folder = Path(media_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(content).hexdigest()}{_SUFFIXES[mime_type]}"
+    if not path.exists():
+        _write_whole(path, content)
+    return path
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Whole or not at all: a process may be killed while it writes, and another may write the same."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    unfinished = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        unfinished.chmod(0o644)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _measure_picture(file: Path | io.BytesIO, shown: str) -> tuple[str, int, int]:
+    """MIME type, width and height, from the header."""
+    try:
+        with Image.open(file, formats=_PICTURE_FORMATS) as picture:
+            # Cameras append a second picture to a JPEG, and Pillow calls that MPO.
+            mime_type = "image/jpeg" if picture.format == "MPO" else Image.MIME[str(picture.format)]
+            return mime_type, picture.width, picture.height
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"{shown} is too large: {error}") from error
+    # What readers of damaged files raise, besides OSError.
+    except (OSError, SyntaxError, ValueError) as error:
+        raise MediaError(
+            f"{shown} is no picture that is understood; allowed are PNG, JPEG, WEBP, GIF, BMP and TIFF"
+        ) from error
+
+
+def _find_video_type(header: bytes) -> str | None:
+    """The MIME type by the first bytes; `None` for what is no clip."""
+    if header[4:8] == b"ftyp" and header[8:12] not in _PICTURE_BRANDS:
+        return "video/quicktime" if header[8:12] == b"qt  " else "video/mp4"
+    if header.startswith(b"\x1a\x45\xdf\xa3"):
+        return "video/webm" if b"webm" in header[:64] else "video/x-matroska"
+    if header.startswith(b"RIFF") and header[8:12] == b"AVI ":
+        return "video/x-msvideo"
+    return "video/mpeg" if header.startswith((b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")) else None
+
+
+def _guess_type(name: str) -> dict[str, str]:
+    mime_type = mimetypes.guess_type(name)[0]
+    return {} if mime_type is None else {"mime_type": mime_type}

@@ -1,0 +1,147 @@
+"""Pictures that a model may search with: those it was shown, and those that the user attached.
+
+A model names them by id. What an id stands for is looked up in the conversation, never on a disk or in a network:
+a path or URL in place of an id is one more id that nothing has.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
+from langchain_core.tools import ToolException
+from PIL import Image
+
+from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.index import build_item, draw_document
+
+__all__ = ["KnownItem", "build_query", "find_known_items"]
+
+KnownItem: TypeAlias = "Document | Mapping[str, Any]"
+"""A document that was found, or the image block of a picture that was attached."""
+
+_MOST_NAMED = 20
+"""Ids that an error names: enough to pick from, and short."""
+
+
+def find_known_items(messages: object, tool_name: str) -> dict[str, KnownItem]:
+    """Returns what the conversation holds, by id.
+
+    Pictures of the user are `attached-1`, `attached-2`, … in their order. Documents are those that the tool of this
+    name returned; what is no message of LangChain, such as arguments that a model made up, has none.
+    """
+    attached: list[Mapping[str, Any]] = []
+    found: dict[str, KnownItem] = {}
+    listed = cast("Sequence[object]", messages) if isinstance(messages, (list, tuple)) else ()
+    for message in listed:
+        if isinstance(message, HumanMessage):
+            attached += _find_images(message)
+        elif isinstance(message, ToolMessage) and message.name == tool_name:
+            found |= _find_documents(message)
+    return found | {f"attached-{number}": block for number, block in enumerate(attached, start=1)}
+
+
+def build_query(
+    text: str,
+    image_id: str | None,
+    known: Mapping[str, KnownItem],
+    *,
+    media_policy: MediaPolicy | None = None,
+    media_key: str | None = None,
+) -> str | dict[str, Any]:
+    """Returns what a retriever is asked: the text, the picture or clip of the id, or both.
+
+    Pictures are opened here, under the policy of the tool: the retriever gets pixels, and its traces no data.
+
+    Raises:
+        ToolException: There is neither, the id is unknown, or what it stands for cannot be opened; the message is
+            written for the model.
+    """
+    if image_id is None:
+        if not text.strip():
+            raise ToolException("The query is empty; say in words what to look for, or name a picture.")
+        return text
+    if image_id not in known:
+        raise ToolException(f"There is no picture with the id {image_id[:80]!r}. {_name_ids(known)}")
+    item = known[image_id]
+    policy = MediaPolicy() if media_policy is None else media_policy
+    try:
+        query = _open_document(item, policy, media_key) if isinstance(item, Document) else _open_block(item, policy)
+    except (InputError, TypeError, ValueError) as error:
+        # The reason may name folders of this machine. The last two: metadata written by others.
+        raise ToolException(f"The picture {image_id!r} cannot be opened; search without it.") from error
+    if text.strip():
+        query["text"] = text
+    return query
+
+
+def _name_ids(known: Mapping[str, KnownItem]) -> str:
+    if not known:
+        return "None is known yet: search with words first."
+    # The latest are the likeliest to be meant; dicts keep their order.
+    named = ", ".join(list(known)[-_MOST_NAMED:])
+    return f"Known are: {named}."
+
+
+def _find_images(message: BaseMessage) -> list[Mapping[str, Any]]:
+    """The image blocks of a message, whichever provider's way they are written in."""
+    return [cast("Mapping[str, Any]", block) for block in message.content_blocks if block["type"] == "image"]
+
+
+def _find_documents(message: ToolMessage) -> dict[str, Document]:
+    if not isinstance(message.artifact, list):
+        return {}
+    documents = [_restore_document(one) for one in cast("list[object]", message.artifact)]
+    return {document.id: document for document in documents if document is not None and document.id is not None}
+
+
+def _restore_document(value: object) -> Document | None:
+    """The document as it was; what a checkpointer kept of it is the dict of its fields."""
+    if isinstance(value, Document):
+        return value
+    if not isinstance(value, Mapping):
+        return None
+    fields = cast("Mapping[str, Any]", value)
+    text, metadata = fields.get("page_content"), fields.get("metadata")
+    if not isinstance(text, str) or not isinstance(metadata, Mapping):
+        return None
+    return Document(id=fields.get("id"), page_content=text, metadata=dict(cast("Mapping[str, Any]", metadata)))
+
+
+def _open_document(document: Document, policy: MediaPolicy, media_key: str | None) -> dict[str, Any]:
+    metadata: dict[str, Any] = document.metadata
+    pictures = draw_document("", metadata, policy=policy, media_key=media_key, max_frames=1)
+    if not pictures:
+        raise ToolException(f"{document.id!r} is a text; put its words into the query instead.")
+    if metadata.get("media_type") != "page":
+        item = build_item("", metadata, policy=policy, media_key=media_key)
+        if isinstance(item, Mapping) and "video" in item:
+            # The frame above was read under the policy; the whole clip is the model's to sample.
+            return {name: item[name] for name in ("video", "start", "end") if name in item}
+    return {"image": pictures[0]}
+
+
+def _open_block(block: Mapping[str, Any], policy: MediaPolicy) -> dict[str, Any]:
+    return {"image": _read_image(_find_source(block, policy), policy)}
+
+
+def _find_source(block: Mapping[str, Any], policy: MediaPolicy) -> str | bytes:
+    """The data of a block, or a URL that may be opened: users attach pictures, they name no files of this machine."""
+    data, url = block.get("base64"), block.get("url")
+    if isinstance(data, str):
+        try:
+            return base64.b64decode(data)
+        except binascii.Error as error:
+            raise InputError("the attached picture is not valid base64") from error
+    scheme = url.partition(":")[0].lower() if isinstance(url, str) else ""
+    if scheme == "data" or (scheme in ("http", "https") and policy.allow_urls):
+        return cast("str", url)
+    raise InputError("the attached picture is neither data nor a URL that the MediaPolicy allows")
+
+
+def _read_image(source: str | bytes, policy: MediaPolicy) -> Image.Image:
+    return draw_document("", {"media_type": "image", "image": source}, policy=policy)[0]
