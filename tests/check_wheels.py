@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 EXPECTED = {
     "qwen3_vl_retrieval": ROOT / "integrations/qwen3-vl-retrieval/src",
     "qwen3_vl_pocket": ROOT / "integrations/qwen3-vl-pocket/src",
+    "langchain_qwen3_vl": ROOT / "integrations/langchain-qwen3-vl/src",
 }
 MOST_MODEL_BYTES = 12_000_000
 

@@ -45,6 +45,8 @@ REPLACEMENTS = {
         'chromadb.HttpClient(host="localhost", port=8000)': 'chromadb.PersistentClient("collections")',
         'url="http://localhost:6333"': '":memory:"',
     },
+    "integrations/langchain-qwen3-vl/README.md": EMBEDDER | RERANKER,
+    "docs/langchain.md": EMBEDDER | RERANKER | {"2048": "64"},
     # A folder has no revision to pin.
     "docs/loading.md": EMBEDDER | RERANKER | SHAPES | {"revision=commit": "revision=None"},
 }
@@ -61,6 +63,7 @@ NOT_RUN = {
     "pip install ./integrations/qwen3-vl-retrieval": "installs",
     "pip install qwen3-vl-retrieval": "installs",
     "pip install qwen3-vl-retrieval qwen3-vl-pocket": "installs",
+    'pip install "langchain-qwen3-vl[chroma,agents]"': "installs",
     "uv run pytest": "is what runs now",
     "uv run python -m qwen3_vl_pocket.training": "takes hours; one step of each stage runs in tests/pocket",
     "qwen3vl search FOLDER QUERY [OPTIONS]": "is a synopsis",
@@ -69,7 +72,10 @@ NOT_RUN = {
 }
 
 # Blocks fenced as `py` are shown and not run, by page: how many, and why.
-SHOWN_ONLY = {"docs/moving.md": (2, "Milvus and Postgres are servers; the scripts were run by hand against both")}
+SHOWN_ONLY = {
+    "docs/moving.md": (2, "Milvus and Postgres are servers; the scripts were run by hand against both"),
+    "docs/langchain.md": (1, "needs a chat model; tests/langchain_adapter/test_agents.py has a scripted one"),
+}
 
 pages = list_pages()
 pages_with_python = [page for page in pages if list_blocks(read_page(page), "python")]

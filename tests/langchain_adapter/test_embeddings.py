@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -243,6 +245,15 @@ def test_all_who_name_a_model_hold_one(embeddings):
     other = Qwen3VLEmbeddings(model="pocket", pixel_budget=PixelBudget(max_pixels=65536))
     assert other.embedder is not embeddings.embedder
     assert other.embedder.model is embeddings.embedder.model
+
+
+def test_copies_share_the_weights_and_pickles_do_not_hold_them(embeddings):
+    embeddings.embed_query("a")
+    assert copy.deepcopy(embeddings).embedder is embeddings.embedder
+    assert embeddings.model_copy(deep=True).embedder is embeddings.embedder
+    pickled = pickle.dumps(embeddings)
+    assert len(pickled) < 10_000
+    assert pickle.loads(pickled).embedder is embeddings.embedder  # noqa: S301 - our own
 
 
 def test_a_policy_and_limits_reach_the_model(pictures, tmp_path):

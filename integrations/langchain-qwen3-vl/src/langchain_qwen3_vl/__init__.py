@@ -5,7 +5,8 @@ their pixels (`second_stages`), `tools` hands them to an agent, pictures include
 and `document_loaders` describe media in plain metadata, `vectorstores` and `ingestion` embed what the metadata name.
 Whatever LangChain passes on, `contents` makes an item of the core of it.
 
-The names below are imported when first used; neither torch nor chromadb is loaded before an object needs it.
+The names below are imported when first used; neither torch nor chromadb is loaded before an object needs it. With
+langchain-core 1.8 and later there is `Qwen3VLDecisionModel` besides.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_qwen3_vl.contents import LangChainItem
     from langchain_qwen3_vl.cross_encoders import Qwen3VLCrossEncoder
-    from langchain_qwen3_vl.decisions import Qwen3VLDecisionModel
     from langchain_qwen3_vl.document_loaders import Qwen3VLFolderLoader
     from langchain_qwen3_vl.documents import (
         document_to_content_blocks,
@@ -37,7 +37,6 @@ __all__ = [
     "MultimodalChroma",
     "MultimodalToolImagesMiddleware",
     "Qwen3VLCrossEncoder",
-    "Qwen3VLDecisionModel",
     "Qwen3VLEmbeddings",
     "Qwen3VLFolderLoader",
     "Qwen3VLRerank",
@@ -70,12 +69,28 @@ _MODULES = {
     "video_document": "documents",
 }
 
+_EXTRAS: dict[str | None, str] = {
+    "chromadb": "chroma",
+    "langchain_chroma": "chroma",
+    "langchain": "agents",
+    "langgraph": "agents",
+}
+"""What is installed only on request, and with which extra."""
+
 
 def __getattr__(name: str) -> Any:
     """Returns the public name, importing its module; raises `AttributeError` for any other."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    try:
+        module = import_module(f"{__name__}.{_MODULES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        raise ImportError(
+            f'{name} needs {error.name}; install it with: pip install "langchain-qwen3-vl[{_EXTRAS[error.name]}]"'
+        ) from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

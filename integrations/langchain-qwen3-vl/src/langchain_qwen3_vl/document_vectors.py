@@ -22,7 +22,7 @@ def find_fingerprint(embeddings: Embeddings | None) -> Fingerprint | None:
 
 
 def embed_documents(embeddings: Embeddings, documents: Sequence[Document]) -> npt.NDArray[np.float32]:
-    """Returns one vector per document, `(n, dimensions)`.
+    """Returns one vector per document, `(n, dimensions)`; for none, the embeddings are not asked.
 
     Args:
         embeddings: `Qwen3VLEmbeddings`, or any that embed texts, for documents that are texts.
@@ -31,6 +31,8 @@ def embed_documents(embeddings: Embeddings, documents: Sequence[Document]) -> np
     Raises:
         InputError: A document cannot be embedded, or not by these embeddings; the message begins with its position.
     """
+    if not documents:
+        return np.empty((0, 0), dtype=np.float32)
     if isinstance(embeddings, Qwen3VLEmbeddings):
         return embeddings.embed_documents_array(documents)
     for place, document in enumerate(documents):

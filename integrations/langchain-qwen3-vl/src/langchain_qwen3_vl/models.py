@@ -31,6 +31,8 @@ _LOADING_OPTIONS = (
 )
 """What a ready object has already decided."""
 
+_ENGINES = frozenset({"_embedder", "_reranker"})
+
 
 class ModelOptions(BaseModel):
     """What embeddings and reranker have in common: how their model is loaded, and what it may open.
@@ -62,6 +64,16 @@ class ModelOptions(BaseModel):
     frame_sampling: FrameSampling | None = Field(default=None, description="How frames are taken from clips.")
     max_length: int | None = Field(default=None, description="Tokens of an item, or of a pair, at most.")
     max_batch_tokens: int | None = Field(default=None, description="Tokens of a forward pass at most.")
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # Copies of a chain share its weights.
+        return self.model_copy()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        # A process that is sent this loads the model by its name.
+        state = super().__getstate__()
+        private: dict[str, Any] = state["__pydantic_private__"] or {}
+        return state | {"__pydantic_private__": private | dict.fromkeys(_ENGINES & private.keys())}
 
     def _list_loading_options(self) -> dict[str, Any]:
         """What `share_embedder` and `share_reranker` take besides the name."""

@@ -40,7 +40,7 @@ class SharedChroma(Chroma):
         chroma_cloud_api_key: For Chroma Cloud.
         tenant: Of the client.
         database: Of the client.
-        client_settings: Of the client; without any, telemetry is off.
+        client_settings: Of the client; of a `persist_directory` without any, telemetry is off.
         collection_metadata: Of a new collection.
         collection_configuration: Of a new collection; vectors are compared by cosine if it does not say otherwise.
         client: A ready client, instead of the above. Its store is neither locked nor opened afresh.
@@ -80,11 +80,10 @@ class SharedChroma(Chroma):
         self._is_writing = False
         self._fingerprint = find_fingerprint(embedding_function)
         self._directory: ChromaDirectory | None = None
-        settings = Settings(anonymized_telemetry=False) if client_settings is None else client_settings
         if persist_directory is not None and client is None and host is None and chroma_cloud_api_key is None:
             self._directory = ChromaDirectory(
                 Path(persist_directory).absolute(),
-                settings,
+                Settings(anonymized_telemetry=False) if client_settings is None else client_settings,
                 tenant=DEFAULT_TENANT if tenant is None else tenant,
                 database=DEFAULT_DATABASE if database is None else database,
                 lock_timeout_seconds=lock_timeout_seconds,
@@ -105,7 +104,7 @@ class SharedChroma(Chroma):
                 chroma_cloud_api_key=chroma_cloud_api_key,
                 tenant=tenant,
                 database=database,
-                client_settings=settings,
+                client_settings=client_settings,
                 collection_metadata=stamp_metadata(collection_metadata, self._fingerprint),
                 collection_configuration=collection_configuration,
                 client=client if self._directory is None else self._directory.open_client(),
