@@ -18,7 +18,7 @@ from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
 from qwen3_vl_retrieval.index import Hit, MultimodalIndex
 
 _FIRST_SEED = 100
-"""The demo's own office is not among them."""
+"""The demo's own office is the fifth of them."""
 
 
 def is_answer(hit: Hit, question: OfficeQuestion) -> bool:

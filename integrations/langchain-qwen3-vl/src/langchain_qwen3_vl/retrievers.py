@@ -291,11 +291,8 @@ class Qwen3VLRetriever(BaseRetriever):
         return search_index(index, call.recall, fetch_k=call.fetch_k, score_threshold=threshold)
 
     def _choose(self, found: Sequence[Document], call: _Call) -> list[Document]:
-        if self.reranker is not None:
-            key, giver = "relevance_score", self.reranker
-        else:
-            # An index has judged by its own scores.
-            key, giver = "similarity_score", self.base
+        key, giver = ("similarity_score", self.base) if self.reranker is None else ("relevance_score", self.reranker)
+        # An index has judged by its own scores.
         is_judged = isinstance(self.base, MultimodalIndex) and self.reranker is None
         threshold = None if is_judged else call.score_threshold
         return choose_documents(found, call.k, score_threshold=threshold, key=key, giver=giver)
