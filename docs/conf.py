@@ -52,12 +52,14 @@ autodoc_type_aliases = {
 # inventories of other projects' documentation to resolve these with:
 nitpick_ignore_regex = [
     # the standard library,
-    (r"py:(class|obj)", r"(collections\.abc\.|pathlib\.)?(Callable|Iterable|Mapping|Sequence|Path)"),
+    (r"py:(class|obj)", r"(collections\.abc\.|pathlib\.)?(Callable|Iterable|Iterator|Mapping|Sequence|Path)"),
     (r"py:(class|obj)", r"(typing\.)?(Any|Literal|TypeAlias|Protocol)"),
     # NumPy, PyTorch, Pillow, transformers and the shapes of jaxtyping.
     (r"py:(class|obj)", r"(numpy|numpy\.typing)\.(NDArray|ndarray|dtype|float32)"),
     (r"py:(class|obj)", r"(NDArray|ndarray|Float|Float32|Tensor|PIL\..*|Image|PreTrainedModel|ProcessorMixin)"),
     (r"py:(class|obj)", r"(torch|transformers|jaxtyping|PIL)\..*"),
+    # LangChain and pydantic.
+    (r"py:(class|obj|meth|attr)", r"(langchain|langchain_core|langchain_chroma|langgraph|pydantic|pydantic_core)\..*"),
     # Named as they are imported; they are on the page.
     (r"py:class", r"(qwen3_vl_retrieval\.index\.(results|units)\.)?(FailedFile|Unit)"),
     (r"py:class", r"Metadata|MediaType"),

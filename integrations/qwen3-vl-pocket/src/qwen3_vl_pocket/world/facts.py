@@ -259,8 +259,9 @@ def draw_lookalike(facts: Facts, rng: random.Random, *, split: Split) -> Facts:
 
     Nearly every word of a question for the one is true of the other, which misses it all the same.
     """
+    kinds: list[Kind] = [kind for kind in KINDS if kind != facts.kind]
     while True:
-        kind = rng.choice([kind for kind in KINDS if kind != facts.kind])
+        kind = rng.choice(kinds)
         found = draw_facts(kind, rng, split=split)
         for slot, value in zip(facts.slots, facts.values, strict=True):
             if value in SCHEMAS[kind].get(slot, ()) and _is_possible(changed := found.replace(**{slot: value})):
