@@ -30,6 +30,8 @@ def test_the_public_names_are_these():
         "Reranker",
         "RetrievalError",
         "StoreError",
+        "share_embedder",
+        "share_reranker",
     ]
     assert all(hasattr(qwen3_vl_retrieval, name) for name in qwen3_vl_retrieval.__all__)
 

@@ -16,6 +16,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from PIL import Image
 
+from langchain_adapter.chroma_writers import add_by_chroma, add_by_store
 from langchain_adapter.hash_embedder import HashEmbedder
 from langchain_qwen3_vl.documents import image_document, video_document
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
@@ -414,16 +415,6 @@ def test_from_documents_takes_pictures(hashing, tmp_path):
     assert abs(store.similarity_search_with_score({"image": uri})[0][1]) < 1e-5
 
 
-def add_in_process(folder, texts, ids):
-    store = MultimodalChroma("things", Qwen3VLEmbeddings(model=HashEmbedder()), persist_directory=folder)
-    store.add_texts(texts, ids=ids)
-
-
-def add_by_chroma(folder, row_id, vector):
-    client = chromadb.PersistentClient(str(folder))
-    client.get_collection("things").add(ids=[row_id], embeddings=[vector], documents=["by another program"])
-
-
 def run_in_process(function, *arguments):
     process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
     process.start()
@@ -434,9 +425,9 @@ def run_in_process(function, *arguments):
 def test_what_another_process_adds_is_found_by_its_vector(store, hashing, tmp_path):
     store.add_texts(["mine"], ids=["1"])
     assert len(store.similarity_search("mine", k=9)) == 1
-    run_in_process(add_in_process, tmp_path / "store", ["theirs"], ["2"])
+    run_in_process(add_by_store, tmp_path / "store", ["theirs"], ["2"])
     assert store.similarity_search("theirs", k=1)[0].id == "2"
-    run_in_process(add_in_process, tmp_path / "store", ["changed"], ["2"])
+    run_in_process(add_by_store, tmp_path / "store", ["changed"], ["2"])
     assert store.similarity_search_with_score("changed", k=1)[0][1] == pytest.approx(0.0, abs=1e-5)
     run_in_process(add_by_chroma, tmp_path / "store", "3", hashing.embed_query("by another program"))
     assert store.similarity_search("by another program", k=1)[0].id == "3"

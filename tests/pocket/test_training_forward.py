@@ -50,7 +50,7 @@ def test_the_vision_tower_gives_what_transformers_gives(model, pictures):
             grid = torch.tensor([[max(frames // 2, 1), height // 16, width // 16]])
             output = tower(cut_patches(torch.from_numpy(picture.pixels), PATCHES), grid_thw=grid)
             expected = output[0] if isinstance(output, tuple) else output.pooler_output
-            torch.testing.assert_close(bank.features.embeddings[start:end], expected, atol=2e-5, rtol=1e-4)
+            torch.testing.assert_close(bank.features.embeddings[start:end], expected, atol=5e-5, rtol=1e-4)
 
 
 def test_states_are_those_of_the_core(model, pictures, prompter):

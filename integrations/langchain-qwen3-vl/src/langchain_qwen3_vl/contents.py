@@ -252,9 +252,10 @@ def _read_source(block: Mapping[str, Any], kind: str, media_policy: MediaPolicy 
         return _check_url(given, kind, media_policy) if isinstance(given, str) else given
     if "file_id" in fields or fields.get("source_type") == "id":
         raise InputError(
-            f"a {kind} block names a file_id, a file in the storage of a provider; give the data as base64, or a url"
+            f"{_name_block(kind)} names a file_id, a file in the storage of a provider; give the data as base64, "
+            "or a url"
         )
-    raise InputError(f"a {kind} block has neither url nor base64; its keys are {_list_keys(fields)}")
+    raise InputError(f"{_name_block(kind)} has neither url nor base64; its keys are {_list_keys(fields)}")
 
 
 def _decode(encoded: str, kind: str, media_policy: MediaPolicy | None) -> bytes:
@@ -262,14 +263,14 @@ def _decode(encoded: str, kind: str, media_policy: MediaPolicy | None) -> bytes:
     # The smallest that it can decode to, so that nothing above the limit is decoded.
     if len(encoded) * 3 // 4 - 2 > limit:
         raise MediaPolicyError(
-            f"the base64 of a {kind} block is {len(encoded):,} characters, above max_bytes={limit:,}; give a smaller "
-            "one or raise max_bytes of the MediaPolicy"
+            f"the base64 of {_name_block(kind)} is {len(encoded):,} characters, above max_bytes={limit:,}; give a "
+            "smaller one or raise max_bytes of the MediaPolicy"
         )
     try:
         return base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         hint = "; a data: URI belongs in 'url'" if encoded[:5].lower() == "data:" else ""
-        raise InputError(f"the base64 of a {kind} block cannot be decoded: {error}{hint}") from error
+        raise InputError(f"the base64 of {_name_block(kind)} cannot be decoded: {error}{hint}") from error
 
 
 def _check_url(url: str, kind: str, media_policy: MediaPolicy | None) -> str:
@@ -277,15 +278,19 @@ def _check_url(url: str, kind: str, media_policy: MediaPolicy | None) -> str:
     match = _SCHEME.match(url)
     scheme = match[1].lower() if match else ""
     if scheme == "data" and not url[len("data:") :].lower().startswith(f"{kind}/"):
-        raise InputError(f"a {kind} block holds {_shorten(url)!r}; its data: URI must begin with data:{kind}/")
+        raise InputError(f"{_name_block(kind)} holds {_shorten(url)!r}; its data: URI must begin with data:{kind}/")
     is_local = scheme not in ("data", "http", "https")
     if is_local and (media_policy is None or media_policy.allow_dirs is None):
         raise MediaPolicyError(
-            f"a {kind} block names the local file {_shorten(url)!r}; content blocks come from outside, so that their "
-            f"files are opened only in folders that allow_dirs of the MediaPolicy names. Give {{'{kind}': path}} for "
-            "a file of your own"
+            f"{_name_block(kind)} names the local file {_shorten(url)!r}; content blocks come from outside, so that "
+            f"their files are opened only in folders that allow_dirs of the MediaPolicy names. Give {{'{kind}': path}} "
+            "for a file of your own"
         )
     return url
+
+
+def _name_block(kind: str) -> str:
+    return f"{'an' if kind == 'image' else 'a'} {kind} block"
 
 
 def _list_keys(block: Mapping[str, Any]) -> str:

@@ -42,7 +42,9 @@ def write_clip(frames: Sequence[Image.Image], target: Path | BinaryIO, *, frame_
         stream = container.add_stream("libx264", rate=frame_rate, options=_X264)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(frame), format="rgb24")))
+            # The encoder converts as well, but what it makes of a frame is now and then another file.
+            planes = av.VideoFrame.from_ndarray(np.asarray(frame), format="rgb24").to_ndarray(format="yuv420p")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
         container.mux(stream.encode())
 
 
