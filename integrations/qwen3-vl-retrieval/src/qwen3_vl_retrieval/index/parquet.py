@@ -166,7 +166,9 @@ def _build_schema(pyarrow: Any, fingerprint: Fingerprint, dtype: np.dtype[Any]) 
 
 def _build_table(pyarrow: Any, schema: Any, batch: ExportBatch) -> Any:
     kind = schema.field("vector").type
-    _check_vectors(batch, dimensions=kind.list_size, dtype=np.dtype(kind.value_type.to_pandas_dtype()))
+    # Not `to_pandas_dtype`, which asks for pandas in older versions of pyarrow.
+    dtype = np.dtype(np.float16 if kind.value_type == pyarrow.float16() else np.float32)
+    _check_vectors(batch, dimensions=kind.list_size, dtype=dtype)
     with _explain_failure(pyarrow, "rows cannot be written; texts must be characters, metadata text and numbers"):
         split = [_split_metadata(*row) for row in zip(batch.metadata, batch.sources, strict=True)]
         columns: dict[str, Any] = {
