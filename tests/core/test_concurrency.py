@@ -19,25 +19,17 @@ def expected(embedder):
     return embedder.embed(TEXTS)
 
 
-@pytest.fixture
-def batch_rows(embedder):
-    """Rows of each forward pass."""
-    rows = []
-    handle = embedder.model.language_model.register_forward_pre_hook(
-        lambda _module, _args, kwargs: rows.append(kwargs["inputs_embeds"].shape[0]), with_kwargs=True
-    )
-    yield rows
-    handle.remove()
+def test_concurrent_callers_share_forward_passes(embedder, expected):
+    before = embedder.stats
 
-
-def test_concurrent_callers_share_forward_passes(embedder, expected, batch_rows):
     async def embed_all():
         return await asyncio.gather(*(embedder.aembed([text]) for text in TEXTS))
 
     rows = np.concatenate(asyncio.run(embed_all()))
     assert np.abs(rows - expected).max() < 2e-5
-    assert sum(batch_rows) == len(TEXTS)
-    assert len(batch_rows) < len(TEXTS) / 2
+    done = embedder.stats - before
+    assert done.requests == len(TEXTS)
+    assert done.batches < len(TEXTS) / 2
 
 
 def test_concurrent_scores_share_forward_passes_too(reranker):
@@ -65,7 +57,8 @@ def test_errors_can_be_returned_to_a_task(embedder):
     assert [type(row) for row in rows] == [np.ndarray, InputError]
 
 
-def test_a_cancelled_caller_leaves_the_others_and_costs_nothing(embedder, expected, batch_rows):
+def test_a_cancelled_caller_leaves_the_others_and_costs_nothing(embedder, expected):
+    before = embedder.stats
     gate = threading.Event()
     started = threading.Event()
 
@@ -73,7 +66,7 @@ def test_a_cancelled_caller_leaves_the_others_and_costs_nothing(embedder, expect
         started.set()
         gate.wait(10)
 
-    handle = embedder.model.language_model.register_forward_pre_hook(block)
+    handle = embedder.model.language_model.embed_tokens.register_forward_pre_hook(block)
 
     async def embed_all():
         first = asyncio.create_task(embedder.aembed(TEXTS[:1]))
@@ -93,14 +86,14 @@ def test_a_cancelled_caller_leaves_the_others_and_costs_nothing(embedder, expect
     finally:
         handle.remove()
     assert np.abs(np.concatenate([first, kept]) - expected[[0, 9, 10, 11]]).max() < 2e-5
-    assert sum(batch_rows) == 4
+    assert (embedder.stats - before).requests == 4
 
 
 def test_a_failure_of_the_model_reaches_every_caller_and_the_next_call_works(embedder, expected):
     def fail(*_):
         raise RuntimeError("device lost")
 
-    handle = embedder.model.language_model.register_forward_pre_hook(fail)
+    handle = embedder.model.language_model.embed_tokens.register_forward_pre_hook(fail)
 
     async def embed_all():
         return await asyncio.gather(*(embedder.aembed([text]) for text in TEXTS[:3]), return_exceptions=True)

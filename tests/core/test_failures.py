@@ -24,7 +24,7 @@ def items(broken_picture, media):
 class ForwardCounter:
     def __init__(self, model):
         self.count = 0
-        self.handle = model.language_model.register_forward_pre_hook(self.hook)
+        self.handle = model.language_model.embed_tokens.register_forward_pre_hook(self.hook)
 
     def hook(self, *_):
         self.count += 1
@@ -111,10 +111,10 @@ def test_a_file_that_changes_in_between_is_named(forgetful_embedder, media, tmp_
 def test_the_pixels_of_a_querys_picture_are_not_counted_once_per_document(make_reranker, media):
     reranker = make_reranker()
     query = {"image": media / "small_20x17.png"}
-    ((request, *_), shared_keys) = reranker._prepare(query, ["a", "b"], None, "raise", False)
+    request, *_ = reranker._prepare(query, ["a", "b"], None, "raise", False)
     reranker._engine.max_held_bytes = request.media[0].held_bytes - 1
-    (requests, _) = reranker._prepare(query, ["a", "b"], None, "raise", False)
-    assert [row.media[0].key in shared_keys for row in requests] == [True, True]
+    requests = reranker._prepare(query, ["a", "b"], None, "raise", False)
+    assert [row.media[0].key for row in requests] == [request.media[0].key] * 2
     assert all(row.media[0].held_bytes > 0 for row in requests)
 
 
@@ -124,11 +124,10 @@ class MemoryLimit:
     def __init__(self, model, tokens):
         self.tokens = tokens
         self.refused = 0
-        self.handle = model.language_model.register_forward_pre_hook(self.hook, with_kwargs=True)
+        self.handle = model.language_model.embed_tokens.register_forward_pre_hook(self.hook)
 
-    def hook(self, _module, _args, kwargs):
-        rows, length, _ = kwargs["inputs_embeds"].shape
-        if rows * length > self.tokens:
+    def hook(self, _module, args):
+        if args[0].numel() > self.tokens:
             self.refused += 1
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
@@ -172,7 +171,7 @@ def test_other_errors_of_the_model_are_not_taken_for_lack_of_memory(make_embedde
     def fail(*_):
         raise RuntimeError("shape mismatch")
 
-    handle = embedder.model.language_model.register_forward_pre_hook(fail)
+    handle = embedder.model.language_model.embed_tokens.register_forward_pre_hook(fail)
     try:
         with pytest.raises(RuntimeError, match="shape mismatch"):
             embedder.embed(["a", "b"])

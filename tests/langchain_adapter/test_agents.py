@@ -285,7 +285,7 @@ def test_a_hundred_concurrent_questions_share_forward_passes(embeddings, tmp_pat
     )
     agent, _ = make_agent(store, TAKES_PICTURES_FROM_TOOLS, max_image_pixels=10_000)
     rows: list[int] = []
-    handle = embeddings.embedder.model.language_model.register_forward_pre_hook(
+    handle = embeddings.embedder.model.language_model.embed_tokens.register_forward_pre_hook(
         lambda _module, _args, kwargs: rows.append(kwargs["inputs_embeds"].shape[0]), with_kwargs=True
     )
 

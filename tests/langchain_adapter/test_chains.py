@@ -226,7 +226,7 @@ def test_a_hundred_concurrent_questions_share_forward_passes(kind, store, embedd
         base = store
     retriever = Qwen3VLRetriever(base=base, k=1)
     rows = []
-    handle = embeddings.embedder.model.language_model.register_forward_pre_hook(
+    handle = embeddings.embedder.model.language_model.embed_tokens.register_forward_pre_hook(
         lambda _module, _args, options: rows.append(options["inputs_embeds"].shape[0]), with_kwargs=True
     )
 

@@ -202,7 +202,7 @@ def test_concurrent_callers_share_forward_passes(embeddings):
     async def ask() -> list[list[float]]:
         return await asyncio.gather(*(embeddings.aembed_query(f"question {number}") for number in range(32)))
 
-    hook = embeddings.embedder.model.language_model.register_forward_hook(count)
+    hook = embeddings.embedder.model.language_model.embed_tokens.register_forward_hook(count)
     try:
         vectors = asyncio.run(ask())
     finally:

@@ -196,7 +196,7 @@ def test_concurrent_callers_share_forward_passes(rerank):
             *(rerank.acompress_documents([Document("a")], f"question {number}") for number in range(32))
         )
 
-    hook = rerank.reranker.model.language_model.register_forward_hook(count)
+    hook = rerank.reranker.model.language_model.embed_tokens.register_forward_hook(count)
     try:
         found = asyncio.run(ask())
     finally:

@@ -1,10 +1,10 @@
-"""Which sequences share a forward pass: longest first, within a token budget, with little padding."""
+"""Which sequences share a forward pass: within a token budget, those of similar length together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["plan_batches", "split_batch"]
+__all__ = ["pack_batches", "plan_batches", "split_batch"]
 
 MAX_PADDING_SHARE = 0.15
 """Largest share of a batch that may be padding."""
@@ -29,6 +29,30 @@ def plan_batches(lengths: Sequence[int], *, max_batch_tokens: int) -> list[list[
         else:
             batches.append([position])
             longest = real_tokens = length
+    return batches
+
+
+def pack_batches(lengths: Sequence[int], families: Sequence[int], *, max_batch_tokens: int) -> list[list[int]]:
+    """Returns positions into `lengths`, grouped into batches without padding; every position occurs once.
+
+    Sequences of one family (of one beginning) are neighbours, longest first; the family with the longest comes first.
+    A batch holds at most `max_batch_tokens` tokens; a sequence beyond that is a batch of its own.
+    """
+    longest: dict[int, int] = {}
+    for length, family in zip(lengths, families, strict=True):
+        longest[family] = max(longest.get(family, 0), length)
+    order = sorted(
+        range(len(lengths)), key=lambda position: (-longest[families[position]], families[position], -lengths[position])
+    )
+    batches: list[list[int]] = []
+    tokens = 0
+    for position in order:
+        if batches and tokens + lengths[position] <= max_batch_tokens:
+            batches[-1].append(position)
+            tokens += lengths[position]
+        else:
+            batches.append([position])
+            tokens = lengths[position]
     return batches
 
 

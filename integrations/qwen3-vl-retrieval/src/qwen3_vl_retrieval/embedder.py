@@ -14,6 +14,7 @@ from qwen3_vl_retrieval.coercion import check_instruction, list_items
 from qwen3_vl_retrieval.engine.engine import Engine
 from qwen3_vl_retrieval.engine.failures import OnError, Outcome, check_on_error, raise_first_failure
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, Request
+from qwen3_vl_retrieval.engine.statistics import EngineStatistics
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.inputs import CoercedInput, Item
@@ -107,6 +108,8 @@ class Qwen3VLEmbedder:
             max_length=max_length,
             on_overflow=on_overflow,
             max_batch_tokens=max_batch_tokens,
+            # Documents are embedded once.
+            vision_cache_bytes=0,
         )
         self._dimensions = check_dimensions(dimensions, hidden_size=self._engine.hidden_size)
         self.document_instruction = normalize_instruction(document_instruction, default=DEFAULT_INSTRUCTION)
@@ -205,6 +208,11 @@ class Qwen3VLEmbedder:
     def max_batch_tokens(self) -> int:
         """Tokens of a forward pass at most; lower than at first if memory has run out."""
         return self._engine.executor.max_batch_tokens
+
+    @property
+    def stats(self) -> EngineStatistics:
+        """What has been computed so far; the difference of two is what happened between them."""
+        return self._engine.statistics
 
     @property
     def fingerprint(self) -> Fingerprint:

@@ -26,7 +26,6 @@ _IDLE_SECONDS = 5.0
 @dataclass(frozen=True, slots=True)
 class _Job:
     requests: Sequence[Request]
-    shared_keys: frozenset[bytes]
     future: Future[Outcome] = field(default_factory=Future[Outcome])
 
 
@@ -43,12 +42,12 @@ class Dispatcher:
         self._thread: threading.Thread | None = None
         self._process_id = os.getpid()
 
-    def submit(self, requests: Sequence[Request], *, shared_keys: frozenset[bytes] = frozenset()) -> Future[Outcome]:
+    def submit(self, requests: Sequence[Request]) -> Future[Outcome]:
         """Returns a future of the outcome of `requests`, computed together with those of other callers.
 
         Cancelling it before its run begins takes the requests out; other callers are not affected.
         """
-        job = _Job(requests, shared_keys)
+        job = _Job(requests)
         if self._process_id != os.getpid():
             # A fork copies the queue and the lock as they were, but not the thread.
             self._start_afresh()
@@ -78,9 +77,8 @@ class Dispatcher:
         if not jobs:
             return
         requests = [request for job in jobs for request in job.requests]
-        shared_keys = frozenset[bytes]().union(*(job.shared_keys for job in jobs))
         try:
-            outcome = self._executor.run(requests, shared_keys=shared_keys)
+            outcome = self._executor.run(requests)
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the callers, not to this thread
             if len(jobs) == 1:
                 jobs[0].future.set_exception(error)

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from torch import Tensor
 
-from qwen3_vl_retrieval.batching import plan_batches, split_batch
+from qwen3_vl_retrieval.batching import pack_batches, plan_batches, split_batch
 from qwen3_vl_retrieval.engine.failures import Outcome
+from qwen3_vl_retrieval.engine.features import FeatureCache, VisionFeatures
+from qwen3_vl_retrieval.engine.language import PrefixStates
+from qwen3_vl_retrieval.engine.padded import choose_language_model
+from qwen3_vl_retrieval.engine.plans import Job, build_row, merge_equal, plan_prefixes
+from qwen3_vl_retrieval.engine.prefixes import PrefixCache, PrefixKey
 from qwen3_vl_retrieval.engine.requests import Request
-from qwen3_vl_retrieval.engine.vision import Pixels, VisionEncoder, VisionFeatures
+from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
+from qwen3_vl_retrieval.engine.turns import Turns
+from qwen3_vl_retrieval.engine.vision import Pixels, VisionEncoder
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.patches import PatchLayout
-from qwen3_vl_retrieval.pooling import pool_last_token
-from qwen3_vl_retrieval.positions import compute_positions
-from qwen3_vl_retrieval.prompts import Role
 
 __all__ = ["Executor", "choose_max_batch_tokens"]
+
+_PREFIX_BYTES = 256 * 2**20
+"""Keys and values of shared beginnings: at the 2B shape 2,300 tokens, some forty instructions or two pictures."""
 
 
 def choose_max_batch_tokens(device: torch.device) -> int:
@@ -31,19 +37,35 @@ def choose_max_batch_tokens(device: torch.device) -> int:
 
 
 class Executor:
-    """One model on one device. Any number of threads may call `run`; forward passes take turns.
+    """One model on one device. Any number of threads may call `run`; forward passes take turns, short work first.
+
+    Args:
+        model: `Qwen3VLModel`.
+        layout: Of its patches.
+        features: Where visual features stay between runs.
+        statistics: What is counted goes there.
+        max_batch_tokens: Tokens of a forward pass at most; `None` chooses by device.
 
     Attributes:
-        max_batch_tokens: Tokens in a batch at most, padding included; lowered when the memory did not suffice.
+        max_batch_tokens: Tokens in a batch at most; lowered when the memory did not suffice.
     """
 
     def __init__(
-        self, model: Any, layout: PatchLayout, *, padding_id: int, max_batch_tokens: int | None = None
+        self,
+        model: Any,
+        layout: PatchLayout,
+        *,
+        features: FeatureCache,
+        statistics: StatisticsRecorder,
+        max_batch_tokens: int | None = None,
     ) -> None:
         self._model = model
-        self._vision = VisionEncoder(model.visual, layout)
-        self._padding_id = padding_id
-        self._lock = threading.Lock()
+        self._language = choose_language_model(model)
+        self._vision = VisionEncoder(model.visual, layout, features)
+        self._features = features
+        self._prefixes = PrefixCache(_PREFIX_BYTES)
+        self._statistics = statistics
+        self._turns = Turns()
         self.max_batch_tokens = choose_max_batch_tokens(self.device) if max_batch_tokens is None else max_batch_tokens
 
     @property
@@ -56,124 +78,165 @@ class Executor:
         """Length of a hidden state."""
         return int(self._model.config.text_config.hidden_size)
 
-    def run(
-        self,
-        requests: Sequence[Request],
-        *,
-        shared_keys: frozenset[bytes] = frozenset(),
-        on_progress: Callable[[int], None] | None = None,
-    ) -> Outcome:
-        """Returns the state of each request's last token, in the order of `requests`.
+    def run(self, requests: Sequence[Request], *, on_progress: Callable[[int], None] | None = None) -> Outcome:
+        """Returns the state of each request's last token, in the order of `requests`; equal ones are computed once.
 
         Args:
             requests: Rows to compute.
-            shared_keys: Media of all requests (a query's pictures), whose features are kept for the whole run.
-            on_progress: Called with the number of rows that a batch finished.
+            on_progress: Called with the number of requests that a batch finished.
 
         Raises:
             torch.OutOfMemoryError: A single request does not fit the memory.
         """
         outcome = Outcome(torch.zeros(len(requests), self.hidden_size))
-        lengths = [len(request) for request in requests]
-        batches = deque(plan_batches(lengths, max_batch_tokens=self.max_batch_tokens))
-        shared: dict[bytes, VisionFeatures] = {}
+        jobs = merge_equal(requests)
+        self._statistics.add(requests=len(requests), duplicates=len(requests) - len(jobs))
+        self._statistics.add(tokens_real=sum(len(job.request) for job in jobs))
+        if self._language.shares_prefixes:
+            jobs = plan_prefixes(jobs, known=self._prefixes)
+        run = _Run(jobs)
+        batches = deque(self._plan(jobs))
         while batches:
-            batch = batches.popleft()
-            readable, pixels = _load_pixels(requests, batch, shared, outcome.failures)
+            places = batches.popleft()
+            batch = [jobs[place] for place in places]
+            readable, pixels = self._load_pixels(batch, run, outcome)
             if readable:
-                computed = self._compute_if_it_fits([requests[position] for position in readable], pixels, shared)
-                if computed is None:
-                    batches.extendleft(reversed(split_batch(batch)))
-                    self._lower_budget(max(lengths[position] for position in batch) * len(batch) // 2)
+                states = self._compute_if_it_fits(readable, pixels, run)
+                if states is None:
+                    batches.extendleft(reversed(split_batch(places)))
+                    self._lower_budget(sum(job.own_length for job in batch) // 2)
                     continue
-                hidden_states, features = computed
-                shared = {key: value for key, value in features.items() if key in shared_keys}
-                outcome.hidden_states[readable] = hidden_states
+                for job, state in zip(readable, states, strict=True):
+                    outcome.hidden_states[list(job.positions)] = state
+            run.finish(batch)
             if on_progress is not None:
-                on_progress(len(batch))
+                on_progress(sum(len(job.positions) for job in batch))
         return outcome
 
-    def _lower_budget(self, tokens: int) -> None:
-        """Keeps what was learnt for the batches of later calls; those of this call are split as they come."""
-        self.max_batch_tokens = min(self.max_batch_tokens, max(tokens, 1))
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+    def encode_media(self, requests: Sequence[Request]) -> dict[int, InputError]:
+        """Fills the cache with the features of the requests' pictures and clips; returns those that cannot be read."""
+        outcome = Outcome(torch.zeros(len(requests), 1))
+        jobs = merge_equal(requests)
+        for batch in plan_batches([len(job.request) for job in jobs], max_batch_tokens=self.max_batch_tokens):
+            run = _Run(())
+            readable, pixels = self._load_pixels([jobs[place] for place in batch], run, outcome)
+            with self._turns.take(sum(len(job.request) for job in readable)):
+                self._encode([media for job in readable for media in job.request.media], pixels, run)
+        return outcome.failures
+
+    def _plan(self, jobs: Sequence[Job]) -> list[list[int]]:
+        lengths = [job.own_length for job in jobs]
+        if not self._language.shares_prefixes:
+            return plan_batches(lengths, max_batch_tokens=self.max_batch_tokens)
+        numbers: dict[PrefixKey | None, int] = {}
+        families = [numbers.setdefault(job.prefix, len(numbers)) for job in jobs]
+        return pack_batches(lengths, families, max_batch_tokens=self.max_batch_tokens)
+
+    def _load_pixels(self, batch: Sequence[Job], run: _Run, outcome: Outcome) -> tuple[list[Job], Pixels]:
+        """The jobs whose media can still be read, and the pixels whose features are not known; failures are noted."""
+        readable: list[Job] = []
+        pixels: Pixels = {}
+        with self._statistics.time("seconds_loading"):
+            for job in batch:
+                try:
+                    for media in job.request.media:
+                        if media.key not in pixels and not run.find_features(media.key, self._features):
+                            pixels[media.key] = media.load()
+                    readable.append(job)
+                except InputError as error:
+                    outcome.failures.update(dict.fromkeys(job.positions, error))
+        return readable, pixels
 
     def _compute_if_it_fits(
-        self, rows: Sequence[Request], pixels: Pixels, shared: dict[bytes, VisionFeatures]
-    ) -> tuple[Float32[Tensor, "batch hidden"], dict[bytes, VisionFeatures]] | None:
+        self, jobs: Sequence[Job], pixels: Pixels, run: _Run
+    ) -> Float32[Tensor, "batch hidden"] | None:
         """What `_compute` returns, or `None` if several rows did not fit the memory.
 
         A function of its own, so that the error and the tensors that its traceback holds are gone when it returns.
         """
         try:
-            return self._compute(rows, pixels, shared)
+            asked = time.perf_counter()
+            with self._turns.take(run.remaining_tokens):
+                self._statistics.add(seconds_waiting=time.perf_counter() - asked)
+                return self._compute(jobs, pixels, run)
         except RuntimeError as error:
-            if len(rows) == 1 or not _is_out_of_memory(error):
+            if len(jobs) == 1 or not _is_out_of_memory(error):
                 raise
             return None
 
-    @torch.inference_mode()
-    def _compute(
-        self, rows: Sequence[Request], pixels: Pixels, shared: dict[bytes, VisionFeatures]
-    ) -> tuple[Float32[Tensor, "batch hidden"], dict[bytes, VisionFeatures]]:
-        media = [item for row in rows for item in row.media]
-        with self._lock:
-            features = self._vision.encode(media, pixels, shared)
-            return self._compute_language(rows, [features[item.key] for item in media]), features
+    def _compute(self, jobs: Sequence[Job], pixels: Pixels, run: _Run) -> Float32[Tensor, "batch hidden"]:
+        self._encode([media for job in jobs for media in job.request.media], pixels, run)
+        with self._statistics.time("seconds_language"):
+            numbers: dict[PrefixKey, int] = {}
+            prefixes: list[PrefixStates] = []
+            for job in jobs:
+                if job.prefix is not None and job.prefix not in numbers:
+                    numbers[job.prefix] = len(prefixes)
+                    prefixes.append(self._compute_prefix(job.prefix, job, run))
+            rows = [
+                build_row(job, run.features, prefix=None if job.prefix is None else numbers[job.prefix]) for job in jobs
+            ]
+            states = self._language.compute_last(rows, prefixes).to("cpu", torch.float32)
+        self._statistics.add(batches=1, tokens_computed=self._language.count_tokens([len(row) for row in rows]))
+        reused = sum(len(job.request) - job.own_length for job in jobs)
+        self._statistics.add(prefix_tokens_reused=reused)
+        return states
 
-    def _compute_language(
-        self, rows: Sequence[Request], visuals: Sequence[VisionFeatures]
-    ) -> Float32[Tensor, "batch hidden"]:
-        """Right padding needs no mask: under causal attention no real token sees a padded one."""
-        longest = max(len(row) for row in rows)
-        token_ids = np.full((len(rows), longest), self._padding_id, dtype=np.int64)
-        is_visual = np.zeros((len(rows), longest), dtype=np.bool_)
-        # The first of the four rows numbers the tokens for the mask (transformers takes repeated temporal positions
-        # for the boundary of packed sequences otherwise); the others are the rotary positions.
-        positions = np.zeros((4, len(rows), longest), dtype=np.int64)
-        positions[0] = np.arange(longest)
-        for row, request in enumerate(rows):
-            length = len(request)
-            token_ids[row, :length] = request.tokens.token_ids
-            is_visual[row, :length] = request.tokens.roles == Role.VISUAL
-            positions[1:, row, :length] = compute_positions(request.tokens)
-        language_model = self._model.language_model
-        embeddings = language_model.get_input_embeddings()(torch.from_numpy(token_ids).to(self.device))
-        visual_mask, deepstack = None, None
-        if visuals:
-            visual_mask = torch.from_numpy(is_visual).to(self.device)
-            embeddings[visual_mask] = torch.cat([item.embeddings for item in visuals]).to(embeddings.dtype)
-            deepstack = [torch.cat(layer) for layer in zip(*(item.deepstack for item in visuals), strict=True)]
-        hidden_states: Float[Tensor, "batch length hidden"] = language_model(
-            inputs_embeds=embeddings,
-            position_ids=torch.from_numpy(positions).to(self.device),
-            visual_pos_masks=visual_mask,
-            deepstack_visual_embeds=deepstack,
-            use_cache=False,
-        ).last_hidden_state
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        return pool_last_token(hidden_states, lengths).to("cpu", torch.float32)
+    def _compute_prefix(self, key: PrefixKey, job: Job, run: _Run) -> PrefixStates:
+        states = run.prefixes.get(key) or self._prefixes.find(key)
+        if states is None:
+            states = self._language.compute_prefix(build_row(job, run.features, prefix=None, is_prefix=True))
+            self._statistics.add(prefix_tokens_computed=len(states), tokens_computed=len(states))
+            self._prefixes.keep(key, states)
+        run.prefixes[key] = states
+        return states
+
+    def _encode(self, media: Iterable[Any], pixels: Pixels, run: _Run) -> None:
+        with self._statistics.time("seconds_vision"):
+            wanted = {item.key: item for item in media}
+            missing = [item for item in wanted.values() if item.key not in run.features]
+            self._statistics.add(vision_encodes=len(missing), vision_cache_hits=len(wanted) - len(missing))
+            run.features.update(self._vision.encode(missing, pixels))
+
+    def _lower_budget(self, tokens: int) -> None:
+        """Keeps what was learnt for the batches of later calls; those of this call are split as they come."""
+        self._statistics.add(splits=1)
+        self.max_batch_tokens = min(self.max_batch_tokens, max(tokens, 1))
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
-def _load_pixels(
-    requests: Sequence[Request],
-    batch: Sequence[int],
-    known: dict[bytes, VisionFeatures],
-    failures: dict[int, InputError],
-) -> tuple[list[int], Pixels]:
-    """The positions whose media can still be read, and its pixels by content key; the others go to `failures`."""
-    readable: list[int] = []
-    pixels: Pixels = {}
-    for position in batch:
-        try:
-            for media in requests[position].media:
-                if media.key not in known and media.key not in pixels:
-                    pixels[media.key] = media.load()
-            readable.append(position)
-        except InputError as error:
-            failures[position] = error
-    return readable, pixels
+class _Run:
+    """What one run knows so far, as long as a later batch of it needs it."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.remaining_tokens = sum(job.own_length for job in jobs)
+        self.features: dict[bytes, VisionFeatures] = {}
+        self.prefixes: dict[PrefixKey, PrefixStates] = {}
+        self._media = Counter(media.key for job in jobs for media in job.request.media)
+        self._prefixes = Counter(job.prefix for job in jobs if job.prefix is not None)
+
+    def find_features(self, key: bytes, cache: FeatureCache) -> bool:
+        """Whether features are known; those in the cache are held from now on, so that they cannot go."""
+        if key not in self.features:
+            found = cache.find(key)
+            if found is None:
+                return False
+            self.features[key] = found
+        return True
+
+    def finish(self, batch: Sequence[Job]) -> None:
+        """Lets go what only these jobs needed."""
+        for job in batch:
+            self.remaining_tokens -= job.own_length
+            for media in job.request.media:
+                self._media[media.key] -= 1
+                if not self._media[media.key]:
+                    self.features.pop(media.key, None)
+            if job.prefix is not None:
+                self._prefixes[job.prefix] -= 1
+                if not self._prefixes[job.prefix]:
+                    self.prefixes.pop(job.prefix, None)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from qwen3_vl_retrieval.engine.prefixes import PromptPrefix, find_prefix
 from qwen3_vl_retrieval.engine.visuals import MediaReader, PreparedMedia
 from qwen3_vl_retrieval.errors import InputTooLongError
 from qwen3_vl_retrieval.inputs import Part, TextPart
@@ -56,11 +57,13 @@ class Request:
         tokens: The prompt, within the model's length.
         media: Its pictures and clips, in the order of their placeholders.
         fitted: What was reduced to make it fit, for a warning; `None` if nothing was.
+        prefix: The beginning that others may share, if there is any.
     """
 
     tokens: TokenSequence
     media: tuple[PreparedMedia, ...]
     fitted: str | None = None
+    prefix: PromptPrefix | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -105,7 +108,8 @@ class RequestBuilder:
 
         tokens, media, fitted = self._fit((contents,), tokenize, is_pair=False)
         cut = truncate_item(tokens, max_length=self._max_length)
-        return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted)
+        prefix = find_prefix(cut, query_media=0, query_visuals=0, is_pair=False)
+        return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted, prefix)
 
     def build_pair(self, query: Contents, document: Contents, *, instruction: str) -> Request:
         """Returns the request that judges one document for one query.
@@ -126,7 +130,10 @@ class RequestBuilder:
             cut = truncate_pair_as_reference(tokens, special, max_length=self._max_length)
         else:
             cut = truncate_pair(tokens, max_length=self._max_length)
-        return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted)
+        own = media[: len(query.media)]
+        visuals = sum(item.pair_count for item in own)
+        prefix = find_prefix(cut, query_media=len(own), query_visuals=visuals, is_pair=True)
+        return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted, prefix)
 
     def _fit(
         self,

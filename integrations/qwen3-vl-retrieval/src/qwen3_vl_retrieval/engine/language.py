@@ -1,0 +1,260 @@
+"""The language model over packed tokens: no padding outside attention, shared beginnings computed once.
+
+The computation is that of `Qwen3VLTextModel` of transformers, with its own weights and modules (quantised ones
+included); `tests/core/test_language.py` compares the two. What differs is which tokens pass through: rows lie end to
+end, rows that continue a prefix begin behind it, and in the last layer only the tokens whose state is asked for go
+further than their keys and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from qwen3_vl_retrieval.engine.attention import attend_causally, attend_from_last
+from qwen3_vl_retrieval.engine.features import VisionFeatures
+from qwen3_vl_retrieval.engine.packing import AttentionGroup, group_rows
+
+__all__ = ["LanguageModel", "PackedRow", "PrefixStates"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedRow:
+    """Tokens of one row from a place on.
+
+    Attributes:
+        token_ids: Vocabulary ids.
+        positions: Rotary positions: time, row, column.
+        visual_places: Which of them are visual.
+        features: What stands in place of the visual ones, in order.
+        prefix: Which of the prefixes they continue; `None` for a whole row.
+    """
+
+    token_ids: Int64[np.ndarray, " length"]
+    positions: Int64[np.ndarray, "3 length"]
+    visual_places: Int64[np.ndarray, " visual"]
+    features: tuple[VisionFeatures, ...]
+    prefix: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PrefixStates:
+    """Keys and values of a beginning, by layer: all that later tokens need of it."""
+
+    keys: tuple[Float[Tensor, "length groups size"], ...]
+    values: tuple[Float[Tensor, "length groups size"], ...]
+
+    @property
+    def byte_count(self) -> int:
+        """Memory that they take."""
+        return sum(states.nbytes for states in (*self.keys, *self.values))
+
+    def __len__(self) -> int:
+        return len(self.keys[0])
+
+
+class LanguageModel:
+    """Computes the states of last tokens, and of prefixes what rows need that continue them.
+
+    Args:
+        model: `Qwen3VLTextModel` in evaluation mode, on one device.
+    """
+
+    shares_prefixes = True
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @staticmethod
+    def count_tokens(lengths: Sequence[int]) -> int:
+        """Returns how many tokens pass through the layers for rows of these lengths."""
+        return sum(lengths)
+
+    @torch.inference_mode()
+    def compute_prefix(self, row: PackedRow) -> PrefixStates:
+        """Returns the keys and values of a whole row."""
+        batch = _Batch([row], [], self._model)
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        hidden = batch.embed()
+        *layers, last = self._model.layers
+        for number, layer in enumerate(layers):
+            query, key, value = _project(layer, hidden, batch.turns)
+            keys.append(key)
+            values.append(value)
+            mixed = attend_causally(query[None], key[None], value[None])[0]
+            hidden = batch.add_deepstack(_finish_layer(layer, hidden, mixed), number)
+        _, key, value = _project(last, hidden, batch.turns)
+        return PrefixStates((*keys, key), (*values, value))
+
+    @torch.inference_mode()
+    def compute_last(self, rows: Sequence[PackedRow], prefixes: Sequence[PrefixStates]) -> Float[Tensor, "rows hidden"]:
+        """Returns the normalised state of each row's last token.
+
+        Args:
+            rows: In an order that puts those of one prefix and of similar lengths together.
+            prefixes: What rows continue, by the number in their `prefix`.
+        """
+        batch = _Batch(rows, prefixes, self._model)
+        hidden = batch.embed()
+        *layers, last = self._model.layers
+        for number, layer in enumerate(layers):
+            mixed = batch.attend(number, *_project(layer, hidden, batch.turns))
+            hidden = batch.add_deepstack(_finish_layer(layer, hidden, mixed), number)
+        query, key, value = _project(last, hidden, batch.turns, queries=batch.last_places)
+        mixed = batch.attend_last(len(layers), query, key, value)
+        hidden = _finish_layer(last, hidden[batch.last_places], mixed)
+        return _normalize(self._model.norm, hidden)
+
+
+class _Batch:
+    """Rows end to end on the device, with what every layer needs to know about them."""
+
+    def __init__(self, rows: Sequence[PackedRow], prefixes: Sequence[PrefixStates], model: Any) -> None:
+        self._rows, self._prefixes, self._model = rows, prefixes, model
+        weight = model.embed_tokens.weight
+        self._device, self._dtype = weight.device, weight.dtype
+        lengths = [len(row.token_ids) for row in rows]
+        ends = np.cumsum(lengths)
+        self.last_places = self._move(ends - 1)
+        self._groups = [_PlacedGroup(group, self._move) for group in group_rows(lengths, [row.prefix for row in rows])]
+        positions = self._move(np.concatenate([row.positions for row in rows], axis=1))
+        cos, sin = model.rotary_emb(torch.empty(0, dtype=self._dtype, device=self._device), positions[:, None])
+        half = cos.shape[-1] // 2
+        # Both halves are equal; see `_rotate`.
+        self.turns = (cos[0, :, None, :half], sin[0, :, None, :half])
+        starts = ends - lengths
+        self._visual_places = self._move(
+            np.concatenate([row.visual_places + start for row, start in zip(rows, starts, strict=True)])
+        )
+        self._features = [features for row in rows for features in row.features]
+
+    def embed(self) -> Float[Tensor, "tokens hidden"]:
+        """Returns the input embeddings, visual features in their places."""
+        token_ids = self._move(np.concatenate([row.token_ids for row in self._rows]))
+        embeddings = self._model.embed_tokens(token_ids)
+        if self._features:
+            visuals = torch.cat([features.embeddings for features in self._features]).to(embeddings)
+            embeddings[self._visual_places] = visuals
+        return embeddings
+
+    def add_deepstack(self, hidden: Float[Tensor, "tokens hidden"], number: int) -> Float[Tensor, "tokens hidden"]:
+        """Adds to the states behind layer `number` what the vision tower has for them, if it has anything."""
+        if self._features and number < len(self._features[0].deepstack):
+            added = torch.cat([features.deepstack[number] for features in self._features]).to(hidden)
+            hidden.index_add_(0, self._visual_places, added)
+        return hidden
+
+    def attend(self, number: int, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "tokens heads size"]:
+        """Returns what each token takes from those before it, its prefix included."""
+        mixed: list[Tensor] = []
+        for placed in self._groups:
+            keys, values = self._join_prefix(placed, number, key, value)
+            mixed.append(placed.pack(attend_causally(placed.spread(query), keys, values)))
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+    def attend_last(self, number: int, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "rows heads size"]:
+        """Returns the same for the last tokens alone, whose queries are given."""
+        mixed: list[Tensor] = []
+        first = 0
+        for placed in self._groups:
+            rows = len(placed.group.lengths)
+            keys, values = self._join_prefix(placed, number, key, value)
+            before = keys.shape[1] - placed.group.longest
+            counts = None if placed.group.is_even else placed.lengths + before
+            mixed.append(attend_from_last(query[first : first + rows, None], keys, values, counts)[:, 0])
+            first += rows
+        return torch.cat(mixed)
+
+    def _join_prefix(self, placed: _PlacedGroup, number: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = placed.spread(key), placed.spread(value)
+        if placed.group.prefix is None:
+            return keys, values
+        prefix, rows = self._prefixes[placed.group.prefix], len(keys)
+        return (
+            torch.cat([prefix.keys[number].expand(rows, -1, -1, -1), keys], dim=1),
+            torch.cat([prefix.values[number].expand(rows, -1, -1, -1), values], dim=1),
+        )
+
+    def _move(self, values: np.ndarray[Any, Any]) -> Tensor:
+        return torch.from_numpy(values).to(self._device)
+
+
+class _PlacedGroup:
+    """An attention group with its indices on the device."""
+
+    def __init__(self, group: AttentionGroup, move: Any) -> None:
+        self.group = group
+        self._end = group.start + group.token_count
+        if not group.is_even:
+            self.lengths = move(np.array(group.lengths))
+            self._spread = move(group.place_tokens().reshape(-1))
+            self._real = move(group.place_real())
+
+    def spread(self, states: Float[Tensor, "tokens heads size"]) -> Float[Tensor, "rows length heads size"]:
+        """Returns the states of the group's rows side by side."""
+        own = states[self.group.start : self._end]
+        if not self.group.is_even:
+            own = own.index_select(0, self._spread)
+        return own.view(len(self.group.lengths), -1, *states.shape[1:])
+
+    def pack(self, states: Float[Tensor, "rows length heads size"]) -> Float[Tensor, "tokens heads size"]:
+        """Returns the states end to end again."""
+        flat = states.flatten(0, 1)
+        return flat if self.group.is_even else flat.index_select(0, self._real)
+
+
+def _project(
+    layer: Any,
+    hidden: Float[Tensor, "tokens hidden"],
+    turns: tuple[Tensor, Tensor],
+    *,
+    queries: Int64[Tensor, " asked"] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries (of all tokens, or of `queries`), keys and values, each `(tokens, heads, size)`."""
+    attention = layer.self_attn
+    normalized = _normalize(layer.input_layernorm, hidden)
+    size = attention.head_dim
+    key = attention.k_proj(normalized).view(len(hidden), -1, size)
+    value = attention.v_proj(normalized).view(len(hidden), -1, size)
+    cos, sin = turns
+    key = _rotate(_normalize(attention.k_norm, key), cos, sin)
+    if queries is not None:
+        normalized, cos, sin = normalized[queries], cos[queries], sin[queries]
+    query = attention.q_proj(normalized).view(len(normalized), -1, size)
+    return _rotate(_normalize(attention.q_norm, query), cos, sin), key, value
+
+
+def _finish_layer(
+    layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
+) -> Float[Tensor, "tokens hidden"]:
+    """The layer behind its attention; `hidden` is the residual, and is not changed."""
+    hidden = layer.self_attn.o_proj(mixed.flatten(1)).add_(hidden)
+    normalized = _normalize(layer.post_attention_layernorm, hidden)
+    gate = functional.silu(layer.mlp.gate_proj(normalized), inplace=True)
+    return layer.mlp.down_proj(gate.mul_(layer.mlp.up_proj(normalized))).add_(hidden)
+
+
+def _rotate(states: Float[Tensor, "tokens heads size"], cos: Tensor, sin: Tensor) -> Float[Tensor, "tokens heads size"]:
+    """Rotary positions: the halves of a head are the two coordinates that are turned (`rotate_half` upstream)."""
+    first, second = states.chunk(2, dim=-1)
+    turned = torch.empty_like(states)
+    left, right = turned.chunk(2, dim=-1)
+    torch.mul(first, cos, out=left).addcmul_(second, sin, value=-1)
+    torch.mul(second, cos, out=right).addcmul_(first, sin)
+    return turned
+
+
+def _normalize(norm: Any, hidden: Tensor) -> Tensor:
+    # Quantised models keep these weights in another precision.
+    return functional.rms_norm(hidden, (hidden.shape[-1],), norm.weight.to(hidden.dtype), norm.variance_epsilon)
