@@ -89,6 +89,22 @@ def test_a_cancelled_caller_leaves_the_others_and_costs_nothing(embedder, expect
     assert (embedder.stats - before).requests == 4
 
 
+def test_a_query_does_not_wait_for_a_long_call(make_embedder):
+    embedder = make_embedder(max_batch_tokens=64)
+    texts = [f"text number {number}" for number in range(300)]
+
+    async def embed_both():
+        long = asyncio.create_task(embedder.aembed(texts))
+        await asyncio.sleep(0.2)
+        await embedder.aembed(["query"])
+        is_done = long.done()
+        return is_done, await long
+
+    is_done, rows = asyncio.run(embed_both())
+    assert not is_done
+    assert rows.shape[0] == len(texts)
+
+
 def test_a_failure_of_the_model_reaches_every_caller_and_the_next_call_works(embedder, expected):
     def fail(*_):
         raise RuntimeError("device lost")

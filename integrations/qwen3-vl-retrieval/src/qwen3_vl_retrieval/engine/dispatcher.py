@@ -30,7 +30,10 @@ class _Job:
 
 
 class Dispatcher:
-    """A thread that takes whatever callers have waiting and runs it as one; a caller who cancels is left out."""
+    """A thread that takes whatever callers have waiting and runs it as one; a caller who cancels is left out.
+
+    Who asks for more than a forward pass holds gets a thread of its own: others shall not wait for all of it.
+    """
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -71,7 +74,17 @@ class Dispatcher:
             time.sleep(_GATHER_SECONDS)
             while not self._jobs.empty():
                 jobs.append(self._jobs.get())
-            self._run([job for job in jobs if job.future.set_running_or_notify_cancel()])
+            self._start([job for job in jobs if job.future.set_running_or_notify_cancel()])
+
+    def _start(self, jobs: Sequence[_Job]) -> None:
+        limit = self._executor.max_batch_tokens
+        small: list[_Job] = []
+        for job in jobs:
+            if sum(len(request) for request in job.requests) <= limit:
+                small.append(job)
+            else:
+                threading.Thread(target=self._run, args=([job],), name="run-long-request", daemon=True).start()
+        self._run(small)
 
     def _run(self, jobs: Sequence[_Job]) -> None:
         if not jobs:

@@ -76,7 +76,10 @@ class Engine:
         _check_options(max_length, on_overflow, pair_truncation, max_batch_tokens)
         tokenizer = PromptTokenizer(processor.tokenizer)
         layout = PatchLayout.from_processor(processor.image_processor)
-        reader = MediaReader(policy=media_policy, budget=pixel_budget, sampling=frame_sampling)
+        features = _build_cache(model.device, vision_cache_bytes)
+        reader = MediaReader(
+            policy=media_policy, budget=pixel_budget, sampling=frame_sampling, is_known=features.__contains__
+        )
         self.builder = RequestBuilder(
             tokenizer, reader, max_length=max_length, on_overflow=on_overflow, pair_truncation=pair_truncation
         )
@@ -84,7 +87,7 @@ class Engine:
         self.executor = Executor(
             model,
             layout,
-            features=_build_cache(model.device, vision_cache_bytes),
+            features=features,
             statistics=self._statistics,
             max_batch_tokens=max_batch_tokens,
         )

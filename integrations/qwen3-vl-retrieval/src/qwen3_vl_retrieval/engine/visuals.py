@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import UInt8
 
+from qwen3_vl_retrieval.engine.sightings import Sightings, identify_source
 from qwen3_vl_retrieval.errors import MediaError
 from qwen3_vl_retrieval.inputs import ImagePart, VideoPart
 from qwen3_vl_retrieval.media import (
@@ -89,12 +90,28 @@ class PreparedMedia:
 
 
 class MediaReader:
-    """Reads parts under one policy, budget and sampling; safe to share between threads."""
+    """Reads parts under one policy, budget and sampling; safe to share between threads.
 
-    def __init__(self, *, policy: MediaPolicy, budget: PixelBudget, sampling: FrameSampling) -> None:
+    Args:
+        policy: What may be opened.
+        budget: Limits on pixels.
+        sampling: How frames are taken from clips.
+        is_known: Whether the features of a content key are kept, so that its pixels are not needed.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: MediaPolicy,
+        budget: PixelBudget,
+        sampling: FrameSampling,
+        is_known: Callable[[bytes], bool] = lambda _: False,
+    ) -> None:
         self._policy = policy
         self._budget = budget
         self._sampling = sampling
+        self._is_known = is_known
+        self._sightings = Sightings()
 
     def read(self, part: ImagePart | VideoPart) -> PreparedMedia:
         """Returns the part decoded and resized as the official scripts do.
@@ -103,7 +120,15 @@ class MediaReader:
             MediaError: It cannot be read.
             MediaPolicyError: It may not be read, or exceeds a limit.
         """
-        return self._prepare(part, self._budget, self._sampling)
+        identity = identify_source(part, self._policy)
+        seen = None if identity is None else self._sightings.find(identity)
+        if seen is not None and self._is_known(seen[1]):
+            read_again = self._make_reader(part, self._budget, self._sampling)
+            return PreparedMedia(part, *seen, None, read_again)
+        media = self._prepare(part, self._budget, self._sampling)
+        if identity is not None:
+            self._sightings.keep(identity, media.slot, media.key)
+        return media
 
     def read_smaller(self, media: PreparedMedia, share: float) -> PreparedMedia:
         """Returns the same part with at most `share` of its tokens: fewer pixels first, then fewer frames."""
@@ -138,13 +163,17 @@ class MediaReader:
         _, height, width, _ = pixels.shape
         slot = MediaSlot(height // TOKEN_SIDE_PIXELS, width // TOKEN_SIDE_PIXELS, timestamps)
         key = _digest_pixels(pixels, is_video=timestamps is not None)
+        return PreparedMedia(part, slot, key, pixels, self._make_reader(part, budget, sampling))
 
+    def _make_reader(
+        self, part: ImagePart | VideoPart, budget: PixelBudget, sampling: FrameSampling
+    ) -> Callable[[], npt.NDArray[np.uint8]]:
         def read_again() -> npt.NDArray[np.uint8]:
             if isinstance(part, ImagePart):
                 return _read_picture(part, self._policy, budget)
             return read_clip(part, policy=self._policy, sampling=sampling, budget=budget).frames
 
-        return PreparedMedia(part, slot, key, pixels, read_again)
+        return read_again
 
 
 def _read_picture(part: ImagePart, policy: MediaPolicy, budget: PixelBudget) -> npt.NDArray[np.uint8]:

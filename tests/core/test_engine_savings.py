@@ -1,0 +1,161 @@
+"""Work that is not done twice, counted: these are the gates that timings cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from qwen3_vl_retrieval import MediaError, MediaPolicy, MediaPolicyError
+
+TEXTS = [f"text {'and more ' * (number % 37)}number {number}" for number in range(60)]
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """Five pictures of two sizes, older than any doubt about their time of change."""
+    paths = []
+    for number in range(5):
+        path = tmp_path / f"page-{number}.png"
+        noise = np.random.default_rng(number).integers(0, 255, (96 if number % 2 else 64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        paths.append(path)
+    return paths
+
+
+def count(model, work):
+    before = model.stats
+    result = work()
+    return result, model.stats - before
+
+
+def test_nothing_is_computed_on_padding(make_embedder):
+    _, done = count(model := make_embedder(), lambda: model.embed(TEXTS))
+    assert done.tokens_computed <= 1.05 * done.tokens_real
+    assert done.tokens_computed == done.tokens_real - done.prefix_tokens_reused + done.prefix_tokens_computed
+
+
+def test_the_prefix_of_an_instruction_is_computed_once_for_all_calls(make_embedder):
+    embedder = make_embedder(max_batch_tokens=200)
+    _, first = count(embedder, lambda: embedder.embed(TEXTS))
+    _, second = count(embedder, lambda: embedder.embed(TEXTS))
+    assert first.batches > 3
+    assert 0 < first.prefix_tokens_computed < 40
+    assert second.prefix_tokens_computed == 0
+    assert second.prefix_tokens_reused == len(TEXTS) * first.prefix_tokens_computed
+
+
+def test_equal_items_are_computed_once(make_embedder):
+    embedder = make_embedder()
+    vectors, done = count(embedder, lambda: embedder.embed(["a", "b", "a", "a"]))
+    assert (done.requests, done.duplicates) == (4, 2)
+    assert np.array_equal(vectors[0], vectors[2])
+    assert np.abs(vectors - np.stack([embedder.embed([text])[0] for text in "abaa"])).max() < 2e-6
+
+
+def test_the_whole_query_is_computed_once_for_its_documents(make_reranker, media):
+    reranker = make_reranker()
+    query = {"image": media / "small_20x17.png", "text": "What is on this picture, and who drew it?"}
+    documents = ["a", "b c", {"image": media / "rgb_320x240.png"}, "d"]
+    expected = [reranker.score(query, [document])[0] for document in documents]
+    scores, done = count(reranker, lambda: reranker.score(query, documents))
+    assert np.abs(scores - expected).max() < 1e-5
+    # The two pictures; the query's is in every pair.
+    assert done.vision_encodes + done.vision_cache_hits == 2
+    assert done.prefix_tokens_reused > 4 * 30
+
+
+def test_a_second_query_over_the_same_pages_encodes_no_picture(make_reranker, pages):
+    reranker = make_reranker()
+    _, first = count(reranker, lambda: reranker.score("one", pages))
+    scores, second = count(reranker, lambda: reranker.score("another", pages))
+    assert (first.vision_encodes, first.vision_cache_hits) == (5, 0)
+    assert (second.vision_encodes, second.vision_cache_hits) == (0, 5)
+    fresh = make_reranker(vision_cache_bytes=0)
+    expected, third = count(fresh, lambda: fresh.score("another", pages))
+    assert third.vision_encodes == 5
+    assert np.abs(scores - expected).max() < 1e-5
+
+
+def test_the_cache_can_be_filled_before_the_first_query(make_reranker, pages, tmp_path):
+    reranker = make_reranker()
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    failures = reranker.cache_media([*pages, tmp_path / "broken.png", "text"])
+    assert {position: type(error) for position, error in failures.items()} == {5: MediaError}
+    _, done = count(reranker, lambda: reranker.score("one", pages))
+    assert done.vision_encodes == 0
+
+
+def test_a_known_page_is_not_decoded_again_but_a_changed_one_is(make_reranker, pages, monkeypatch):
+    reranker = make_reranker()
+    reranker.score("one", pages)
+    decoded = []
+    read = "qwen3_vl_retrieval.engine.visuals.read_image"
+    from qwen3_vl_retrieval.media import read_image
+
+    monkeypatch.setattr(read, lambda source, policy: decoded.append(source) or read_image(source, policy))
+    before = reranker.score("two", pages)
+    assert decoded == []
+    shutil.copyfile(pages[0], pages[1])
+    os.utime(pages[1], (1_700_000_100, 1_700_000_100))
+    after = reranker.score("two", pages)
+    assert decoded == [pages[1]]
+    assert after[1] == pytest.approx(after[0], abs=1e-6)
+    assert before[1] != pytest.approx(before[0], abs=1e-6)
+
+
+def test_what_is_known_is_still_refused_where_the_policy_refuses_it(make_reranker, pages, tmp_path):
+    (tmp_path / "open").mkdir()
+    reranker = make_reranker(media_policy=MediaPolicy(allow_dirs=(tmp_path / "open",)))
+    shutil.copy2(pages[0], tmp_path / "open/page.png")
+    reranker.score("one", [tmp_path / "open/page.png"])
+    with pytest.raises(MediaPolicyError):
+        reranker.score("one", pages[:1])
+    (tmp_path / "open/page.png").unlink()
+    (tmp_path / "open/page.png").symlink_to(pages[0])
+    with pytest.raises(MediaPolicyError):
+        reranker.score("one", [tmp_path / "open/page.png"])
+
+
+def test_a_small_cache_keeps_what_was_used_last(make_reranker, pages):
+    size = sum(layer.nbytes for layer in _encode(make_reranker(), pages[0]))
+    reranker = make_reranker(vision_cache_bytes=2 * size)
+    reranker.score("one", [pages[0], pages[2]])
+    reranker.score("one", [pages[4], pages[2]])
+    _, done = count(reranker, lambda: reranker.score("two", [pages[2], pages[4]]))
+    assert done.vision_encodes == 0
+    _, done = count(reranker, lambda: reranker.score("two", [pages[0]]))
+    assert done.vision_encodes == 1
+    assert reranker._engine.executor._features.byte_count <= 2 * size
+
+
+def _encode(reranker, page):
+    reranker.score("one", [page])
+    (features,) = reranker._engine.executor._features._near.entries.values()
+    return features.embeddings, *features.deepstack
+
+
+def test_concurrent_callers_share_few_passes(make_embedder):
+    embedder = make_embedder()
+    expected = embedder.embed(TEXTS)
+
+    async def embed_all():
+        return await asyncio.gather(*(embedder.aembed([text]) for text in TEXTS))
+
+    rows, done = count(embedder, lambda: np.concatenate(asyncio.run(embed_all())))
+    assert np.abs(rows - expected).max() < 2e-5
+    assert done.requests == len(TEXTS)
+    assert done.batches <= 8
+
+
+def test_seconds_are_counted_where_they_are_spent(make_embedder, media):
+    _, done = count(model := make_embedder(), lambda: model.embed([media / "rgb_320x240.png"]))
+    assert done.seconds_reading > 0
+    assert done.seconds_vision > 0
+    assert done.seconds_language > 0
+    assert done.splits == 0
