@@ -1,4 +1,4 @@
-.PHONY: help install format lint types imports test test-quantization test-lowest demo docs build all
+.PHONY: help install format lint types imports test test-quantization test-lowest demo docs cookbooks build all
 
 help: ## Show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,8 +37,11 @@ demo: ## Run the first command of the README
 docs: ## Build the documentation; warnings are errors
 	uv run --group docs sphinx-build -W -n -b html docs docs/_build
 
+cookbooks: ## Execute all notebooks on the pocket models
+	uv run --group cookbooks python cookbooks/execute.py
+
 build: ## Build the wheels and look inside
 	uv build --quiet --clear --all-packages
 	uv run python tests/check_wheels.py dist
 
-all: lint types imports docs build demo test-quantization test-lowest test ## Everything that CI runs
+all: lint types imports docs build demo cookbooks test-quantization test-lowest test ## Everything that CI runs

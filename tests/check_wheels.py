@@ -11,6 +11,17 @@ EXPECTED = {
     "qwen3_vl_retrieval": ROOT / "integrations/qwen3-vl-retrieval/src",
     "qwen3_vl_pocket": ROOT / "integrations/qwen3-vl-pocket/src",
     "langchain_qwen3_vl": ROOT / "integrations/langchain-qwen3-vl/src",
+    "llama_index_qwen3_vl": ROOT / "integrations/llama-index-qwen3-vl/src",
+}
+_NAMESPACES = {
+    "llama_index",
+    "embeddings",
+    "postprocessor",
+    "retrievers",
+    "indices",
+    "node_parser",
+    "query_engine",
+    "tools",
 }
 MOST_MODEL_BYTES = 12_000_000
 
@@ -19,12 +30,16 @@ def check_wheel(wheel: Path) -> None:
     package = wheel.name.split("-")[0]
     source = EXPECTED[package]
     data = [path for path in (source / package / "data").rglob("*") if path.is_file()]
+    # A package that shares the namespace of others has no folder of its own name, and a marker in each of its parts.
+    markers = {str(path.relative_to(source)) for path in source.rglob("py.typed")}
     for folder in {path.parent for path in data}:
         if sum(path.stat().st_size for path in folder.iterdir()) > MOST_MODEL_BYTES:
             raise SystemExit(f"{folder.name} has more than {MOST_MODEL_BYTES:,} bytes")
-    expected = {str(path.relative_to(source)) for path in [*source.rglob("*.py"), *data]} | {f"{package}/py.typed"}
+    expected = {str(path.relative_to(source)) for path in [*source.rglob("*.py"), *data]} | markers
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
+    if not markers or any(Path(name).parent.name in _NAMESPACES and name.endswith(".py") for name in found):
+        raise SystemExit(f"{wheel.name}: no py.typed, or a module in a namespace that others share")
     if found != expected:
         raise SystemExit(f"{wheel.name}: missing {sorted(expected - found)}, superfluous {sorted(found - expected)}")
     sys.stdout.write(f"{wheel.name}: {len(found)} files\n")

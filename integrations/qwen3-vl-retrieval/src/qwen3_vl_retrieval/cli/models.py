@@ -37,7 +37,7 @@ def load_models(options: ModelOptions, policy: MediaPolicy) -> Models:
 def load_embedder(name: str, options: ModelOptions, policy: MediaPolicy) -> Qwen3VLEmbedder:
     """Returns the embedder called `name`; raises as `load_models`."""
     _silence_loading()
-    return Qwen3VLEmbedder.from_pretrained(
+    embedder = Qwen3VLEmbedder.from_pretrained(
         name,
         device=options.device,
         dtype=options.dtype,
@@ -45,18 +45,24 @@ def load_embedder(name: str, options: ModelOptions, policy: MediaPolicy) -> Qwen
         media_policy=policy,
         pixel_budget=_choose_budget(options.max_pixels),
     )
+    if options.profile is not None:
+        options.profile.models["embedder"] = embedder
+    return embedder
 
 
 def load_reranker(name: str, options: ModelOptions, policy: MediaPolicy) -> Qwen3VLReranker:
     """Returns the reranker called `name`; raises as `load_models`."""
     _silence_loading()
-    return Qwen3VLReranker.from_pretrained(
+    reranker = Qwen3VLReranker.from_pretrained(
         name,
         device=options.device,
         dtype=options.dtype,
         media_policy=policy,
         pixel_budget=_choose_budget(options.max_pixels),
     )
+    if options.profile is not None:
+        options.profile.models["reranker"] = reranker
+    return reranker
 
 
 def _silence_loading() -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from qwen3_vl_retrieval.cli.profiles import Profile
+
 __all__ = [
     "DEFAULT_EMBEDDER",
     "DEFAULT_RERANKER",
@@ -17,6 +19,7 @@ __all__ = [
     "KOption",
     "MaxPixelsOption",
     "ModelOptions",
+    "ProfileOption",
 ]
 
 DEFAULT_EMBEDDER = "Qwen/Qwen3-VL-Embedding-2B"
@@ -35,6 +38,9 @@ MaxPixelsOption: TypeAlias = Annotated[
     int | None,
     typer.Option(min=4096, help="Pixels that the models see of a picture, page or frame at most; fewer is faster."),
 ]
+ProfileOption: TypeAlias = Annotated[
+    bool, typer.Option("--profile", help="Show what the models had to compute, and how long it took.")
+]
 KOption: TypeAlias = Annotated[int, typer.Option("--k", min=1, help="Results at most.")]
 
 
@@ -49,6 +55,7 @@ class ModelOptions:
         dtype: In which precision; `"auto"` chooses.
         dimensions: Length of a vector; `None` is the hidden size.
         max_pixels: Pixels of a picture, page or frame at most; `None` is the models' own limit.
+        profile: Where models are noted once they are loaded; `None` if nobody asks what they computed.
     """
 
     embedder: str
@@ -57,3 +64,4 @@ class ModelOptions:
     dtype: str
     dimensions: int | None = None
     max_pixels: int | None = None
+    profile: Profile | None = None

@@ -20,7 +20,9 @@ from qwen3_vl_retrieval.cli.options import (
     KOption,
     MaxPixelsOption,
     ModelOptions,
+    ProfileOption,
 )
+from qwen3_vl_retrieval.cli.profiles import Profile
 from qwen3_vl_retrieval.cli.report import SearchReport, encode_report
 from qwen3_vl_retrieval.cli.stores import explain_errors
 from qwen3_vl_retrieval.cli.tables import print_failures, print_results
@@ -66,6 +68,7 @@ def search_folder(
     dimensions: DimensionsOption = None,
     max_pixels: MaxPixelsOption = None,
     instruction: Annotated[str | None, typer.Option(help="What makes a file relevant, in a sentence.")] = None,
+    profile: ProfileOption = False,
 ) -> None:
     """Searches an index, or a folder of pictures, PDFs, clips and texts that is read and embedded for this once."""
     if not query.strip() and query_image is None:
@@ -80,6 +83,7 @@ def search_folder(
         dtype=dtype,
         dimensions=dimensions,
         max_pixels=max_pixels,
+        profile=Profile() if profile else None,
     )
     if StoreLayout(folder).exists():
         _search_index(folder, query, query_image, options, model, k, wanted, instruction, as_json=json, html=html)
@@ -88,6 +92,7 @@ def search_folder(
         raise typer.BadParameter("--html needs an index; make one with qwen3vl index FOLDER --to STORE")
     report = _run(folder, query, query_image, options, k=k, fetch_k=wanted, strict=strict, instruction=instruction)
     _print_report(report, as_json=json, strict=strict)
+    _print_profile(options)
     if strict and report.failures:
         raise typer.Exit(1)
 
@@ -145,10 +150,16 @@ def _search_index(
             results.to_html(html)
     if as_json:
         typer.echo(encode_hits(results).encode("utf-8", "replace"))
-        return
-    print_hits(results, Console())
-    if html is not None:
-        messages.print(Text(f"A page with pictures: {html}"), soft_wrap=True)
+    else:
+        print_hits(results, Console())
+        if html is not None:
+            messages.print(Text(f"A page with pictures: {html}"), soft_wrap=True)
+    _print_profile(options)
+
+
+def _print_profile(options: ModelOptions) -> None:
+    if options.profile is not None:
+        options.profile.print(Console(stderr=True))
 
 
 def _print_report(report: SearchReport, *, as_json: bool, strict: bool) -> None:

@@ -20,7 +20,9 @@ from qwen3_vl_retrieval.cli.options import (
     DtypeOption,
     MaxPixelsOption,
     ModelOptions,
+    ProfileOption,
 )
+from qwen3_vl_retrieval.cli.profiles import Profile
 from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
 from qwen3_vl_retrieval.index.excerpts import clean_text
 
@@ -51,10 +53,17 @@ def index_folder(
         Path | None, typer.Option(dir_okay=False, help="Write what could not be read here, a JSON object a line.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    profile: ProfileOption = False,
 ) -> None:
     """Makes the index hold what the folder holds; run it again after changes, or after it was interrupted."""
     options = ModelOptions(
-        embedder=model, reranker=None, device=device, dtype=dtype, dimensions=dimensions, max_pixels=max_pixels
+        embedder=model,
+        reranker=None,
+        device=device,
+        dtype=dtype,
+        dimensions=dimensions,
+        max_pixels=max_pixels,
+        profile=Profile() if profile else None,
     )
     messages = Console(stderr=True)
     with explain_errors(messages):
@@ -70,6 +79,8 @@ def index_folder(
             overlap_seconds=overlap_seconds,
             cut_at_scenes=cut_at_scenes,
         )
+    if options.profile is not None:
+        options.profile.print(messages)
     from qwen3_vl_retrieval.index.progress import describe_failure, write_failures
 
     if failures is not None:
