@@ -47,6 +47,7 @@ REPLACEMENTS = {
     },
     "integrations/langchain-qwen3-vl/README.md": EMBEDDER | RERANKER,
     "docs/langchain.md": EMBEDDER | RERANKER | {"2048": "64"},
+    "docs/questions.md": EMBEDDER | RERANKER | {"(1, 2048)": "(1, 64)"},
     # A folder has no revision to pin.
     "docs/loading.md": EMBEDDER | RERANKER | SHAPES | {"revision=commit": "revision=None"},
 }
@@ -92,10 +93,13 @@ shown_commands = list(dict.fromkeys(command for _, command in commands))
 
 @pytest.mark.parametrize("page", pages_with_python, ids=str)
 def test_python_examples_print_what_they_show(page, example_folder):
-    text = read_page(page)
+    _run_examples(read_page(page), str(ROOT / page), REPLACEMENTS.get(page.as_posix(), {}))
+
+
+def _run_examples(text: str, shown: str, replacements: dict[str, str]) -> None:
+    """Runs the Python blocks of a page, one after the other, and compares what they print with what it shows."""
     blocks = list_blocks(text, "python")
     everything = "".join(block.content for block in blocks)
-    replacements = REPLACEMENTS.get(page.as_posix(), {})
     assert [old for old in replacements if old not in everything] == []
     namespace: dict[str, object] = {"__name__": "example"}
     for block in blocks:
@@ -103,13 +107,34 @@ def test_python_examples_print_what_they_show(page, example_folder):
         for old, new in replacements.items():
             content = content.replace(old, new)
         # Blank lines before the block: a traceback then shows the line of the page.
-        code = compile("\n" * (block.line - 1) + content, str(ROOT / page), "exec")
+        code = compile("\n" * (block.line - 1) + content, shown, "exec")
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(code, namespace)  # noqa: S102 - our own pages
         expected = re.findall(r"^# ?> (.*)$", content, re.MULTILINE)
         if expected:
-            assert printed.getvalue().splitlines() == expected, f"{page}, line {block.line}"
+            assert printed.getvalue().splitlines() == expected, f"{shown}, line {block.line}"
+
+
+@pytest.mark.parametrize(
+    ("planted", "expected"),
+    [
+        ("print(1 + 1)\n# > 3", AssertionError),
+        ("import qwen3_vl_retrieval\nqwen3_vl_retrieval.Embeder", AttributeError),
+        ("print(1", SyntaxError),
+        ("print('a')\nprint('b')\n# > a", AssertionError),
+    ],
+    ids=["another output", "a name that does not exist", "no Python", "more output than is shown"],
+)
+def test_a_planted_broken_block_fails_its_page(planted, expected):
+    page = f"# Page\n\n```python\nprint(2)\n# > 2\n```\n\n```python\n{planted}\n```\n"
+    with pytest.raises(expected):
+        _run_examples(page, "planted.md", {})
+
+
+def test_a_replacement_that_a_page_no_longer_needs_fails_it():
+    with pytest.raises(AssertionError):
+        _run_examples("```python\nprint(2)\n```\n", "planted.md", {"2048": "64"})
 
 
 def test_python_that_is_only_shown_is_listed_and_compiles():

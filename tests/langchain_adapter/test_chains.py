@@ -96,6 +96,9 @@ def test_an_ensemble_joins_two_orders_by_what_tells_pictures_apart(store, rerank
     found = list_ids(both.invoke(questions[0]))
     assert [scores[row_id] for row_id in found] == sorted(scores.values(), reverse=True)
     assert list_ids(asyncio.run(both.ainvoke(questions[0]))) == found
+    # By their texts, which are empty, all pictures are one: docs/langchain.md says so.
+    by_text = EnsembleRetriever(retrievers=[first, stages], weights=[0.5, 0.5])
+    assert len(by_text.invoke(questions[0])) == 1
 
 
 def test_parents_are_found_by_their_pictures(embeddings, pictures, questions):

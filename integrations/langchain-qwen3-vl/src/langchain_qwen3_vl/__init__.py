@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_qwen3_vl.contents import LangChainItem
     from langchain_qwen3_vl.cross_encoders import Qwen3VLCrossEncoder
+    from langchain_qwen3_vl.document_intake import FailedDocument
     from langchain_qwen3_vl.document_loaders import Qwen3VLFolderLoader
     from langchain_qwen3_vl.documents import (
         document_to_content_blocks,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from langchain_qwen3_vl.vectorstores import MultimodalChroma
 
 __all__ = [
+    "FailedDocument",
     "LangChainItem",
     "MultimodalChroma",
     "MultimodalToolImagesMiddleware",
@@ -52,6 +54,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
+    "FailedDocument": "document_intake",
     "LangChainItem": "contents",
     "MultimodalChroma": "vectorstores",
     "MultimodalToolImagesMiddleware": "middleware",

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
+from copy import deepcopy
 from itertools import count
 from pathlib import Path
 
@@ -118,7 +119,7 @@ class ChromaDirectory:
         spelling = _take_spelling(self.folder)
         try:
             # Chroma writes the path into the settings.
-            settings = self._settings.model_copy(deep=True)
+            settings = deepcopy(self._settings)
             return chromadb.PersistentClient(
                 path=spelling, settings=settings, tenant=self._tenant, database=self._database
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from langchain_qwen3_vl.content_hashes import hash_content
 from qwen3_vl_retrieval import InputError, MediaPolicy
 
-__all__ = ["Row", "RowChanges", "build_row", "compare_rows", "read_vectors", "replace_rows"]
+__all__ = ["Row", "RowChanges", "build_row", "compare_rows", "read_vectors", "write_rows"]
 
 _CONTENT = "urn:sha256:"
 """Begins the `uri` of a row, where Chroma keeps what belongs to a record and is no metadata of the caller's."""
@@ -47,16 +47,16 @@ class RowChanges:
     Attributes:
         embedded: Rows that are new, or whose vector would be another one.
         relabelled: Rows whose vector stays, and whose text or metadata are others.
-        replaced: Ids among both that the collection holds already.
+        known: Ids of given rows that the collection holds already.
     """
 
     embedded: tuple[Row, ...]
     relabelled: tuple[Row, ...]
-    replaced: tuple[str, ...]
+    known: frozenset[str]
 
 
 def build_row(
-    document: object, row_id: str, *, is_hashed: bool, media_key: str | None, media_policy: MediaPolicy | None
+    document: Document, row_id: str, *, is_hashed: bool, media_key: str | None, media_policy: MediaPolicy | None
 ) -> Row:
     """Returns the row of a document.
 
@@ -68,13 +68,8 @@ def build_row(
         media_policy: As in `hash_content`.
 
     Raises:
-        InputError: It is no document, or Chroma cannot keep its metadata.
+        InputError: It is not understood, or Chroma cannot keep its metadata.
     """
-    if not isinstance(document, Document):
-        raise InputError(
-            f"got {type(document).__name__}, and a list of Documents is stored; wrap a single one in a list, and give "
-            "texts to add_texts, pictures to add_images"
-        )
     metadata = _clean_metadata(document.metadata)
     content = None
     if is_hashed:
@@ -100,32 +95,32 @@ def compare_rows(collection: Collection, rows: Sequence[Row]) -> RowChanges:
             embedded.append(row)
         elif was[1:] != (row.document.page_content, row.metadata):
             relabelled.append(row)
-    replaced = tuple(row.id for row in (*embedded, *relabelled) if row.id in stored)
-    return RowChanges(embedded=tuple(embedded), relabelled=tuple(relabelled), replaced=replaced)
+    return RowChanges(embedded=tuple(embedded), relabelled=tuple(relabelled), known=frozenset(stored))
 
 
-def read_vectors(collection: Collection, ids: Sequence[str]) -> list[npt.NDArray[np.float32]]:
-    """Returns the stored vectors of rows, in the order of `ids`; all of them must exist."""
-    if not ids:
-        return []
-    found = collection.get(ids=list(ids), include=["embeddings"])
-    vectors = dict(zip(found["ids"], cast("Iterable[Any]", found["embeddings"]), strict=True))
-    return [np.asarray(vectors[row_id], dtype=np.float32) for row_id in ids]
+def read_vectors(collection: Collection, rows: Sequence[Row]) -> dict[str, npt.NDArray[np.float32]]:
+    """Returns the stored vectors of rows by id."""
+    if not rows:
+        return {}
+    found = collection.get(ids=[row.id for row in rows], include=["embeddings"])
+    vectors = zip(found["ids"], cast("Iterable[Any]", found["embeddings"]), strict=True)
+    return {row_id: np.asarray(vector, dtype=np.float32) for row_id, vector in vectors}
 
 
-def replace_rows(
-    collection: Collection, rows: Sequence[Row], vectors: Sequence[npt.NDArray[np.float32]], replaced: Sequence[str]
+def write_rows(
+    collection: Collection, rows: Sequence[Row], vectors: Mapping[str, npt.NDArray[np.float32]], known: Set[str]
 ) -> None:
-    """Writes rows with their vectors.
+    """Writes rows with their vectors, which are found by id.
 
-    What was there under the same ids is deleted first: changing a row takes Chroma five to twenty times as long.
+    Those among the `known` ids are deleted first: changing a row takes Chroma five to twenty times as long.
     """
+    replaced = [row.id for row in rows if row.id in known]
     if replaced:
-        collection.delete(ids=list(replaced))
+        collection.delete(ids=replaced)
     has_contents = all(row.content is not None for row in rows)
     collection.add(
         ids=[row.id for row in rows],
-        embeddings=list(vectors),
+        embeddings=[vectors[row.id] for row in rows],
         # Chroma's type knows no rows without metadata; its code does.
         metadatas=cast("Any", [row.metadata for row in rows]),
         documents=[row.document.page_content for row in rows],

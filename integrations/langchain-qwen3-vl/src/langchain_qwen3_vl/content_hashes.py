@@ -14,9 +14,9 @@ from typing import Any, cast
 
 from langchain_core.documents import Document
 
+from langchain_qwen3_vl.contents import coerce_item
 from langchain_qwen3_vl.media_files import find_local_file, hash_file
 from qwen3_vl_retrieval import MediaPolicy
-from qwen3_vl_retrieval.index import build_item
 
 __all__ = ["hash_content"]
 
@@ -39,7 +39,7 @@ def hash_content(document: Document, *, media_key: str | None = None, media_poli
         # Rendered when it is embedded, not twice.
         content = ["page", _name_content(metadata.get("source"), media_policy), metadata.get("page")]
     else:
-        item = build_item(document.page_content, metadata, policy=media_policy, media_key=media_key)
+        item = coerce_item(document, media_key=media_key, media_policy=media_policy)
         content = item if isinstance(item, str) else _name_content(item, media_policy)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -1,15 +1,10 @@
 """What may stand where LangChain says text, brought into the one form that the models take.
 
-LangChain passes queries along untouched, and its content blocks have had three shapes: those of version 1, those of
-version 0 with a `source_type`, and OpenAI's `image_url`. All of them are understood here. Nothing is opened, except the
-PDF of a document that is a page of it.
+LangChain passes queries along untouched. Nothing is opened, except the PDF of a document that is a page of it.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, cast
@@ -21,7 +16,8 @@ from langchain_core.documents.base import Blob
 from langchain_core.messages import BaseMessage
 from PIL import Image
 
-from qwen3_vl_retrieval import InputError, MediaPolicy, MediaPolicyError, MultimodalInput
+from langchain_qwen3_vl.content_blocks import read_block, shorten_text
+from qwen3_vl_retrieval import InputError, MediaPolicy, MultimodalInput
 from qwen3_vl_retrieval.index import build_item
 
 __all__ = [
@@ -30,6 +26,7 @@ __all__ = [
     "Item",
     "LangChainItem",
     "MediaSource",
+    "coerce_each",
     "coerce_item",
     "coerce_items",
     "wrap_media",
@@ -68,20 +65,6 @@ _ALLOWED = (
     "allowed are str (text), pathlib.Path, PIL.Image, a dict with the keys text, image and video, a content block or a "
     "list of them, Document, Blob, a message and MultimodalInput"
 )
-_ALLOWED_BLOCKS = "allowed are text, text-plain, image, video, image_url and video_url"
-_TEXT_TYPES = ("text", "text-plain", "input_text")
-_MEDIA_TYPES = {
-    "image": "image",
-    "image_url": "image",
-    "input_image": "image",
-    "video": "video",
-    "video_url": "video",
-}
-_CLIP_OPTIONS = ("fps", "max_frames", "start", "end")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
-"""A URI scheme of at least two letters: one letter and a colon is a drive."""
-
-_SHOWN_CHARACTERS = 60
 
 
 def coerce_item(value: object, *, media_key: str | None = None, media_policy: MediaPolicy | None = None) -> Item:
@@ -105,14 +88,14 @@ def coerce_item(value: object, *, media_key: str | None = None, media_policy: Me
         case str() | Path() | Image.Image() | MultimodalInput():
             return value
         case Document():
-            return build_item(value.page_content, value.metadata, policy=media_policy, media_key=media_key)
+            return _read_document(value, media_key, media_policy)
         case Blob():
             return _read_blob(value)
         case BaseMessage():
             return coerce_item(value.content, media_policy=media_policy)  # pyright: ignore[reportUnknownMemberType] - lists of bare dicts
         case Mapping():
             mapping = cast("Mapping[str, Any]", value)
-            return MultimodalInput(parts=[_read_block(mapping, media_policy)]) if "type" in mapping else mapping
+            return MultimodalInput(parts=[read_block(mapping, media_policy)]) if "type" in mapping else mapping
         case Sequence() if not isinstance(value, (bytes, bytearray, memoryview)):
             return _join_parts(cast("Sequence[object]", value), media_policy)
         case _:
@@ -129,6 +112,19 @@ def coerce_items(
             single item, whose letters, keys or blocks would be taken for items.
     """
     return [_place(coerce_item, value, place, media_key, media_policy) for place, value in enumerate(_list(values))]
+
+
+def coerce_each(
+    values: Iterable[object], *, media_key: str | None = None, media_policy: MediaPolicy | None = None
+) -> list[Item | InputError]:
+    """Returns the same as `coerce_items`, with the error of each value of no known kind in its place."""
+    coerced: list[Item | InputError] = []
+    for value in _list(values):
+        try:
+            coerced.append(coerce_item(value, media_key=media_key, media_policy=media_policy))
+        except InputError as error:
+            coerced.append(error)
+    return coerced
 
 
 def wrap_media(source: object, medium: Literal["image", "video"], options: ClipOptions | None = None) -> Item:
@@ -170,6 +166,14 @@ def _list(values: Iterable[object]) -> list[object]:
     return list(values)
 
 
+def _read_document(document: Document, media_key: str | None, media_policy: MediaPolicy | None) -> Item:
+    try:
+        return build_item(document.page_content, document.metadata, policy=media_policy, media_key=media_key)
+    except (TypeError, ValueError) as error:
+        # Metadata written by others, such as seconds that are no number.
+        raise InputError(f"the metadata of the document are not understood: {error}") from error
+
+
 def _read_blob(blob: Blob) -> Item:
     """Data goes before the path, as in `Blob.as_bytes`."""
     kind = (blob.mimetype or "").partition("/")[0]
@@ -193,7 +197,7 @@ def _join_parts(blocks: Sequence[object], media_policy: MediaPolicy | None) -> M
                 parts.append(block)
             case Mapping():
                 mapping = cast("Mapping[str, Any]", block)
-                parts.append(_read_block(mapping, media_policy) if "type" in mapping else mapping)
+                parts.append(read_block(mapping, media_policy) if "type" in mapping else mapping)
             case _:
                 raise InputError(
                     f"block {place} is {_describe(block)}; allowed in a list that is one item are content blocks, str, "
@@ -202,104 +206,5 @@ def _join_parts(blocks: Sequence[object], media_policy: MediaPolicy | None) -> M
     return MultimodalInput(parts=parts)
 
 
-def _read_block(block: Mapping[str, Any], media_policy: MediaPolicy | None) -> dict[str, Any]:
-    """The part that a content block of any version stands for."""
-    named = block["type"]
-    if named in _TEXT_TYPES or block.get("source_type") == "text":
-        return {"text": _read_text(block)}
-    if named not in _MEDIA_TYPES:
-        raise InputError(f"a content block of type={named!r} is neither text nor picture nor clip; {_ALLOWED_BLOCKS}")
-    kind = _MEDIA_TYPES[named]
-    part: dict[str, Any] = {kind: _read_source(block, kind, media_policy)}
-    if kind == "video":
-        options: Mapping[str, Any] = {**(block.get("extras") or {}), **block}
-        part |= {name: options[name] for name in _CLIP_OPTIONS if options.get(name) is not None}
-    return part
-
-
-def _read_text(block: Mapping[str, Any]) -> str:
-    text = block.get("text")
-    if isinstance(text, str):
-        return text
-    encoded = block.get("base64")
-    if isinstance(encoded, str):
-        try:
-            return base64.b64decode(encoded, validate=True).decode("utf-8")
-        except ValueError as error:
-            raise InputError(f"the base64 of a text block is not UTF-8 text in base64: {error}") from error
-    raise InputError(f"a text block has no 'text' (its keys are {_list_keys(block)}); documents are not downloaded")
-
-
-def _read_source(block: Mapping[str, Any], kind: str, media_policy: MediaPolicy | None) -> object:
-    """What a block of any version names or holds as its picture or clip."""
-    # OpenAI nests the URL, Anthropic all of it.
-    nested = block.get(f"{kind}_url", block.get("source"))
-    fields: Mapping[str, Any] = cast("Mapping[str, Any]", nested) if isinstance(nested, Mapping) else block
-    mime_type = fields.get("mime_type", fields.get("media_type"))
-    if mime_type is not None and str(mime_type).partition("/")[0] != kind:
-        raise InputError(
-            f"a block of type={block['type']!r} has mime_type={mime_type!r}; give {kind}/…, or a block of another type"
-        )
-    encoded = fields.get("base64", fields.get("data"))
-    if isinstance(encoded, str):
-        return _decode(encoded, kind, media_policy)
-    url = nested if isinstance(nested, str) else fields.get("url")
-    if isinstance(url, str):
-        return _check_url(url, kind, media_policy)
-    given = block.get(kind)
-    if given is not None:
-        # The messages of the model itself: {"type": "image", "image": …}.
-        return _check_url(given, kind, media_policy) if isinstance(given, str) else given
-    if "file_id" in fields or fields.get("source_type") == "id":
-        raise InputError(
-            f"{_name_block(kind)} names a file_id, a file in the storage of a provider; give the data as base64, "
-            "or a url"
-        )
-    raise InputError(f"{_name_block(kind)} has neither url nor base64; its keys are {_list_keys(fields)}")
-
-
-def _decode(encoded: str, kind: str, media_policy: MediaPolicy | None) -> bytes:
-    limit = (MediaPolicy() if media_policy is None else media_policy).max_bytes
-    # The smallest that it can decode to, so that nothing above the limit is decoded.
-    if len(encoded) * 3 // 4 - 2 > limit:
-        raise MediaPolicyError(
-            f"the base64 of {_name_block(kind)} is {len(encoded):,} characters, above max_bytes={limit:,}; give a "
-            "smaller one or raise max_bytes of the MediaPolicy"
-        )
-    try:
-        return base64.b64decode("".join(encoded.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        hint = "; a data: URI belongs in 'url'" if encoded[:5].lower() == "data:" else ""
-        raise InputError(f"the base64 of {_name_block(kind)} cannot be decoded: {error}{hint}") from error
-
-
-def _check_url(url: str, kind: str, media_policy: MediaPolicy | None) -> str:
-    """The URL of a block, unless it is of another kind of media, or a local file that no policy allows."""
-    match = _SCHEME.match(url)
-    scheme = match[1].lower() if match else ""
-    if scheme == "data" and not url[len("data:") :].lower().startswith(f"{kind}/"):
-        raise InputError(f"{_name_block(kind)} holds {_shorten(url)!r}; its data: URI must begin with data:{kind}/")
-    is_local = scheme not in ("data", "http", "https")
-    if is_local and (media_policy is None or media_policy.allow_dirs is None):
-        raise MediaPolicyError(
-            f"{_name_block(kind)} names the local file {_shorten(url)!r}; content blocks come from outside, so that "
-            f"their files are opened only in folders that allow_dirs of the MediaPolicy names. Give {{'{kind}': path}} "
-            "for a file of your own"
-        )
-    return url
-
-
-def _name_block(kind: str) -> str:
-    return f"{'an' if kind == 'image' else 'a'} {kind} block"
-
-
-def _list_keys(block: Mapping[str, Any]) -> str:
-    return ", ".join(map(repr, block))
-
-
 def _describe(value: object) -> str:
-    return f"{type(value).__name__} {_shorten(repr(value))}"
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+    return f"{type(value).__name__} {shorten_text(repr(value))}"

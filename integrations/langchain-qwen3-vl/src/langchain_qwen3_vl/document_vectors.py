@@ -9,11 +9,12 @@ import numpy.typing as npt
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
+from langchain_qwen3_vl.contents import coerce_item
+from langchain_qwen3_vl.embedder_calls import VectorOrError
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
 from qwen3_vl_retrieval import Fingerprint, InputError
-from qwen3_vl_retrieval.index import build_item
 
-__all__ = ["embed_documents", "find_fingerprint"]
+__all__ = ["embed_documents", "embed_each_document", "find_fingerprint"]
 
 
 def find_fingerprint(embeddings: Embeddings | None) -> Fingerprint | None:
@@ -36,11 +37,37 @@ def embed_documents(embeddings: Embeddings, documents: Sequence[Document]) -> np
     if isinstance(embeddings, Qwen3VLEmbeddings):
         return embeddings.embed_documents_array(documents)
     for place, document in enumerate(documents):
-        if document.metadata.get("media_type") == "page" or not isinstance(
-            build_item(document.page_content, document.metadata), str
-        ):
-            raise InputError(
-                f"the document shows media, and {type(embeddings).__name__} embeds texts alone; use Qwen3VLEmbeddings",
-                index=place,
-            )
+        error = _check_text(document, embeddings)
+        if error is not None:
+            raise error.at(place)
+    return _embed_texts(embeddings, documents)
+
+
+def embed_each_document(embeddings: Embeddings, documents: Sequence[Document]) -> list[VectorOrError]:
+    """Returns the vector of each document, or why it cannot be embedded; arguments as in `embed_documents`."""
+    if not documents:
+        return []
+    if isinstance(embeddings, Qwen3VLEmbeddings):
+        return embeddings.embed_each_document(documents)
+    errors = [_check_text(document, embeddings) for document in documents]
+    texts = [document for document, error in zip(documents, errors, strict=True) if error is None]
+    vectors = iter(_embed_texts(embeddings, texts) if texts else ())
+    return [next(vectors) if error is None else error for error in errors]
+
+
+def _check_text(document: Document, embeddings: Embeddings) -> InputError | None:
+    """Why embeddings of texts cannot embed a document; `None` if it is one."""
+    try:
+        # A page would be rendered.
+        is_text = document.metadata.get("media_type") != "page" and isinstance(coerce_item(document), str)
+    except InputError as error:
+        return error
+    if is_text:
+        return None
+    return InputError(
+        f"the document shows media, and {type(embeddings).__name__} embeds texts alone; use Qwen3VLEmbeddings"
+    )
+
+
+def _embed_texts(embeddings: Embeddings, documents: Sequence[Document]) -> npt.NDArray[np.float32]:
     return np.asarray(embeddings.embed_documents([document.page_content for document in documents]), dtype=np.float32)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, Unpack, cast, get_args, overload
+from typing import Any, Literal, Self, Unpack, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +19,26 @@ from langchain_qwen3_vl.contents import (
     Item,
     LangChainItem,
     MediaSource,
+    coerce_each,
     coerce_item,
     coerce_items,
     wrap_media,
 )
+from langchain_qwen3_vl.embedder_calls import (
+    CallOptions,
+    Kind,
+    VectorOrError,
+    aembed_items,
+    check_kind,
+    embed_each,
+    embed_items,
+    takes_options,
+)
 from langchain_qwen3_vl.models import EmbedderOptions
 from langchain_qwen3_vl.tracing import RecordVectors, trace_embedding
-from qwen3_vl_retrieval import Embedder, Fingerprint, InputError
+from qwen3_vl_retrieval import Fingerprint, InputError
 
 __all__ = ["Kind", "Qwen3VLEmbeddings"]
-
-Kind: TypeAlias = Literal["document", "query"]
-"""What a vector is for: to be found, or to find others. Each has an instruction of its own."""
 
 _OWN_OPTIONS = ("dimensions", "query_instruction", "document_instruction", "show_progress")
 """What is passed with each call to embedders that take more than items."""
@@ -77,7 +85,7 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         given = [name for name in _OWN_OPTIONS if name in self.model_fields_set]
-        if given and not isinstance(self.model, (str, Path)) and not _takes_options(self.model):
+        if given and not isinstance(self.model, (str, Path)) and not takes_options(self.model):
             raise ValueError(
                 f"{given[0]} was given, and {type(self.model).__name__} takes no options with its calls (it has no "
                 "aembed); set it there"
@@ -92,7 +100,7 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
             ModelError: The model cannot be found or loaded.
         """
         embedder = self.embedder
-        if not _takes_options(embedder):
+        if not takes_options(embedder):
             return embedder.fingerprint
         core = cast("Any", embedder)
         return core.compute_fingerprint(dimensions=self.dimensions, instruction=self.document_instruction)
@@ -130,6 +138,24 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
     def embed_documents_array(self, items: Iterable[LangChainItem]) -> npt.NDArray[np.float32]:
         """Returns the vectors of `embed_documents` as an array, `(n, dimensions)`."""
         return self._embed(self._coerce(items), "document")
+
+    def embed_each_document(self, items: Iterable[LangChainItem]) -> list[VectorOrError]:
+        """Returns the vector of each document, or the `InputError` of one that cannot be embedded, in their order.
+
+        The others are embedded once, in one call. Errors carry their position in `index`.
+        """
+        coerced = coerce_each(items, media_key=self.media_key, media_policy=self.media_policy)
+        known = [item for item in coerced if not isinstance(item, InputError)]
+        embedder = self.embedder
+        with self._trace(known, "document") as record:
+            embedded = embed_each(embedder, known, self._list_options("document"))
+            vectors = [outcome for outcome in embedded if not isinstance(outcome, InputError)]
+            record(np.array(vectors))
+        waiting = iter(embedded)
+        outcomes = [item if isinstance(item, InputError) else next(waiting) for item in coerced]
+        return [
+            outcome.at(place) if isinstance(outcome, InputError) else outcome for place, outcome in enumerate(outcomes)
+        ]
 
     def embed_query_array(self, item: LangChainItem) -> npt.NDArray[np.float32]:
         """Returns the vector of `embed_query` as an array, `(dimensions,)`."""
@@ -224,7 +250,7 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         return (await self._aembed(await asyncio.to_thread(self._coerce, items), kind)).tolist()
 
     def _embed_media(self, uris: object, medium: Literal["image", "video"], options: ClipOptions, kind: Kind) -> Any:
-        _check_kind(kind)
+        check_kind(kind)
         if isinstance(uris, SINGLE_SOURCES):
             source = cast("object", uris)
             try:
@@ -241,34 +267,23 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         return coerce_item(item, media_key=self.media_key, media_policy=self.media_policy)
 
     def _embed(self, items: list[Item], kind: Kind) -> npt.NDArray[np.float32]:
-        _check_kind(kind)
+        check_kind(kind)
         embedder = self.embedder
-        call = embedder.embed_queries if kind == "query" else embedder.embed_documents
         with self._trace(items, kind) as record:
-            vectors = np.asarray(call(items, **self._list_options(embedder, kind)), dtype=np.float32)
+            vectors = embed_items(embedder, items, kind, self._list_options(kind))
             record(vectors)
         return vectors
 
     async def _aembed(self, items: list[Item], kind: Kind) -> npt.NDArray[np.float32]:
-        _check_kind(kind)
+        check_kind(kind)
         # In a thread: the first use loads the model.
         embedder = await asyncio.to_thread(lambda: self.embedder)
-        options = self._list_options(embedder, kind)
         with self._trace(items, kind) as record:
-            if _takes_options(embedder):
-                if kind == "query" and options["instruction"] is None:
-                    options["instruction"] = cast("Any", embedder).query_instruction
-                vectors = await cast("Any", embedder).aembed(items, **options)
-            else:
-                call = embedder.embed_queries if kind == "query" else embedder.embed_documents
-                vectors = await asyncio.to_thread(call, items)
-            vectors = np.asarray(vectors, dtype=np.float32)
+            vectors = await aembed_items(embedder, items, kind, self._list_options(kind))
             record(vectors)
         return vectors
 
-    def _list_options(self, embedder: Embedder, kind: Kind) -> dict[str, Any]:
-        if not _takes_options(embedder):
-            return {}
+    def _list_options(self, kind: Kind) -> CallOptions:
         return {
             "dimensions": self.dimensions,
             "instruction": self.query_instruction if kind == "query" else self.document_instruction,
@@ -281,13 +296,3 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         return trace_embedding(
             items, name=type(self).__name__, kind=kind, model=self.model_name, dimensions=self.dimensions
         )
-
-
-def _takes_options(embedder: object) -> bool:
-    """Whether an embedder is one of the core, or like it; the protocol asks for items alone."""
-    return callable(getattr(embedder, "aembed", None)) and callable(getattr(embedder, "compute_fingerprint", None))
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in get_args(Kind):
-        raise ValueError(f'kind={kind!r} is unknown; allowed are "document" and "query"')

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
 from langchain_qwen3_vl.rerank import Qwen3VLRerank
@@ -15,8 +15,6 @@ _EMBEDDER_OPTIONS = ("dimensions", "query_instruction", "document_instruction", 
 _RERANKER_OPTIONS = ("score_threshold", "instruction", "media_key", "on_error")
 """What the index has arguments of its own for, or no use."""
 
-_Wrapper = TypeVar("_Wrapper", Qwen3VLEmbeddings, Qwen3VLRerank)
-
 
 def find_index_embedder(embedder: str | Path | Embedder | Qwen3VLEmbeddings) -> Embedder:
     """Returns the core's embedder that is meant.
@@ -26,31 +24,27 @@ def find_index_embedder(embedder: str | Path | Embedder | Qwen3VLEmbeddings) -> 
         ValueError: It has options that an index would not use.
     """
     if isinstance(embedder, (str, Path)):
-        return Qwen3VLEmbeddings(model=embedder).embedder
-    if isinstance(embedder, Qwen3VLEmbeddings):
-        return _require_plain(embedder, _EMBEDDER_OPTIONS).embedder
-    return embedder
+        embedder = Qwen3VLEmbeddings(model=embedder)
+    if not isinstance(embedder, Qwen3VLEmbeddings):
+        return embedder
+    _check_plain(embedder, _EMBEDDER_OPTIONS)
+    return embedder.embedder
 
 
 def find_index_reranker(reranker: str | Path | Reranker | Qwen3VLRerank | None) -> Reranker | None:
-    """Returns the core's reranker that is meant; `None` if there is none.
-
-    Raises:
-        ModelError: It cannot be found or loaded.
-        ValueError: It has options that an index would not use.
-    """
+    """Returns the core's reranker that is meant; `None` if there is none. Errors as in `find_index_embedder`."""
     if isinstance(reranker, (str, Path)):
-        return Qwen3VLRerank(model=reranker).reranker
-    if isinstance(reranker, Qwen3VLRerank):
-        return _require_plain(reranker, _RERANKER_OPTIONS).reranker
-    return reranker
+        reranker = Qwen3VLRerank(model=reranker)
+    if not isinstance(reranker, Qwen3VLRerank):
+        return reranker
+    _check_plain(reranker, _RERANKER_OPTIONS)
+    return reranker.reranker
 
 
-def _require_plain(wrapper: _Wrapper, options: tuple[str, ...]) -> _Wrapper:
+def _check_plain(wrapper: Qwen3VLEmbeddings | Qwen3VLRerank, options: Sequence[str]) -> None:
     given = [name for name in options if name in wrapper.model_fields_set]
     if given:
         raise ValueError(
             f"{given[0]} of {type(wrapper).__name__} has no effect in an index; give a ready core object that has it, "
             "or search_kwargs={'instruction': …} and score_threshold to the retriever"
         )
-    return wrapper

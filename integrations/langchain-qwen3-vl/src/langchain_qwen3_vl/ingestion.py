@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from inspect import signature
-from itertools import islice
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -14,17 +14,15 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
-from langchain_qwen3_vl.document_vectors import embed_documents
+from langchain_qwen3_vl.document_intake import BATCH_DOCUMENTS, DocumentIntake, Entry, FailedDocument, OnError
 from qwen3_vl_retrieval import InputError
 
 __all__ = ["add_multimodal_documents"]
 
-_BATCH_DOCUMENTS = 256
-"""As in `MultimodalChroma.add_documents`."""
-
 _PAIR_ARGUMENTS = frozenset({"text_embeddings", "metadatas", "ids"})
+"""Of a method that writes texts with their vectors, as FAISS has it."""
 
-_Vectors: TypeAlias = "npt.NDArray[np.float32]"
+_Vectors: TypeAlias = "Sequence[npt.NDArray[np.float32]]"
 _Insert: TypeAlias = Callable[[Sequence[Document], _Vectors, Sequence[str]], None]
 """Writes documents with their vectors and ids; those of the same ids are replaced."""
 
@@ -35,7 +33,9 @@ def add_multimodal_documents(
     embeddings: Embeddings,
     *,
     ids: Sequence[str | None] | None = None,
-    batch_size: int = _BATCH_DOCUMENTS,
+    batch_size: int = BATCH_DOCUMENTS,
+    on_error: OnError = "raise",
+    on_failure: Callable[[FailedDocument], object] | None = None,
 ) -> list[str]:
     """Embeds what documents show, not only their texts, and adds them to a vector store with these vectors.
 
@@ -55,56 +55,54 @@ def add_multimodal_documents(
         ids: One for each document, or `None` in its place; by default those that they have. Who has none is given a
             random UUID. Qdrant takes no ids but UUIDs and numbers.
         batch_size: Documents that are embedded and written at once.
+        on_error: What becomes of a document that cannot be embedded or kept, such as one of a damaged picture.
+            `"raise"` raises its error; `"skip"` logs a warning, and stores the others. What was stored under its id
+            stays.
+        on_failure: Is told, when all others are stored, of each document that was left out: `failures.append`.
 
     Returns:
-        The ids, in the order of the documents.
+        The ids of what is stored, in the order of the documents.
 
     Raises:
         InputError: A document cannot be embedded; the message begins with its position. The batches before it are kept.
         TypeError: The store takes no vectors.
-        ValueError: There are not as many ids as documents, or `batch_size` is below 1.
+        ValueError: There are not as many ids as documents, `batch_size` is below 1, or `on_error` is unknown.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} must be at least 1")
-    if ids is not None:
-        documents = list(documents)
-        if len(documents) != len(ids):
-            raise ValueError(f"{len(documents)} documents and {len(ids)} ids were given; give one for each")
     if "MultimodalChroma" in {base.__name__ for base in type(store).__mro__}:
         # It knows what has changed, and embeds only that.
-        return cast("Any", store).add_documents(documents, ids=ids, batch_size=batch_size)
-    check_id, insert = _find_insert(store)
-    stored: list[str] = []
-    waiting = iter(documents)
-    while batch := list(islice(waiting, batch_size)):
-        first = len(stored)
-        chosen = [
-            check_id(_choose_id(document, None if ids is None else ids[first + place]), first + place)
-            for place, document in enumerate(batch)
-        ]
-        # The last of several with one id is what stays.
-        last = list({row_id: place for place, row_id in enumerate(chosen)}.values())
-        kept = [batch[place] for place in last]
-        try:
-            vectors = embed_documents(embeddings, kept)
-        except InputError as error:
-            raise error.at(first + last[0 if error.index is None else error.index]) from error
-        insert(kept, vectors, [chosen[place] for place in last])
-        stored += chosen
+        chroma = cast("Any", store)
+        stored = chroma.add_documents(documents, ids=ids, batch_size=batch_size, on_error=on_error)
+        failures: Sequence[FailedDocument] = chroma.failures
+    else:
+        settle_id, insert = _find_insert(store)
+        intake = DocumentIntake(on_error=on_error)
+        write = partial(_embed_and_insert, intake, embeddings, insert)
+        stored = intake.store(documents, ids, batch_size=batch_size, write=write, settle_id=settle_id)
+        failures = intake.failures
+    if on_failure is not None:
+        for failure in failures:
+            on_failure(failure)
     return stored
 
 
-def _find_insert(store: VectorStore) -> tuple[Callable[[str, int], str], _Insert]:
-    """What checks the ids that a store takes, and what writes to it."""
+def _embed_and_insert(
+    intake: DocumentIntake, embeddings: Embeddings, insert: _Insert, entries: Sequence[Entry]
+) -> None:
+    vectors = intake.embed(embeddings, entries)
+    kept = [entry for entry in entries if entry.id in vectors]
+    if kept:
+        insert([entry.document for entry in kept], [vectors[entry.id] for entry in kept], [entry.id for entry in kept])
+
+
+def _find_insert(store: VectorStore) -> tuple[Callable[[str], str], _Insert]:
+    """What brings ids into the form that a store takes, and what writes to it."""
     if isinstance(store, InMemoryVectorStore):
-        return _keep_id, _insert_in_memory(store)
+        return str, _insert_in_memory(store)
     if "QdrantVectorStore" in {base.__name__ for base in type(store).__mro__}:
-        return _check_qdrant_id, _insert_in_qdrant(store)
+        return _settle_qdrant_id, _insert_in_qdrant(store)
     add_embeddings = getattr(store, "add_embeddings", None)
-    if callable(add_embeddings) and {"text_embeddings", "metadatas", "ids"} <= set(
-        signature(add_embeddings).parameters
-    ):
-        return _keep_id, _insert_pairs(store)
+    if callable(add_embeddings) and set(signature(add_embeddings).parameters) >= _PAIR_ARGUMENTS:
+        return str, _insert_pairs(store)
     raise TypeError(
         f"{type(store).__name__} takes no vectors that are given; use MultimodalChroma, InMemoryVectorStore, "
         "QdrantVectorStore, or a store with add_embeddings(text_embeddings, metadatas, ids), such as FAISS"
@@ -166,16 +164,7 @@ def _insert_in_qdrant(store: Any) -> _Insert:
     return insert
 
 
-def _choose_id(document: Document, given: str | None) -> str:
-    chosen = document.id if given is None else given
-    return str(uuid.uuid4()) if chosen is None else chosen
-
-
-def _keep_id(row_id: str, _: int) -> str:
-    return row_id
-
-
-def _check_qdrant_id(row_id: str, place: int) -> str:
+def _settle_qdrant_id(row_id: str) -> str:
     if row_id.isdecimal():
         return row_id
     try:
@@ -183,6 +172,5 @@ def _check_qdrant_id(row_id: str, place: int) -> str:
     except ValueError as error:
         raise InputError(
             f"the id {row_id!r} is neither UUID nor number, and Qdrant takes no other; "
-            "derive one: str(uuid.uuid5(uuid.NAMESPACE_URL, id))",
-            index=place,
+            "derive one: str(uuid.uuid5(uuid.NAMESPACE_URL, id))"
         ) from error

@@ -74,20 +74,27 @@ def describe_media(
     if isinstance(source, bytes):
         source = _keep(source, medium, media_dir)
     uri = str(source)
+    content: dict[str, Any] = {medium: uri, "source": uri}
     path = find_local_file(uri)
     if path is None:
-        return {medium: uri, "source": uri} | _guess_type(urlsplit(uri).path)
+        return content | _guess_type(urlsplit(uri).path)
+    try:
+        return content | _describe_file(path, uri, medium)
+    except OSError as error:
+        raise MediaError(f"{uri!r} cannot be read: {error.strerror}") from error
+
+
+def _describe_file(path: Path, uri: str, medium: Medium) -> dict[str, Any]:
     if not path.is_file():
         raise MediaError(f"no such file: {uri!r}; give an existing file, or a URL")
-    content: dict[str, Any] = {medium: uri, "source": uri}
     if medium == "image":
         mime_type, width, height = _measure_picture(path, uri)
-        return content | {"mime_type": mime_type, "sha256": hash_file(path), "width": width, "height": height}
+        return {"mime_type": mime_type, "sha256": hash_file(path), "width": width, "height": height}
     with path.open("rb") as file:
         mime_type = _find_video_type(file.read(_HEADER_BYTES))
     if mime_type is None:
         raise MediaError(f"{uri!r} is no clip that is understood; allowed are MP4, MOV, WebM, MKV, AVI and MPEG")
-    return content | {"mime_type": mime_type, "sha256": hash_file(path)}
+    return {"mime_type": mime_type, "sha256": hash_file(path)}
 
 
 def find_local_file(uri: str) -> Path | None:
@@ -136,7 +143,11 @@ def _open_blob(blob: Blob) -> Path | bytes:
 
 def _encode_png(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
-    (picture if picture.mode in _PNG_MODES else picture.convert("RGB")).save(stream, "PNG")
+    try:
+        (picture if picture.mode in _PNG_MODES else picture.convert("RGB")).save(stream, "PNG")
+    # A picture that was opened from a file is read here.
+    except (OSError, SyntaxError, ValueError) as error:
+        raise MediaError(f"the picture of {picture.width}x{picture.height} pixels cannot be read: {error}") from error
     return stream.getvalue()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ from pydantic import ConfigDict, Field, model_validator
 
 from langchain_qwen3_vl.contents import LangChainItem
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
-from langchain_qwen3_vl.first_stages import Recall, arecall_documents, recall_documents, search_index
+from langchain_qwen3_vl.first_stages import Recall, arecall_documents, recall_documents
 from langchain_qwen3_vl.index_models import find_index_embedder, find_index_reranker
 from langchain_qwen3_vl.rerank import Qwen3VLRerank
-from langchain_qwen3_vl.second_stages import choose_documents, prepare_judge
-from langchain_qwen3_vl.traced_queries import hide_query, trace_child, unwrap_query
+from langchain_qwen3_vl.second_stages import ajudge_documents, choose_documents, judge_documents
+from langchain_qwen3_vl.traced_queries import hide_query, unwrap_query
 from qwen3_vl_retrieval import Embedder, Reranker, StoreError
 from qwen3_vl_retrieval.index import MultimodalIndex, Store
 
@@ -35,7 +34,6 @@ class _Call:
 
     recall: Recall
     k: int
-    fetch_k: int
     score_threshold: float | None
 
 
@@ -210,17 +208,9 @@ class Qwen3VLRetriever(BaseRetriever):
         score_threshold: float | None = None,
     ) -> list[Document]:
         call = self._plan(query, k, fetch_k, filter, score_threshold)
-        if isinstance(self.base, MultimodalIndex):
-            found = self._search_index(self.base, call)
-        elif isinstance(self.base, BaseRetriever):
-            with trace_child(call.recall.query, run_manager.get_child()) as config:
-                found = self.base.invoke(call.recall.query, config)[: call.recall.count]
-        else:
-            found = recall_documents(self.base, call.recall)
-        if self.reranker is not None and found:
-            judge = prepare_judge(self.reranker, len(found))
-            judged = judge.compress_documents(found, call.recall.query, callbacks=run_manager.get_child())
-            found = list(judged)
+        found = recall_documents(self.base, call.recall, run_manager.get_child())
+        if self.reranker is not None:
+            found = judge_documents(self.reranker, found, call.recall.query, run_manager.get_child())
         return self._choose(found, call)
 
     async def _aget_relevant_documents(
@@ -234,18 +224,9 @@ class Qwen3VLRetriever(BaseRetriever):
         score_threshold: float | None = None,
     ) -> list[Document]:
         call = self._plan(query, k, fetch_k, filter, score_threshold)
-        if isinstance(self.base, MultimodalIndex):
-            found = await asyncio.to_thread(self._search_index, self.base, call)
-        elif isinstance(self.base, BaseRetriever):
-            with trace_child(call.recall.query, run_manager.get_child()) as config:
-                found = (await self.base.ainvoke(call.recall.query, config))[: call.recall.count]
-        else:
-            found = await arecall_documents(self.base, call.recall)
-        if self.reranker is not None and found:
-            # In a thread: the first use loads the model.
-            judge = await asyncio.to_thread(prepare_judge, self.reranker, len(found))
-            judged = await judge.acompress_documents(found, call.recall.query, callbacks=run_manager.get_child())
-            found = list(judged)
+        found = await arecall_documents(self.base, call.recall, run_manager.get_child())
+        if self.reranker is not None:
+            found = await ajudge_documents(self.reranker, found, call.recall.query, run_manager.get_child())
         return self._choose(found, call)
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
@@ -272,23 +253,18 @@ class Qwen3VLRetriever(BaseRetriever):
             raise ValueError(f"k={chosen} and fetch_k={fetch_k} must be at least 1")
         if condition is not None and isinstance(self.base, BaseRetriever):
             raise ValueError(f"filter is for stores, and base is {type(self.base).__name__}; give it to that")
-        return _Call(
-            recall=Recall(
-                query=unwrap_query(query),
-                count=chosen if self.reranker is None else fetched,
-                filter=self.filter if condition is None else condition,
-                search_type=self.search_type,
-                options=self.search_kwargs,
-            ),
-            k=chosen,
+        threshold = self.score_threshold if score_threshold is None else score_threshold
+        recall = Recall(
+            query=unwrap_query(query),
+            count=chosen if self.reranker is None else fetched,
             fetch_k=fetched,
-            score_threshold=self.score_threshold if score_threshold is None else score_threshold,
+            filter=self.filter if condition is None else condition,
+            search_type=self.search_type,
+            # A reranker of ours has the last word, and its scores are what the threshold is about.
+            score_threshold=threshold if self.reranker is None else None,
+            options=self.search_kwargs,
         )
-
-    def _search_index(self, index: MultimodalIndex, call: _Call) -> list[Document]:
-        # A reranker of ours has the last word, and its scores are what the threshold is about.
-        threshold = call.score_threshold if self.reranker is None else None
-        return search_index(index, call.recall, fetch_k=call.fetch_k, score_threshold=threshold)
+        return _Call(recall=recall, k=chosen, score_threshold=threshold)
 
     def _choose(self, found: Sequence[Document], call: _Call) -> list[Document]:
         key, giver = ("similarity_score", self.base) if self.reranker is None else ("relevance_score", self.reranker)

@@ -17,10 +17,11 @@ from langchain_core.documents import Document
 from langchain_core.messages.content import ContentBlock, create_text_block, create_video_block
 from langchain_core.prompts import BasePromptTemplate, format_document
 
+from langchain_qwen3_vl.contents import coerce_item
 from langchain_qwen3_vl.documents import document_to_content_blocks
 from langchain_qwen3_vl.media_files import find_local_file
 from qwen3_vl_retrieval import InputError, MediaPolicy
-from qwen3_vl_retrieval.index import build_item, draw_document
+from qwen3_vl_retrieval.index import draw_document
 
 __all__ = ["Answer", "AnswerOptions", "Kind", "VideoForm", "build_answer", "find_kind"]
 
@@ -111,8 +112,8 @@ def find_kind(document: Document, *, media_key: str | None = None) -> Kind:
     if told in ("text", "image", "page", "video"):
         return told
     try:
-        item = build_item(document.page_content, document.metadata, media_key=media_key)
-    except (InputError, TypeError, ValueError):
+        item = coerce_item(document, media_key=media_key)
+    except InputError:
         return "text"
     if not isinstance(item, Mapping):
         return "text"
@@ -161,14 +162,13 @@ def _show_document(document: Document, kind: Kind, share: int, options: AnswerOp
 
 def _read_clip(document: Document, options: AnswerOptions) -> ContentBlock | None:
     """The whole file; `None` for one that is too large, and for what is no file of this machine."""
-    metadata: dict[str, Any] = document.metadata
-    item = build_item(document.page_content, metadata, policy=options.media_policy, media_key=options.media_key)
+    item = coerce_item(document, media_key=options.media_key, media_policy=options.media_policy)
     source = item.get("video") if isinstance(item, Mapping) else None
     path = find_local_file(str(source)) if isinstance(source, (str, Path)) else None
     if path is None:
         return None
     # Decoding a frame first holds the file to the policy, and to being a clip: no other file leaves this way.
-    draw_document("", metadata, policy=options.media_policy, media_key=options.media_key, max_frames=1)
+    draw_document("", document.metadata, policy=options.media_policy, media_key=options.media_key, max_frames=1)
     try:
         with path.open("rb") as file:
             content = file.read(options.max_video_bytes + 1)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
 from PIL import Image
 
-from langchain_qwen3_vl.chroma_rows import build_row, compare_rows, read_vectors, replace_rows
-from langchain_qwen3_vl.document_vectors import embed_documents
+from langchain_qwen3_vl.chroma_rows import Row, build_row, compare_rows, read_vectors, write_rows
+from langchain_qwen3_vl.document_intake import BATCH_DOCUMENTS, DocumentIntake, Entry, FailedDocument, OnError
 from langchain_qwen3_vl.documents import image_document, video_document
 from langchain_qwen3_vl.searchable_chroma import SearchableChroma
 from qwen3_vl_retrieval import InputError
 
 __all__ = ["MultimodalChroma"]
-
-_BATCH_DOCUMENTS = 256
-"""Enough for the engine to fill forward passes, and seconds of work that an interruption loses."""
-
-_Made = TypeVar("_Made")
 
 
 class MultimodalChroma(SearchableChroma):
@@ -46,14 +41,20 @@ class MultimodalChroma(SearchableChroma):
     unless they use a client of their own and leave the number of rows as it was.
 
     The arguments are those of `Chroma`, see `SharedChroma`; vectors are compared by cosine by default.
+
+    Attributes:
+        failures: What the last call that added documents left out, with `on_error="skip"`, and why.
     """
+
+    failures: tuple[FailedDocument, ...] = ()
 
     def add_documents(  # pyright: ignore[reportIncompatibleMethodOverride] - other options fail instead of being ignored
         self,
         documents: Iterable[Document],
         *,
         ids: Sequence[str | None] | None = None,
-        batch_size: int = _BATCH_DOCUMENTS,
+        batch_size: int = BATCH_DOCUMENTS,
+        on_error: OnError = "raise",
     ) -> list[str]:
         """Adds documents; those of the same ids are replaced, or left alone if they are unchanged.
 
@@ -62,29 +63,20 @@ class MultimodalChroma(SearchableChroma):
             ids: One for each document, or `None` in its place; by default the ids that they have. Who has none is
                 given a random one.
             batch_size: Documents that are embedded and written at once.
+            on_error: What becomes of a document that cannot be embedded or kept, such as one of a damaged picture.
+                `"raise"` raises its error; `"skip"` logs a warning, and stores the others. What was stored under its
+                id stays, and `failures` has it.
 
         Returns:
-            The ids, in the order of the documents.
+            The ids of what is stored, in the order of the documents.
 
         Raises:
             InputError: A document cannot be embedded or kept; the message begins with its position. The batches before
                 it are kept.
             StoreError: Somebody else is writing, or the store has no embeddings.
-            ValueError: There are not as many ids as documents, or `batch_size` is below 1.
+            ValueError: There are not as many ids as documents, `batch_size` is below 1, or `on_error` is unknown.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1")
-        if ids is not None:
-            documents = list(documents)
-            if len(documents) != len(ids):
-                raise ValueError(f"{len(documents)} documents and {len(ids)} ids were given; give one for each")
-        stored: list[str] = []
-        with self._write():
-            size = min(batch_size, self._client.get_max_batch_size())
-            for batch in _split(documents, size):
-                given = None if ids is None else ids[len(stored) : len(stored) + len(batch)]
-                stored += self._add_batch(batch, given, first=len(stored))
-        return stored
+        return self._add(documents, ids, batch_size=batch_size, on_error=on_error)
 
     def add_texts(
         self,
@@ -99,10 +91,10 @@ class MultimodalChroma(SearchableChroma):
             texts: Page contents.
             metadatas: One for each text; missing ones are empty.
             ids: As in `add_documents`.
-            kwargs: `batch_size` of `add_documents`; any other fails.
+            kwargs: `batch_size` and `on_error` of `add_documents`; any other fails.
 
         Returns:
-            The ids, in the order of the texts.
+            The ids of what is stored, in the order of the texts.
 
         Raises:
             InputError: As in `add_documents`.
@@ -123,7 +115,8 @@ class MultimodalChroma(SearchableChroma):
         ids: Sequence[str | None] | None = None,
         *,
         texts: Sequence[str] | None = None,
-        batch_size: int = _BATCH_DOCUMENTS,
+        batch_size: int = BATCH_DOCUMENTS,
+        on_error: OnError = "raise",
     ) -> list[str]:
         """Adds pictures. Their URIs are kept, and their pixels stay in their files.
 
@@ -134,9 +127,10 @@ class MultimodalChroma(SearchableChroma):
             ids: As in `add_documents`.
             texts: Captions, one for each, which are embedded together with the picture; none by default.
             batch_size: As in `add_documents`.
+            on_error: As in `add_documents`.
 
         Returns:
-            The ids, in the order of the pictures.
+            The ids of what is stored, in the order of the pictures.
 
         Raises:
             InputError: A picture cannot be read; the message begins with its position.
@@ -146,10 +140,10 @@ class MultimodalChroma(SearchableChroma):
         sources = list(uris)
         filled, captions = _fill_metadata(metadatas, len(sources)), _fill_texts(texts, len(sources))
         documents = (
-            _place(place, image_document, source, text=text, metadata=metadata, media_dir=self._media_dir)
-            for place, (source, metadata, text) in enumerate(zip(sources, filled, captions, strict=True))
+            _make(image_document, source, text=text, metadata=metadata, media_dir=self._media_dir)
+            for source, metadata, text in zip(sources, filled, captions, strict=True)
         )
-        return self.add_documents(documents, ids=ids, batch_size=batch_size)
+        return self._add(documents, ids, batch_size=batch_size, on_error=on_error)
 
     def add_videos(
         self,
@@ -158,7 +152,8 @@ class MultimodalChroma(SearchableChroma):
         ids: Sequence[str | None] | None = None,
         *,
         texts: Sequence[str] | None = None,
-        batch_size: int = _BATCH_DOCUMENTS,
+        batch_size: int = BATCH_DOCUMENTS,
+        on_error: OnError = "raise",
     ) -> list[str]:
         """Adds clips; arguments, result and errors are those of `add_images`.
 
@@ -167,8 +162,7 @@ class MultimodalChroma(SearchableChroma):
         sources = list(uris)
         filled, captions = _fill_metadata(metadatas, len(sources)), _fill_texts(texts, len(sources))
         documents = (
-            _place(
-                place,
+            _make(
                 video_document,
                 source,
                 start=metadata.get("start"),
@@ -177,9 +171,9 @@ class MultimodalChroma(SearchableChroma):
                 metadata=metadata,
                 media_dir=self._media_dir,
             )
-            for place, (source, metadata, text) in enumerate(zip(sources, filled, captions, strict=True))
+            for source, metadata, text in zip(sources, filled, captions, strict=True)
         )
-        return self.add_documents(documents, ids=ids, batch_size=batch_size)
+        return self._add(documents, ids, batch_size=batch_size, on_error=on_error)
 
     def update_documents(self, ids: list[str], documents: list[Document]) -> None:
         """Replaces documents; those that do not exist are added. Errors as in `add_documents`."""
@@ -189,49 +183,54 @@ class MultimodalChroma(SearchableChroma):
     def _media_dir(self) -> Path | None:
         return None if self._directory is None else self._directory.folder / "media"
 
-    def _add_batch(self, documents: Sequence[Document], ids: Sequence[str | None] | None, *, first: int) -> list[str]:
-        """Embeds what is new or changed among documents, writes it, and returns the ids; `first` is for errors."""
-        embeddings = self._find_embeddings()
-        rows = [
-            _place(
-                first + place,
-                build_row,
-                document,
-                _choose_id(document, None if ids is None else ids[place]),
-                is_hashed=self._fingerprint is not None,
-                media_key=getattr(embeddings, "media_key", None),
-                media_policy=getattr(embeddings, "media_policy", None),
-            )
-            for place, document in enumerate(documents)
-        ]
-        # The last of several with one id is what stays, as if they had come one after the other.
-        places = {row.id: place for place, row in enumerate(rows)}
-        collection = self._collection
-        changes = compare_rows(collection, [rows[place] for place in places.values()])
+    def _add(
+        self,
+        documents: Iterable[Document | InputError],
+        ids: Sequence[str | None] | None,
+        *,
+        batch_size: int,
+        on_error: OnError,
+    ) -> list[str]:
+        intake = DocumentIntake(on_error=on_error)
         try:
-            vectors = [*embed_documents(embeddings, [row.document for row in changes.embedded])]
-        except InputError as error:
-            failed = 0 if error.index is None else error.index
-            raise error.at(first + places[changes.embedded[failed].id]) from error
-        vectors += read_vectors(collection, [row.id for row in changes.relabelled])
-        if vectors:
+            with self._write():
+                size = min(batch_size, self._client.get_max_batch_size())
+                return intake.store(documents, ids, batch_size=size, write=partial(self._write_entries, intake))
+        finally:
+            self.failures = tuple(intake.failures)
+
+    def _write_entries(self, intake: DocumentIntake, entries: Sequence[Entry]) -> None:
+        """Embeds what is new or changed, and writes it."""
+        embeddings = self._find_embeddings()
+        rows = self._build_rows(intake, entries, embeddings)
+        collection = self._collection
+        changes = compare_rows(collection, rows)
+        entry_by_id = {entry.id: entry for entry in entries}
+        vectors = intake.embed(embeddings, [entry_by_id[row.id] for row in changes.embedded])
+        vectors |= read_vectors(collection, changes.relabelled)
+        written = [row for row in (*changes.embedded, *changes.relabelled) if row.id in vectors]
+        if written:
             with self._hold_clients():
-                replace_rows(collection, (*changes.embedded, *changes.relabelled), vectors, changes.replaced)
+                write_rows(collection, written, vectors, changes.known)
             if self._directory is not None:
                 self._directory.leave_mark()
-        return [row.id for row in rows]
 
-
-def _split(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    waiting = iter(documents)
-    while batch := list(islice(waiting, size)):
-        yield batch
-
-
-def _choose_id(document: object, given: str | None) -> str:
-    own = document.id if isinstance(document, Document) else None
-    chosen = own if given is None else given
-    return str(uuid.uuid4()) if chosen is None else chosen
+    def _build_rows(self, intake: DocumentIntake, entries: Sequence[Entry], embeddings: Embeddings) -> list[Row]:
+        rows: list[Row] = []
+        for entry in entries:
+            try:
+                row = build_row(
+                    entry.document,
+                    entry.id,
+                    is_hashed=self._fingerprint is not None,
+                    media_key=getattr(embeddings, "media_key", None),
+                    media_policy=getattr(embeddings, "media_policy", None),
+                )
+            except InputError as error:
+                intake.refuse(entry.place, entry.document, error)
+            else:
+                rows.append(row)
+        return rows
 
 
 def _fill_metadata(metadatas: Sequence[Mapping[str, Any] | None] | None, count: int) -> list[Mapping[str, Any]]:
@@ -251,9 +250,9 @@ def _fill_texts(texts: Sequence[str] | None, count: int) -> Sequence[str]:
     return texts
 
 
-def _place(place: int, make: Callable[..., _Made], /, *arguments: Any, **options: Any) -> _Made:
-    """What `make` returns; its errors name the position."""
+def _make(make: Callable[..., Document], source: object, **options: Any) -> Document | InputError:
+    """What `make` returns, or why it does not: a generator that raises has no next document."""
     try:
-        return make(*arguments, **options)
+        return make(source, **options)
     except InputError as error:
-        raise error.at(place) from error
+        return error

@@ -136,8 +136,7 @@ class MultimodalEmbeddingsTests:
         """A vector in its place is found by queries, and nobody knows why."""
         try:
             self._embed([self.make_broken_item()])
-        # Whatever the class raises is right; returning is wrong.
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - whatever the class raises is right; returning is wrong
             return
         raise AssertionError("a picture that cannot be read was given a vector")
 

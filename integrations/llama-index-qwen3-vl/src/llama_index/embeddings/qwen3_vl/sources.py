@@ -1,0 +1,76 @@
+"""Pictures and clips as LlamaIndex's users hold them, and what the core takes for them. Nothing is opened here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy.typing as npt
+from PIL import Image
+
+from qwen3_vl_retrieval import InputError, MediaPolicy, MediaPolicyError, MultimodalInput
+
+__all__ = ["ImageSource", "Item", "VideoSource", "coerce_image", "coerce_video", "decode_base64"]
+
+Item: TypeAlias = "str | Path | Image.Image | dict[str, Any] | MultimodalInput"
+"""What the methods of the core take as one item. A `str` is always text."""
+
+ImageSource: TypeAlias = "str | Path | bytes | BytesIO | Image.Image | npt.NDArray[Any]"
+"""A picture where nothing else is expected; a `str` is a path, URL or `data:` URI here."""
+
+VideoSource: TypeAlias = "str | Path | bytes | BytesIO | npt.NDArray[Any] | Sequence[ImageSource]"
+"""A clip where nothing else is expected: as above, or its frames in order."""
+
+
+def coerce_image(source: object) -> Any:
+    """Returns a picture as the core takes it: of a stream all bytes, whatever has been read of it.
+
+    Raises:
+        InputError: There is no picture.
+    """
+    if source is None:
+        raise InputError("image is None; give a path, URL, data URI, bytes, BytesIO, PIL.Image or ndarray")
+    return source.getvalue() if isinstance(source, BytesIO) else source
+
+
+def coerce_video(source: object) -> Any:
+    """Returns a clip as the core takes it; of frames, each as `coerce_image` has it.
+
+    Raises:
+        InputError: There is no clip, or one of its frames is none.
+    """
+    if source is None:
+        raise InputError("video is None; give a path, URL, data URI, bytes, BytesIO, ndarray or a list of frames")
+    if isinstance(source, Sequence) and not isinstance(source, (str, bytes)):
+        return [coerce_image(frame) for frame in cast("Sequence[object]", source)]
+    return coerce_image(source)
+
+
+def decode_base64(encoded: str | bytes, kind: str, media_policy: MediaPolicy | None) -> bytes:
+    """Returns the data of a node.
+
+    Args:
+        encoded: As base64.
+        kind: What it is called in messages.
+        media_policy: Whose `max_bytes` holds; `None` is the default one.
+
+    Raises:
+        MediaPolicyError: There is more of it than `max_bytes`.
+        InputError: It is no base64.
+    """
+    limit = (MediaPolicy() if media_policy is None else media_policy).max_bytes
+    # The smallest that it can decode to, so that nothing above the limit is decoded.
+    if len(encoded) * 3 // 4 - 2 > limit:
+        raise MediaPolicyError(
+            f"the base64 of the {kind} is {len(encoded):,} characters, above max_bytes={limit:,}; give a smaller one "
+            "or raise max_bytes of the MediaPolicy"
+        )
+    packed = "".join(encoded.split()) if isinstance(encoded, str) else b"".join(encoded.split())
+    try:
+        return base64.b64decode(packed, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InputError(f"the base64 of the {kind} cannot be decoded: {error}") from error

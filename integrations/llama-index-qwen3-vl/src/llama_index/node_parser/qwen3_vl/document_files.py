@@ -1,0 +1,159 @@
+"""Which pictures, clips and PDFs a document stands for, however readers of LlamaIndex say so."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from llama_index.core.schema import BaseNode, ImageNode, MediaResource, MetadataMode, Node
+
+from llama_index.embeddings.qwen3_vl.sources import decode_base64
+from qwen3_vl_retrieval import MediaPolicy
+
+__all__ = ["DocumentFile", "FileKind", "find_text", "hash_file", "is_unit", "list_document_files"]
+
+FileKind: TypeAlias = Literal["image", "video", "pdf"]
+
+_NAMES = ("source", "file_path")
+"""Metadata that name a file: of this project, and of LlamaIndex's `SimpleDirectoryReader`."""
+
+_BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+"""Control characters that are no layout: no text has them, and hardly a file of a few bytes has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentFile:
+    """A picture, clip or PDF that a document stands for.
+
+    Attributes:
+        kind: What it is taken for.
+        source: The local file (`Path`), its content (`bytes`), or its URL (`str`).
+        mime_type: As the document has it; `None` if it does not say.
+    """
+
+    kind: FileKind
+    source: Path | bytes | str
+    mime_type: str | None = None
+
+    def hash_content(self) -> str | None:
+        """Returns the SHA-256 of its content, in hexadecimal; `None` of a URL, and of what is no file.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        if isinstance(self.source, bytes):
+            return hashlib.sha256(self.source).hexdigest()
+        return hash_file(self.source) if isinstance(self.source, Path) and self.source.is_file() else None
+
+
+def list_document_files(node: BaseNode, *, media_policy: MediaPolicy | None = None) -> list[DocumentFile]:
+    """Returns what a document or media node stands for besides its text; an empty list for a text. Nothing is opened.
+
+    What it holds itself goes before what its metadata name. Text nodes, which were cut from documents, stand for
+    nothing else, wherever they come from.
+
+    Raises:
+        InputError: Its data is no base64.
+    """
+    if isinstance(node, ImageNode):
+        source = _find_image_source(node, media_policy)
+        return [] if source is None else [DocumentFile(kind="image", source=source, mime_type=node.image_mimetype)]
+    if not isinstance(node, Node):
+        return []
+    files: list[DocumentFile] = []
+    resources: tuple[tuple[FileKind, MediaResource | None], ...] = (
+        ("image", node.image_resource),
+        ("video", node.video_resource),
+    )
+    for kind, resource in resources:
+        source = _find_resource_source(resource, kind, media_policy)
+        if resource is not None and source is not None:
+            files.append(DocumentFile(kind=kind, source=source, mime_type=resource.mimetype))
+    return files if files else _list_named_files(node.metadata)
+
+
+def find_text(node: BaseNode) -> str:
+    """Returns the text or caption of a document, without metadata.
+
+    Readers without a reader for pictures give the bytes of a file as if they were a text; that is no caption.
+    """
+    text = node.get_content(metadata_mode=MetadataMode.NONE)
+    return "" if text.startswith("%PDF-") or _BINARY.search(text) else text
+
+
+def is_unit(metadata: Mapping[str, Any]) -> bool:
+    """Returns whether the metadata are those of a page or window, which is not taken apart again."""
+    return any(metadata.get(name) is not None for name in ("page", "start", "end"))
+
+
+def hash_file(path: Path) -> str:
+    """Returns the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _list_named_files(metadata: Mapping[str, Any]) -> list[DocumentFile]:
+    told = metadata.get("media_type")
+    if told == "text":
+        return []
+    for kind in ("image", "video"):
+        named = metadata.get(kind)
+        if isinstance(named, (str, Path)):
+            return [DocumentFile(kind=kind, source=_locate(str(named)))]
+    for name in _NAMES:
+        named = metadata.get(name)
+        if isinstance(named, (str, Path)):
+            kind = told if told in ("image", "video") else _find_kind(str(named), metadata)
+            return [] if kind is None else [DocumentFile(kind=kind, source=_locate(str(named)))]
+    return []
+
+
+def _find_kind(name: str, metadata: Mapping[str, Any]) -> FileKind | None:
+    told = metadata.get("mime_type", metadata.get("file_type"))
+    mime = told if isinstance(told, str) and "/" in told else mimetypes.guess_type(name)[0]
+    if mime == "application/pdf":
+        return "pdf"
+    match "" if mime is None else mime.partition("/")[0]:
+        case "image":
+            return "image"
+        case "video":
+            return "video"
+        case _:
+            return None
+
+
+def _find_image_source(node: ImageNode, media_policy: MediaPolicy | None) -> Path | bytes | str | None:
+    if node.image:
+        is_uri = node.image[:5].lower() == "data:"
+        return node.image if is_uri else decode_base64(node.image, "image", media_policy)
+    if node.image_path:
+        return Path(node.image_path)
+    return _locate(node.image_url) if node.image_url else None
+
+
+def _find_resource_source(
+    resource: MediaResource | None, kind: str, media_policy: MediaPolicy | None
+) -> Path | bytes | str | None:
+    if resource is None:
+        return None
+    if resource.data:
+        return decode_base64(resource.data, kind, media_policy)
+    if resource.path is not None:
+        return resource.path
+    return None if resource.url is None else _locate(str(resource.url))
+
+
+def _locate(name: str) -> Path | str:
+    """The path that a path or `file:` URI names, or the URI."""
+    scheme = name.partition(":")[0].lower() if ":" in name else ""
+    if scheme == "file":
+        return Path(url2pathname(urlsplit(name).path))
+    # A name with a colon in it is a name.
+    return name if scheme == "data" or "://" in name else Path(name)

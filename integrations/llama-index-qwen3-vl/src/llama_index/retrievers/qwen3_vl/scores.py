@@ -1,0 +1,48 @@
+"""The cosine of the first stage, from the scores that vector stores give by one name and mean differently by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from llama_index.core.vector_stores import SimpleVectorStore
+from llama_index.core.vector_stores.types import BasePydanticVectorStore
+
+__all__ = ["find_chroma_collection", "find_cosine"]
+
+
+def find_cosine(store: BasePydanticVectorStore) -> Callable[[float], float] | None:
+    """Returns what turns a score of a store into the cosine, for vectors of unit length; `None` if that is not known.
+
+    `ChromaVectorStore` is known with each of its spaces, and `SimpleVectorStore`, which gives the cosine in its default
+    mode. What other stores call a score may be anything.
+    """
+    if isinstance(store, SimpleVectorStore):
+        return _keep
+    collection = find_chroma_collection(store)
+    if collection is None:
+        return None
+    configuration = collection.configuration
+    space = next((index["space"] for name in ("hnsw", "spann") if (index := configuration.get(name)) is not None), None)
+    return {"cosine": _from_cosine_distance, "ip": _from_cosine_distance, "l2": _from_squared_distance}.get(str(space))
+
+
+def find_chroma_collection(store: BasePydanticVectorStore) -> Any:
+    """Returns the collection of a `ChromaVectorStore`; `None` for any other store."""
+    # By name: Chroma need not be installed.
+    return store.client if "ChromaVectorStore" in {base.__name__ for base in type(store).__mro__} else None
+
+
+def _keep(score: float) -> float:
+    return float(score)
+
+
+def _from_cosine_distance(score: float) -> float:
+    """From `exp(-distance)`, as `ChromaVectorStore` 0.6 scores (`_query` in its base.py); `distance = 1 - cosine`."""
+    return 1.0 + math.log(score)
+
+
+def _from_squared_distance(score: float) -> float:
+    """Chroma's l2 is squared, which is `2 - 2 cosine` for vectors of unit length."""
+    return 1.0 + math.log(score) / 2.0
