@@ -150,6 +150,7 @@ def _run_cells(notebook: Any, folder: Path) -> list[str]:
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
         on_cell_start=note,
+        coalesce_streams=True,
     )
     try:
         client.execute(env=_choose_environment())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,32 @@ def test_the_api_page_has_every_public_name():
 def test_the_page_of_langchain_names_every_public_name():
     text = read_page(Path("docs/langchain.md")) + read_page(Path("integrations/langchain-qwen3-vl/README.md"))
     assert [name for name in langchain_qwen3_vl.__all__ if name not in text] == []
+
+
+def test_the_messages_of_the_troubleshooting_page_are_those_of_the_code():
+    messages = "\n".join(_list_texts())
+    rows = re.findall(r"^\| (`.+?) \|", read_page(Path("docs/troubleshooting.md")), re.MULTILINE)
+    shown = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    parts = {part for message in shown for part in _split_message(message)}
+    assert len(shown) > 60
+    assert sorted(part for part in parts if part not in messages) == []
+
+
+def _split_message(message: str) -> list[str]:
+    """What a message says whatever it is about: the texts between `…`, and not the values that it quotes."""
+    return [part.strip() for part in re.split(r"…|'[^']*'|\d+", message) if len(part.strip(" .,:;()")) > 3]
+
+
+def _list_texts() -> Iterator[str]:
+    """The texts in the code of the core and of the LangChain package; a value that is put in is a `…`."""
+    for package in (PACKAGE, ROOT / "integrations/langchain-qwen3-vl/src/langchain_qwen3_vl"):
+        for path in package.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+                    yield "".join(map(str, parts))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
 
 
 def test_every_page_of_the_documentation_is_in_its_index():

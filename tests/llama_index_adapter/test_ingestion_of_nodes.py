@@ -142,7 +142,7 @@ def test_a_docstore_keeps_known_pictures_from_being_embedded_again(embedding, pi
     ]
     assert len(pipeline.run(documents=documents)) == 2
     assert pipeline.run(documents=documents) == []
-    assert embedded == [2]
+    assert sum(embedded) == 2
 
 
 def test_an_index_drops_pictures_without_text_unless_they_are_inserted(embedding, pictures):

@@ -69,7 +69,9 @@ def test_two_pictures_without_text_collide_in_llama_index_and_not_here(pictures,
         first, second = run(ours, 0), run(ours, 1)
         assert [first.image_resource.path.name, second.image_resource.path.name] == ["picture-0.png", "picture-1.png"]
         assert second.embedding != first.embedding
-        assert second.embedding == pytest.approx(embedding.get_image_embedding(str(pictures / "picture-1.png")))
+        assert second.embedding == pytest.approx(
+            embedding.get_image_embedding(str(pictures / "picture-1.png")), abs=1e-5
+        )
 
 
 def test_the_cache_still_saves_the_work(pictures, counting):
@@ -92,9 +94,9 @@ def test_a_picture_replaced_behind_its_path_is_no_cache_hit(pictures, tmp_path, 
         for document in (_hold(path, id_="a"), ImageNode(id_="a", image_path=str(path))):
             (node,) = pipeline.run(nodes=[document])
             vectors.append(node.embedding)
-    assert vectors[0] == pytest.approx(vectors[1])
-    assert vectors[2] == pytest.approx(vectors[3])
-    assert vectors[0] != pytest.approx(vectors[2])
+    assert vectors[0] == pytest.approx(vectors[1], abs=1e-5)
+    assert vectors[2] == pytest.approx(vectors[3], abs=1e-5)
+    assert vectors[0] != pytest.approx(vectors[2], abs=1e-3)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -170,7 +172,7 @@ def test_pictures_pages_clips_and_texts_go_through_one_pipeline(pictures, embedd
     for node in nodes:
         back = stored[node.node_id]
         assert back.get_content(MetadataMode.NONE) == node.get_content(MetadataMode.NONE)
-        assert embedding([back])[0].embedding == pytest.approx(node.embedding, abs=1e-6)
+        assert embedding([back])[0].embedding == pytest.approx(node.embedding, abs=1e-5)
 
 
 def test_broken_files_are_named_or_left_out(pictures, tmp_path, embedding):

@@ -282,8 +282,8 @@ def test_events_and_callbacks_are_those_of_llama_index():
 def test_a_hundred_concurrent_callers_share_forward_passes(rerank, core):
     rng = random.Random(11)
     crowd = [ask(draw_facts("pair", rng, split="test"), "en", rng) for _ in range(100)]
-    given = wrap("red circle", "blue square")
-    expected = [list_ids(rerank.postprocess_nodes(given, query_str=question)) for question in crowd[:10]]
+    given = wrap("red circle")
+    expected = [float(core.score(question, ["red circle"])[0]) for question in crowd[:3]]
     passes = []
     handle = core.model.language_model.embed_tokens.register_forward_pre_hook(lambda *_: passes.append(1))
 
@@ -294,7 +294,7 @@ def test_a_hundred_concurrent_callers_share_forward_passes(rerank, core):
         answers = asyncio.run(ask_all())
     finally:
         handle.remove()
-    assert [list_ids(found) for found in answers[:10]] == expected
+    assert [node.score for [node] in answers[:3]] == pytest.approx(expected, abs=1e-4)
     assert 0 < len(passes) < 25
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 from llama_index.core.schema import BaseNode, ImageNode, MediaResource, MetadataMode, Node
@@ -76,7 +76,7 @@ def list_document_files(node: BaseNode, *, media_policy: MediaPolicy | None = No
         source = _find_resource_source(resource, kind, media_policy)
         if resource is not None and source is not None:
             files.append(DocumentFile(kind=kind, source=source, mime_type=resource.mimetype))
-    return files if files else _list_named_files(node.metadata)
+    return files if files else _list_named_files(node.metadata, media_policy)
 
 
 def find_text(node: BaseNode) -> str:
@@ -99,19 +99,19 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _list_named_files(metadata: Mapping[str, Any]) -> list[DocumentFile]:
+def _list_named_files(metadata: Mapping[str, Any], media_policy: MediaPolicy | None) -> list[DocumentFile]:
     told = metadata.get("media_type")
     if told == "text":
         return []
     for kind in ("image", "video"):
         named = metadata.get(kind)
         if isinstance(named, (str, Path)):
-            return [DocumentFile(kind=kind, source=_locate(str(named)))]
+            return [DocumentFile(kind=kind, source=_locate(str(named), media_policy))]
     for name in _NAMES:
         named = metadata.get(name)
         if isinstance(named, (str, Path)):
             kind = told if told in ("image", "video") else _find_kind(str(named), metadata)
-            return [] if kind is None else [DocumentFile(kind=kind, source=_locate(str(named)))]
+            return [] if kind is None else [DocumentFile(kind=kind, source=_locate(str(named), media_policy))]
     return []
 
 
@@ -132,10 +132,10 @@ def _find_kind(name: str, metadata: Mapping[str, Any]) -> FileKind | None:
 def _find_image_source(node: ImageNode, media_policy: MediaPolicy | None) -> Path | bytes | str | None:
     if node.image:
         is_uri = node.image[:5].lower() == "data:"
-        return node.image if is_uri else decode_base64(node.image, "image", media_policy)
+        return _locate(node.image, media_policy) if is_uri else decode_base64(node.image, "image", media_policy)
     if node.image_path:
         return Path(node.image_path)
-    return _locate(node.image_url) if node.image_url else None
+    return _locate(node.image_url, media_policy) if node.image_url else None
 
 
 def _find_resource_source(
@@ -147,13 +147,18 @@ def _find_resource_source(
         return decode_base64(resource.data, kind, media_policy)
     if resource.path is not None:
         return resource.path
-    return None if resource.url is None else _locate(str(resource.url))
+    return None if resource.url is None else _locate(str(resource.url), media_policy)
 
 
-def _locate(name: str) -> Path | str:
-    """The path that a path or `file:` URI names, or the URI."""
+def _locate(name: str, media_policy: MediaPolicy | None) -> Path | bytes | str:
+    """The path that a path or `file:` URI names, the content of a `data:` URI, or the URL."""
     scheme = name.partition(":")[0].lower() if ":" in name else ""
     if scheme == "file":
         return Path(url2pathname(urlsplit(name).path))
+    if scheme == "data":
+        # Metadata name files: they hold no data.
+        header, _, payload = name.partition(",")
+        is_packed = header.lower().endswith(";base64")
+        return decode_base64(unquote(payload), "data: URI", media_policy) if is_packed else unquote_to_bytes(payload)
     # A name with a colon in it is a name.
-    return name if scheme == "data" or "://" in name else Path(name)
+    return name if "://" in name else Path(name)
