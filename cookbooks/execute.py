@@ -30,7 +30,8 @@ __all__ = ["Outcome", "execute_notebook", "find_absolute_paths", "has_assert", "
 
 FOLDER = Path(__file__).parent
 _AT_ONCE = 2
-_CELL_TIMEOUT_SECONDS = 300
+_TIMEOUT_SECONDS = 300
+"""For a kernel to start, and for a cell to run."""
 
 # Letters that cannot be a part of a URL or of a relative path must stand before the first slash.
 _ABSOLUTE_PATH = re.compile(
@@ -144,7 +145,8 @@ def _run_cells(notebook: Any, folder: Path) -> list[str]:
 
     client = NotebookClient(
         notebook,
-        timeout=_CELL_TIMEOUT_SECONDS,
+        timeout=_TIMEOUT_SECONDS,
+        startup_timeout=_TIMEOUT_SECONDS,
         kernel_name="python3",
         # Else every kernel warns that it listens on a local port.
         extra_arguments=["--IPKernelApp.log_level=ERROR"],

@@ -56,7 +56,7 @@ REPLACEMENTS = {
     "docs/langchain.md": EMBEDDER | RERANKER | {"2048": "64"},
     "integrations/llama-index-qwen3-vl/README.md": EMBEDDER | RERANKER,
     "docs/llamaindex.md": EMBEDDER | RERANKER | {"2048": "64"},
-    "docs/questions.md": FEW_PIXELS | EMBEDDER | RERANKER | {"(1, 2048)": "(1, 64)"},
+    "docs/questions.md": FEW_PIXELS | EMBEDDER | RERANKER | {"(1, 2048)": "(1, 64)", "=256": "=32"},
     "docs/troubleshooting.md": EMBEDDER,
     "docs/coming-from.md": FEW_PIXELS | EMBEDDER | RERANKER,
     "docs/explanation.md": EMBEDDER | RERANKER | {"512": "32"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 
@@ -10,7 +11,10 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_qdrant import QdrantVectorStore
 from PIL import Image
+from qdrant_client import QdrantClient
+from qdrant_client.models import Distance, VectorParams
 
 from langchain_adapter.hash_embedder import HashEmbedder
 from langchain_qwen3_vl.documents import image_document, video_document
@@ -189,6 +193,21 @@ def test_what_chroma_cannot_keep_is_left_out(store):
     assert store.add_documents([odd, Document("b", id="b")], on_error="skip") == ["b"]
     assert store.failures[0].document is odd
     assert "the metadatum 'nested'" in str(store.failures[0].error)
+    assert asyncio.run(store.aadd_documents([odd], on_error="skip")) == []
+    assert len(store.failures) == 1
+
+
+def test_what_qdrant_takes_no_id_of_is_left_out(hashing):
+    client = QdrantClient(":memory:")
+    client.create_collection("things", vectors_config=VectorParams(size=8, distance=Distance.COSINE))
+    store = QdrantVectorStore(client, "things", hashing)
+    failures = []
+    given = [Document("a"), Document("b")]
+    stored = add_multimodal_documents(
+        store, given, hashing, ids=["picture", "7"], on_error="skip", on_failure=failures.append
+    )
+    assert stored == ["7"]
+    assert (list_places(failures), failures[0].document) == ([0], given[0])
 
 
 def test_failures_are_those_of_the_last_call(store, tmp_path):

@@ -301,7 +301,7 @@ def test_data_become_files_in_the_media_folder(kind, embedding, pictures, tmp_pa
 def test_data_without_a_folder_and_urls_without_permission_are_refused(embedding, pictures, tmp_path):
     index = UnifiedMultiModalIndex.from_nodes([], embed_model=embedding)
     content = (pictures / "picture-0.png").read_bytes()
-    with pytest.raises(InputError, match="node 1: .*give media_dir"):
+    with pytest.raises(InputError, match=r"node 1: .*give media_dir"):
         index.insert_nodes([TextNode(text="a"), Node(image_resource=MediaResource(data=content))])
     with pytest.raises(MediaPolicyError, match="allow_urls"):
         index.insert_nodes([ImageNode(image_url="https://example.org/a.png")])
@@ -492,6 +492,4 @@ def test_a_view_of_an_index_of_the_command_line(tmp_path, embedding, rerank, pic
             tmp_path, embed_model=embedding, reranker=Qwen3VLRerank(model="pocket", instruction="Find.")
         )
     with pytest.raises(FingerprintMismatchError):
-        UnifiedMultiModalIndex.from_multimodal_index(
-            tmp_path, embed_model=Qwen3VLEmbedding("pocket", max_length=512)
-        )
+        UnifiedMultiModalIndex.from_multimodal_index(tmp_path, embed_model=Qwen3VLEmbedding("pocket", max_length=512))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import chromadb
 import pytest
@@ -73,7 +74,8 @@ def make_node(name, pictures):
 def list_media(node):
     """What a node holds besides its text: the bytes of each medium, by its name."""
     if isinstance(node, ImageNode):
-        return {"image": open(node.resolve_image(), "rb").read() if node.image_path else node.resolve_image().read()}
+        content = Path(node.image_path).read_bytes() if node.image_path else node.resolve_image().read()
+        return {"image": content}
     if not isinstance(node, Node):
         return {}
     found = {}

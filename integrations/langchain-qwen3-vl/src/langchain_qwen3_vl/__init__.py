@@ -2,8 +2,9 @@
 
 How a query flows: `retrievers` finds candidates in a vector store or index (`first_stages`), `rerank` judges them with
 their pixels (`second_stages`), `tools` hands them to an agent, pictures included. How a document flows: `documents`
-and `document_loaders` describe media in plain metadata, `vectorstores` and `ingestion` embed what the metadata name.
-Whatever LangChain passes on, `contents` makes an item of the core of it.
+and `document_loaders` describe media in plain metadata, `vectorstores` and `ingestion` embed what the metadata name,
+and `document_intake` leaves out what cannot be embedded. Whatever LangChain passes on, `contents` makes an item of the
+core of it.
 
 The names below are imported when first used; neither torch nor chromadb is loaded before an object needs it. With
 langchain-core 1.8 and later there is `Qwen3VLDecisionModel` besides.

@@ -203,6 +203,8 @@ class MultimodalChroma(SearchableChroma):
         """Embeds what is new or changed, and writes it."""
         embeddings = self._find_embeddings()
         rows = self._build_rows(intake, entries, embeddings)
+        if not rows:
+            return
         collection = self._collection
         changes = compare_rows(collection, rows)
         entry_by_id = {entry.id: entry for entry in entries}

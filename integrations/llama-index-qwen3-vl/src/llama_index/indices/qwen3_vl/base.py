@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from llama_index.core.callbacks.base import CallbackManager
 from llama_index.core.data_structs.data_structs import IndexDict
 from llama_index.core.schema import BaseNode, Document, IndexNode, TransformComponent
-from llama_index.core.settings import Settings
 from llama_index.core.storage.storage_context import StorageContext
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
@@ -18,6 +17,12 @@ from llama_index.indices.qwen3_vl.engine_options import require_known
 from llama_index.indices.qwen3_vl.file_insertion import FileInsertion
 from llama_index.indices.qwen3_vl.file_nodes import Reading
 from llama_index.indices.qwen3_vl.media_folders import MediaFolder
+from llama_index.indices.qwen3_vl.options import (
+    DEFAULT_COLLECTION,
+    IndexOptions,
+    find_default_embedding,
+    open_storage,
+)
 from llama_index.indices.qwen3_vl.queryable import QueryableIndex
 from llama_index.indices.qwen3_vl.stores import bind_store, build_summary, open_chroma_store
 from llama_index.postprocessor.qwen3_vl_rerank import Qwen3VLRerank
@@ -27,25 +32,6 @@ from qwen3_vl_retrieval import MediaPolicy, StoreError
 from qwen3_vl_retrieval.index import FailedFile, MultimodalIndex
 
 __all__ = ["UnifiedMultiModalIndex"]
-
-_COLLECTION = "multimodal"
-
-
-class IndexOptions(TypedDict, total=False):
-    """The options of `UnifiedMultiModalIndex`, which describes them; any other fails."""
-
-    embed_model: Qwen3VLEmbedding | None
-    storage_context: StorageContext | None
-    vector_store: BasePydanticVectorStore | None
-    persist_dir: str | Path | None
-    collection_name: str
-    media_dir: str | Path | None
-    objects: list[IndexNode] | None
-    transformations: list[TransformComponent] | None
-    callback_manager: CallbackManager | None
-    show_progress: bool
-    use_async: bool
-    insert_batch_size: int
 
 
 class UnifiedMultiModalIndex(QueryableIndex):
@@ -97,7 +83,7 @@ class UnifiedMultiModalIndex(QueryableIndex):
         storage_context: StorageContext | None = None,
         vector_store: BasePydanticVectorStore | None = None,
         persist_dir: str | Path | None = None,
-        collection_name: str = _COLLECTION,
+        collection_name: str = DEFAULT_COLLECTION,
         media_dir: str | Path | None = None,
         index_struct: IndexDict | None = None,
         objects: list[IndexNode] | None = None,
@@ -109,8 +95,8 @@ class UnifiedMultiModalIndex(QueryableIndex):
         **others: Any,
     ) -> None:
         require_known(others, frozenset(IndexOptions.__annotations__), type(self).__name__)
-        model = require_embedding(_find_default() if embed_model is None else embed_model)
-        context = _open_storage(storage_context, vector_store, persist_dir, collection_name)
+        model = require_embedding(find_default_embedding() if embed_model is None else embed_model)
+        context = open_storage(storage_context, vector_store, persist_dir, collection_name)
         folder = None if persist_dir is None else Path(persist_dir) / "media"
         self._media_folder = MediaFolder(
             folder=folder if media_dir is None else Path(media_dir), policy=model.media_policy
@@ -180,7 +166,7 @@ class UnifiedMultiModalIndex(QueryableIndex):
 
     @classmethod
     def from_persist_dir(
-        cls, persist_dir: str | Path, *, collection_name: str = _COLLECTION, **options: Unpack[IndexOptions]
+        cls, persist_dir: str | Path, *, collection_name: str = DEFAULT_COLLECTION, **options: Unpack[IndexOptions]
     ) -> Self:
         """Returns the index that was made with `persist_dir`; options are those of the class.
 
@@ -260,7 +246,7 @@ class UnifiedMultiModalIndex(QueryableIndex):
             # It embeds nothing, and is never loaded.
             embed_model = Qwen3VLEmbedding(stored.model)
         else:
-            embed_model = require_embedding(_find_default() if embed_model is None else embed_model)
+            embed_model = require_embedding(find_default_embedding() if embed_model is None else embed_model)
             if reranker is not None and not is_plain(reranker):
                 raise ValueError(
                     "instruction, score_threshold, on_error and keep_retrieval_score of Qwen3VLRerank have no effect "
@@ -304,33 +290,9 @@ class UnifiedMultiModalIndex(QueryableIndex):
         """
         policy = self._media_folder.policy
         windows = {"window_seconds": window_seconds, "overlap_seconds": overlap_seconds, "cut_at_scenes": cut_at_scenes}
-        reading = Reading(
-            policy=MediaPolicy() if policy is None else policy,
-            options=windows,
-            metadata={} if metadata is None else metadata,
-        )
+        rules = MediaPolicy() if policy is None else policy
+        reading = Reading(policy=rules, options=windows, metadata={} if metadata is None else metadata)
         insertion = FileInsertion(self, reading, on_error=on_error)
         insertion.run(paths)
         self._failures += insertion.failures
         return insertion.failures
-
-
-def _find_default() -> Any:
-    """What `Settings` were given; asking them for it would make a model of OpenAI where there is none."""
-    return Settings._embed_model  # pyright: ignore[reportPrivateUsage] - LlamaIndex has no other way
-
-
-def _open_storage(
-    storage_context: StorageContext | None,
-    vector_store: BasePydanticVectorStore | None,
-    persist_dir: str | Path | None,
-    collection_name: str,
-) -> StorageContext:
-    given = [place for place in (storage_context, vector_store, persist_dir) if place is not None]
-    if len(given) > 1:
-        raise ValueError("give one of storage_context, vector_store and persist_dir: each says where nodes are kept")
-    if storage_context is not None:
-        return storage_context
-    if persist_dir is not None:
-        vector_store = open_chroma_store(persist_dir, collection_name)
-    return StorageContext.from_defaults(vector_store=vector_store)

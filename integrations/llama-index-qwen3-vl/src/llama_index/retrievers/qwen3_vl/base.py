@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
@@ -13,15 +13,15 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQueryMode
 
-from llama_index.embeddings.qwen3_vl import MultiModalQueryBundle, Qwen3VLEmbedding
+from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
 from llama_index.retrievers.qwen3_vl.filters import join_media_types
 from llama_index.retrievers.qwen3_vl.first_stages import NodeSource, Recall, arecall_nodes, recall_nodes
 from llama_index.retrievers.qwen3_vl.found_nodes import MediaKind, classify_node, shows_picture
 from llama_index.retrievers.qwen3_vl.index_searches import IndexSearch, search_index
+from llama_index.retrievers.qwen3_vl.query_bundles import build_bundle, build_picture_bundle, keep_media, keep_text
 from llama_index.retrievers.qwen3_vl.second_stages import ajudge_nodes, judge_nodes, label_scores
 from llama_index.retrievers.qwen3_vl.sources import Searchable, find_source
 from llama_index.retrievers.qwen3_vl.stamps import read_stamp
-from qwen3_vl_retrieval import InputError
 from qwen3_vl_retrieval.index import MultimodalIndex
 
 __all__ = ["Qwen3VLRetriever"]
@@ -143,11 +143,11 @@ class Qwen3VLRetriever(MultiModalRetriever):
 
     def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Returns the nodes that are text alone."""
-        return self._find(_coerce(str_or_query_bundle), _Scope(media_types=("text",)))
+        return self._find(build_bundle(str_or_query_bundle), _Scope(media_types=("text",)))
 
     async def atext_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Returns the same as `text_retrieve`."""
-        return await self._afind(_coerce(str_or_query_bundle), _Scope(media_types=("text",)))
+        return await self._afind(build_bundle(str_or_query_bundle), _Scope(media_types=("text",)))
 
     def text_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Returns pictures and pages for the text of a query.
@@ -155,11 +155,11 @@ class Qwen3VLRetriever(MultiModalRetriever):
         Raises:
             InputError: There is no text.
         """
-        return self._text_to_image_retrieve(_coerce(str_or_query_bundle))
+        return self._text_to_image_retrieve(build_bundle(str_or_query_bundle))
 
     async def atext_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Returns the same as `text_to_image_retrieve`."""
-        return await self._atext_to_image_retrieve(_coerce(str_or_query_bundle))
+        return await self._atext_to_image_retrieve(build_bundle(str_or_query_bundle))
 
     def image_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Returns pictures and pages for the pictures and clips of a query; a `str` is the path of a picture.
@@ -167,23 +167,23 @@ class Qwen3VLRetriever(MultiModalRetriever):
         Raises:
             InputError: There is neither picture nor clip.
         """
-        return self._image_to_image_retrieve(_coerce_image(str_or_query_bundle))
+        return self._image_to_image_retrieve(build_picture_bundle(str_or_query_bundle))
 
     async def aimage_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Returns the same as `image_to_image_retrieve`."""
-        return await self._aimage_to_image_retrieve(_coerce_image(str_or_query_bundle))
+        return await self._aimage_to_image_retrieve(build_picture_bundle(str_or_query_bundle))
 
     def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._find(_keep_text(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
+        return self._find(keep_text(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
 
     async def _atext_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await self._afind(_keep_text(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
+        return await self._afind(keep_text(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
 
     def _image_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._find(_keep_media(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
+        return self._find(keep_media(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
 
     async def _aimage_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await self._afind(_keep_media(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
+        return await self._afind(keep_media(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._find(query_bundle, self._scope)
@@ -290,27 +290,3 @@ def _check_options(similarity_top_k: int, fetch_k: int | None, modalities: Seque
 
 def _accept_kinds(kinds: Sequence[MediaKind], accepts: Callable[[BaseNode], bool] | None) -> Callable[[BaseNode], bool]:
     return lambda node: classify_node(node) in kinds and (accepts is None or accepts(node))
-
-
-def _coerce(query: QueryType) -> QueryBundle:
-    return QueryBundle(query) if isinstance(query, str) else query
-
-
-def _coerce_image(query: QueryType) -> QueryBundle:
-    return QueryBundle("", image_path=query) if isinstance(query, str) else query
-
-
-def _keep_text(bundle: QueryBundle) -> QueryBundle:
-    kept = replace(bundle, image_path=None, embedding=None)
-    return replace(kept, images=None, videos=None) if isinstance(kept, MultiModalQueryBundle) else kept
-
-
-def _keep_media(bundle: QueryBundle) -> QueryBundle:
-    is_multimodal = isinstance(bundle, MultiModalQueryBundle)
-    if bundle.image_path is None and not (is_multimodal and (bundle.images or bundle.videos)):
-        raise InputError(
-            "there is no picture to search by; give its path, QueryBundle(image_path=…) or "
-            "MultiModalQueryBundle(images=[…])",
-            role="query",
-        )
-    return replace(bundle, query_str="", custom_embedding_strs=None, embedding=None)

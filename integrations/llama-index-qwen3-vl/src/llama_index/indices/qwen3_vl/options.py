@@ -1,0 +1,68 @@
+"""What every way to make a `UnifiedMultiModalIndex` can be given, and what is meant by leaving it out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypedDict
+
+from llama_index.core.callbacks.base import CallbackManager
+from llama_index.core.schema import IndexNode, TransformComponent
+from llama_index.core.settings import Settings
+from llama_index.core.storage.storage_context import StorageContext
+from llama_index.core.vector_stores.types import BasePydanticVectorStore
+
+from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
+from llama_index.indices.qwen3_vl.stores import open_chroma_store
+
+__all__ = ["DEFAULT_COLLECTION", "IndexOptions", "find_default_embedding", "open_storage"]
+
+DEFAULT_COLLECTION = "multimodal"
+
+
+class IndexOptions(TypedDict, total=False):
+    """The options of `UnifiedMultiModalIndex`, which describes them; any other fails."""
+
+    embed_model: Qwen3VLEmbedding | None
+    storage_context: StorageContext | None
+    vector_store: BasePydanticVectorStore | None
+    persist_dir: str | Path | None
+    collection_name: str
+    media_dir: str | Path | None
+    objects: list[IndexNode] | None
+    transformations: list[TransformComponent] | None
+    callback_manager: CallbackManager | None
+    show_progress: bool
+    use_async: bool
+    insert_batch_size: int
+
+
+def find_default_embedding() -> Any:
+    """Returns what `Settings` were given, or `None`: asking them would make a model of OpenAI where there is none."""
+    return Settings._embed_model  # pyright: ignore[reportPrivateUsage] - LlamaIndex has no other way
+
+
+def open_storage(
+    storage_context: StorageContext | None,
+    vector_store: BasePydanticVectorStore | None,
+    persist_dir: str | Path | None,
+    collection_name: str,
+) -> StorageContext:
+    """Returns where nodes are kept.
+
+    Args:
+        storage_context: One of the caller's.
+        vector_store: In place of it.
+        persist_dir: In place of both: a folder for Chroma.
+        collection_name: Of Chroma.
+
+    Raises:
+        ValueError: More than one is given.
+    """
+    given = [place for place in (storage_context, vector_store, persist_dir) if place is not None]
+    if len(given) > 1:
+        raise ValueError("give one of storage_context, vector_store and persist_dir: each says where nodes are kept")
+    if storage_context is not None:
+        return storage_context
+    if persist_dir is not None:
+        vector_store = open_chroma_store(persist_dir, collection_name)
+    return StorageContext.from_defaults(vector_store=vector_store)
