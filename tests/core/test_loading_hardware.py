@@ -151,9 +151,12 @@ def have_flash(monkeypatch):
 
 
 @pytest.mark.usefixtures("have_flash")
-def test_flash_attention_is_chosen_where_it_can_run(have):
+def test_pytorch_attention_is_chosen_even_where_flash_attention_can_run(have):
     have(cuda=1, capability=(8, 0))
-    assert choose_attention("auto", CUDA, torch.bfloat16).value == "flash_attention_2"
+    choice = choose_attention("auto", CUDA, torch.bfloat16)
+    assert choice.value == "sdpa"
+    assert "packed" in choice.reason
+    assert choose_attention("flash_attention_2", CUDA, torch.bfloat16).value == "flash_attention_2"
 
 
 @pytest.mark.usefixtures("have_flash")
@@ -165,21 +168,17 @@ def test_flash_attention_is_chosen_where_it_can_run(have):
         (CUDA, torch.float16, (7, 5), "the GPU has 7.5"),
     ],
 )
-def test_pytorch_attention_is_chosen_where_flash_attention_cannot_run(have, device, dtype, capability, reason):
+def test_flash_attention_is_refused_where_it_cannot_run(have, device, dtype, capability, reason):
     have(cuda=1, capability=capability)
-    choice = choose_attention("auto", device, dtype)
-    assert choice.value == "sdpa"
-    assert reason in choice.reason
     with pytest.raises(ModelError, match=reason):
         choose_attention("flash_attention_2", device, dtype)
 
 
-def test_flash_attention_that_does_not_import_is_not_chosen(have, monkeypatch):
+def test_flash_attention_that_does_not_import_is_refused(have, monkeypatch):
     have(cuda=1)
     monkeypatch.setitem(sys.modules, "flash_attn", None)
-    choice = choose_attention("auto", CUDA, torch.bfloat16)
-    assert choice.value == "sdpa"
-    assert "flash_attn does not import" in choice.reason
+    with pytest.raises(ModelError, match="flash_attn does not import"):
+        choose_attention("flash_attention_2", CUDA, torch.bfloat16)
 
 
 @pytest.mark.usefixtures("have_flash")

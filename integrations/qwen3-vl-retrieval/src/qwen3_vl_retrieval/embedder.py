@@ -159,8 +159,8 @@ class Qwen3VLEmbedder:
             device: `"cuda"`, `"cuda:1"`, `"mps"`, `"cpu"`; `None` takes the first of these that exists.
             dtype: `"auto"` (bfloat16 where the hardware runs it natively, else float32), `"float32"`, `"bfloat16"`
                 or `"float16"`.
-            attn_implementation: `"auto"` (flash-attention where installed and possible, else PyTorch's), or a name
-                that transformers knows.
+            attn_implementation: `"auto"` (PyTorch's, for which rows are packed without padding), or a name that
+                transformers knows, whose padded forward pass is taken then.
             quantization: `"bitsandbytes-4bit"`, `"bitsandbytes-8bit"`, `"torchao-int8"` or a configuration object of
                 transformers; the vision tower is left as it is.
 

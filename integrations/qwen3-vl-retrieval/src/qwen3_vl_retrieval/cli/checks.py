@@ -31,7 +31,7 @@ _REQUIRED = (
     *("numpy", "pillow", "pypdfium2", "av"),
 )
 _OPTIONAL = {
-    "flash-attn": "faster attention on NVIDIA GPUs of the Ampere generation and later",
+    "flash-attn": "attention kernels that can be asked for by name, on NVIDIA GPUs",
     "bitsandbytes": "weights in 4 or 8 bits on NVIDIA GPUs",
     "torchao": "weights in 8 bits",
     "qwen3-vl-pocket": "small models that run anywhere",

@@ -154,16 +154,16 @@ def _read_x86_capabilities() -> Mapping[str, Any]:
 
 
 def choose_attention(attn_implementation: str, device: torch.device, dtype: torch.dtype) -> Choice[str]:
-    """Returns the name of the attention kernel; for `"auto"` FlashAttention-2 where it can run, else PyTorch's.
+    """Returns the name of the attention kernel; for `"auto"` PyTorch's.
+
+    With PyTorch's, rows are packed without padding and shared beginnings are computed once (`engine.language`); on a
+    GPU its kernel is FlashAttention as well. Those asked for by name go through transformers, padded.
 
     Raises:
         ModelError: The name is unknown, or the kernel cannot run on `device` in `dtype` or is not installed.
     """
     if attn_implementation == "auto":
-        obstacle = _find_flash_obstacle("flash_attention_2", device, dtype)
-        if obstacle is None:
-            return Choice("flash_attention_2", "flash_attn is installed and the GPU runs it")
-        return Choice("sdpa", f"PyTorch's own: {obstacle}")
+        return Choice("sdpa", "PyTorch's own, for which rows are packed without padding")
     if attn_implementation not in _ATTENTIONS:
         allowed = ", ".join(map(repr, ("auto", *_ATTENTIONS)))
         raise ModelError(f"attn_implementation {attn_implementation!r} is unknown; allowed are {allowed}")

@@ -13,13 +13,15 @@ from llama_index.core.storage.storage_context import StorageContext
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
-from llama_index.indices.qwen3_vl.engine_options import require_known
+from llama_index.indices.qwen3_vl.engine_options import list_names, require_known
 from llama_index.indices.qwen3_vl.file_insertion import FileInsertion
 from llama_index.indices.qwen3_vl.file_nodes import Reading
 from llama_index.indices.qwen3_vl.media_folders import MediaFolder
 from llama_index.indices.qwen3_vl.options import (
     DEFAULT_COLLECTION,
     IndexOptions,
+    NodeOptions,
+    OpenOptions,
     find_default_embedding,
     open_storage,
 )
@@ -94,7 +96,7 @@ class UnifiedMultiModalIndex(QueryableIndex):
         insert_batch_size: int = 2048,
         **others: Any,
     ) -> None:
-        require_known(others, frozenset(IndexOptions.__annotations__), type(self).__name__)
+        require_known(others, list_names(type(self).__init__), type(self).__name__)
         model = require_embedding(find_default_embedding() if embed_model is None else embed_model)
         context = open_storage(storage_context, vector_store, persist_dir, collection_name)
         folder = None if persist_dir is None else Path(persist_dir) / "media"
@@ -166,7 +168,7 @@ class UnifiedMultiModalIndex(QueryableIndex):
 
     @classmethod
     def from_persist_dir(
-        cls, persist_dir: str | Path, *, collection_name: str = DEFAULT_COLLECTION, **options: Unpack[IndexOptions]
+        cls, persist_dir: str | Path, *, collection_name: str = DEFAULT_COLLECTION, **options: Unpack[OpenOptions]
     ) -> Self:
         """Returns the index that was made with `persist_dir`; options are those of the class.
 
@@ -174,17 +176,16 @@ class UnifiedMultiModalIndex(QueryableIndex):
             FingerprintMismatchError: Another embedding made it.
             StoreError: There is none.
         """
-        media_dir = options.pop("media_dir", None)
-        options["media_dir"] = Path(persist_dir) / "media" if media_dir is None else media_dir
-        options["vector_store"] = open_chroma_store(persist_dir, collection_name, must_exist=True)
-        return cls([], **options)
+        if options.get("media_dir") is None:
+            options["media_dir"] = Path(persist_dir) / "media"
+        return cls([], vector_store=open_chroma_store(persist_dir, collection_name, must_exist=True), **options)
 
     @classmethod
     def from_vector_store(  # pyright: ignore[reportIncompatibleMethodOverride] - as above
         cls,
         vector_store: BasePydanticVectorStore,
         embed_model: Qwen3VLEmbedding | None = None,
-        **options: Unpack[IndexOptions],
+        **options: Unpack[NodeOptions],
     ) -> Self:
         """Returns an index over a store that keeps nodes; options and errors are those of the class."""
         if not vector_store.stores_text:
@@ -192,11 +193,11 @@ class UnifiedMultiModalIndex(QueryableIndex):
                 f"{type(vector_store).__name__} keeps vectors alone; give the storage context that was persisted with "
                 "it to from_storage"
             )
-        return cls([], **{**options, "embed_model": embed_model, "vector_store": vector_store})
+        return cls([], embed_model=embed_model, vector_store=vector_store, **options)
 
     @classmethod
     def from_storage(
-        cls, storage_context: StorageContext, *, index_id: str | None = None, **options: Unpack[IndexOptions]
+        cls, storage_context: StorageContext, *, index_id: str | None = None, **options: Unpack[OpenOptions]
     ) -> Self:
         """Returns the index that `index.storage_context.persist` wrote; options and errors are those of the class.
 
@@ -213,7 +214,7 @@ class UnifiedMultiModalIndex(QueryableIndex):
         if len(chosen) != 1:
             known = ", ".join(repr(one.index_id) for one in structs)
             raise StoreError(f"the storage context has {len(chosen)} such indexes; give index_id, one of: {known}")
-        return cls(index_struct=chosen[0], **{**options, "storage_context": storage_context})
+        return cls(index_struct=chosen[0], storage_context=storage_context, **options)
 
     @classmethod
     def from_multimodal_index(

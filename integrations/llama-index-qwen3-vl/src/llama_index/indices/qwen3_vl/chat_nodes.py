@@ -46,7 +46,7 @@ def _split(node: BaseNode) -> list[BaseNode]:
     # Also without a text: what is said of the picture, such as its page, is in the metadata.
     parts: list[BaseNode] = [TextNode(id_=node.node_id, text=text, **shared)]
     for number, block in enumerate(pictures):
-        encoded = base64.b64encode(block.resolve_image().getvalue()).decode("ascii")
+        encoded = base64.b64encode(block.resolve_image().read()).decode("ascii")
         parts.append(
             ImageNode(id_=f"{node.node_id}-{number}", image=encoded, image_mimetype=block.image_mimetype, **shared)
         )

@@ -33,7 +33,9 @@ def parse_documents(
         InputError: A reader has read a file of another kind as text.
     """
     texts, media = _divide(documents)
-    parts = run_transformations(texts, number_parts(transformations), show_progress=show_progress) if texts else []
+    parts: Sequence[BaseNode] = (
+        run_transformations(texts, number_parts(transformations), show_progress=show_progress) if texts else ()
+    )
     return [*parts, *media]
 
 

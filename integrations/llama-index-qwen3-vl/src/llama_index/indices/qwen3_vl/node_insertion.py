@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from llama_index.core.data_structs.data_structs import IndexDict
 from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.schema import BaseNode
-from llama_index.core.utils import iter_batch
 
 from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
 from llama_index.indices.qwen3_vl.media_folders import MediaFolder
@@ -56,7 +55,7 @@ class NodeInsertion(VectorStoreIndex):
     def _add_nodes_to_index(
         self, index_struct: IndexDict, nodes: Sequence[BaseNode], show_progress: bool = False, **insert_kwargs: Any
     ) -> None:
-        for batch in iter_batch(self._prepare(nodes), self._insert_batch_size):
+        for batch in _split(self._prepare(nodes), self._insert_batch_size):
             waiting = [placed for placed in batch if placed[1].embedding is None]
             with _place_errors(waiting):
                 vectors = self._embed_model.get_node_embeddings(
@@ -73,7 +72,7 @@ class NodeInsertion(VectorStoreIndex):
     ) -> None:
         # In a thread: files are hashed, and data are written.
         prepared = await asyncio.to_thread(self._prepare, nodes)
-        for batch in iter_batch(prepared, self._insert_batch_size):
+        for batch in _split(prepared, self._insert_batch_size):
             waiting = [placed for placed in batch if placed[1].embedding is None]
             with _place_errors(waiting):
                 vectors = await self._embed_model.aget_node_embeddings(
@@ -116,8 +115,13 @@ class NodeInsertion(VectorStoreIndex):
         return list(prepared.values())
 
 
+def _split(nodes: Sequence[_Placed], size: int) -> Iterator[Sequence[_Placed]]:
+    for first in range(0, len(nodes), size):
+        yield nodes[first : first + size]
+
+
 @contextmanager
-def _place_errors(waiting: Sequence[_Placed]) -> Iterator[None]:
+def _place_errors(waiting: Sequence[_Placed]) -> Generator[None, None, None]:
     """Errors name the position in the list of the caller, some of which is not embedded."""
     try:
         yield

@@ -14,19 +14,14 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
 from llama_index.indices.qwen3_vl.stores import open_chroma_store
 
-__all__ = ["DEFAULT_COLLECTION", "IndexOptions", "find_default_embedding", "open_storage"]
+__all__ = ["DEFAULT_COLLECTION", "IndexOptions", "NodeOptions", "OpenOptions", "find_default_embedding", "open_storage"]
 
 DEFAULT_COLLECTION = "multimodal"
 
 
-class IndexOptions(TypedDict, total=False):
-    """The options of `UnifiedMultiModalIndex`, which describes them; any other fails."""
+class NodeOptions(TypedDict, total=False):
+    """The options of `UnifiedMultiModalIndex`, which describes them, on nodes; any other fails."""
 
-    embed_model: Qwen3VLEmbedding | None
-    storage_context: StorageContext | None
-    vector_store: BasePydanticVectorStore | None
-    persist_dir: str | Path | None
-    collection_name: str
     media_dir: str | Path | None
     objects: list[IndexNode] | None
     transformations: list[TransformComponent] | None
@@ -34,6 +29,21 @@ class IndexOptions(TypedDict, total=False):
     show_progress: bool
     use_async: bool
     insert_batch_size: int
+
+
+class OpenOptions(NodeOptions, total=False):
+    """Those, and the embedding."""
+
+    embed_model: Qwen3VLEmbedding | None
+
+
+class IndexOptions(OpenOptions, total=False):
+    """Those, and where nodes are kept."""
+
+    storage_context: StorageContext | None
+    vector_store: BasePydanticVectorStore | None
+    persist_dir: str | Path | None
+    collection_name: str
 
 
 def find_default_embedding() -> Any:

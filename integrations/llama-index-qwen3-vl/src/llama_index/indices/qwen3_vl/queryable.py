@@ -6,7 +6,8 @@ from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.chat_engine.types import BaseChatEngine, ChatMode
-from llama_index.core.llms.utils import LLMType, resolve_llm
+from llama_index.core.llms import LLM
+from llama_index.core.llms.utils import resolve_llm  # pyright: ignore[reportUnknownVariableType] - LangChain's models are not typed there
 from llama_index.core.settings import Settings
 from llama_index.core.tools import FunctionTool
 from llama_index.core.vector_stores import SimpleVectorStore
@@ -41,12 +42,12 @@ class QueryableIndex(DocumentInsertion):
             ValueError: An option is out of range.
         """
         require_known(options, RETRIEVER_OPTIONS, "as_retriever")
-        own = {"callback_manager": self._callback_manager, "object_map": self._object_map}
+        own: dict[str, Any] = {"callback_manager": self._callback_manager, "object_map": self._object_map}
         return Qwen3VLRetriever(self, **{**own, **options})
 
     def as_query_engine(
         self,
-        llm: LLMType | None = None,
+        llm: LLM | str | None = None,
         *,
         multimodal: bool = True,
         **options: Any,
@@ -67,7 +68,7 @@ class QueryableIndex(DocumentInsertion):
     def as_chat_engine(
         self,
         chat_mode: ChatMode = ChatMode.BEST,
-        llm: LLMType | None = None,
+        llm: LLM | str | None = None,
         *,
         multimodal: bool = True,
         **options: Any,
@@ -109,5 +110,5 @@ class QueryableIndex(DocumentInsertion):
         """
         return build_tool(self, name, description, options)
 
-    def _resolve_llm(self, llm: LLMType | None) -> Any:
+    def _resolve_llm(self, llm: LLM | str | None) -> Any:
         return Settings.llm if llm is None else resolve_llm(llm, callback_manager=self._callback_manager)
