@@ -38,7 +38,7 @@ docs: ## Build the documentation; warnings are errors
 	uv run --group docs sphinx-build -W -n -b html docs docs/_build
 
 cookbooks: ## Execute all notebooks on the pocket models
-	uv run --group cookbooks python cookbooks/execute.py
+	uv run python cookbooks/execute.py
 
 build: ## Build the wheels and look inside
 	uv build --quiet --clear --all-packages

@@ -1,4 +1,4 @@
-"""Who is compared: sentence-transformers at the batch size that suits it best, and the official scripts if there is a clone."""
+"""Who is compared: sentence-transformers at the batch size that suits it best, and a clone of the official scripts."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def parse_options(description: str) -> argparse.Namespace:
 
 
 def measure_seconds(competitors: Mapping[str, Work], *, rounds: int) -> dict[str, float]:
-    """Returns the median seconds of each competitor; in every round each has one turn, after a round that is not counted."""
+    """Returns the median seconds of each competitor, all of which have a turn each round; the first does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in competitors}
     for number in range(rounds + 1):
         for name, work in competitors.items():

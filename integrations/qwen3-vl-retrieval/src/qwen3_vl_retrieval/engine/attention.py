@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.attention.bias import causal_lower_right
+from torch.nn.attention.bias import (
+    causal_lower_right,  # pyright: ignore[reportUnknownVariableType] - not typed
+)
 
 __all__ = ["attend_by_kernel", "attend_causally", "attend_from_last"]
 

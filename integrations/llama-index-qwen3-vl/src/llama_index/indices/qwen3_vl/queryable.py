@@ -6,8 +6,7 @@ from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.chat_engine.types import BaseChatEngine, ChatMode
-from llama_index.core.llms import LLM
-from llama_index.core.llms.utils import resolve_llm  # pyright: ignore[reportUnknownVariableType] - LangChain's models are not typed there
+from llama_index.core.llms.utils import LLMType, resolve_llm  # pyright: ignore[reportUnknownVariableType] - LangChain's models are not typed there
 from llama_index.core.settings import Settings
 from llama_index.core.tools import FunctionTool
 from llama_index.core.vector_stores import SimpleVectorStore
@@ -47,7 +46,7 @@ class QueryableIndex(DocumentInsertion):
 
     def as_query_engine(
         self,
-        llm: LLM | str | None = None,
+        llm: LLMType | None = None,  # pyright: ignore[reportUnknownParameterType] - as above
         *,
         multimodal: bool = True,
         **options: Any,
@@ -68,7 +67,7 @@ class QueryableIndex(DocumentInsertion):
     def as_chat_engine(
         self,
         chat_mode: ChatMode = ChatMode.BEST,
-        llm: LLM | str | None = None,
+        llm: LLMType | None = None,  # pyright: ignore[reportUnknownParameterType] - as above
         *,
         multimodal: bool = True,
         **options: Any,
@@ -110,5 +109,5 @@ class QueryableIndex(DocumentInsertion):
         """
         return build_tool(self, name, description, options)
 
-    def _resolve_llm(self, llm: LLM | str | None) -> Any:
+    def _resolve_llm(self, llm: Any) -> Any:
         return Settings.llm if llm is None else resolve_llm(llm, callback_manager=self._callback_manager)
