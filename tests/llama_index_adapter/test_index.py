@@ -10,6 +10,7 @@ import pytest
 from llama_index.core import Document, Settings, StorageContext
 from llama_index.core.base.llms.types import ChatMessage, CompletionResponse
 from llama_index.core.llms import MockLLM
+from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.node_parser import TokenTextSplitter
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import ImageDocument, ImageNode, MediaResource, Node, QueryBundle, TextNode
@@ -34,6 +35,11 @@ class Condensing(ScriptedLLM):
 
     async def acomplete(self, prompt, formatted=False, **_):
         return CompletionResponse(text=self.question)
+
+
+def remember():
+    """A memory without a database, which LlamaIndex's own leaves open."""
+    return ChatMemoryBuffer.from_defaults(token_limit=50_000)
 
 
 def ids(nodes):
@@ -85,7 +91,8 @@ def test_files_and_folders_become_nodes_with_their_places(kind, folder, embeddin
     for number in (0, 1):
         found = index.as_retriever(modalities=["image"]).retrieve(questions[number])[0].node
         assert found.image_resource.path == folder / f"picture-{number}.png"
-        assert found.metadata["width"] == Image.open(found.image_resource.path).width
+        with Image.open(found.image_resource.path) as picture:
+            assert (found.metadata["width"], found.metadata["height"]) == picture.size
 
 
 def test_unchanged_files_are_not_embedded_again_and_changed_ones_replaced(
@@ -409,7 +416,7 @@ def test_a_query_engine_takes_options_of_both_and_may_be_of_text_alone(mixed, qu
 @pytest.mark.parametrize("is_async", [False, True])
 def test_chat_engines_show_what_was_found(mixed, questions, mode, is_async):
     llm = Condensing(script=lambda _: ChatMessage(role="assistant", content=questions[0]), question=questions[0])
-    chat = mixed.as_chat_engine(mode, llm=llm, similarity_top_k=7)
+    chat = mixed.as_chat_engine(mode, llm=llm, similarity_top_k=7, memory=remember())
     for _ in range(2):
         response = asyncio.run(chat.achat(questions[0])) if is_async else chat.chat(questions[0])
         assert response.response == questions[0]
@@ -422,9 +429,10 @@ def test_chat_engines_of_text_alone_and_without_search(mixed, questions):
     llm = ScriptedLLM()
     for mode in ("context", "condense_plus_context", "simple"):
         options = {} if mode == "simple" else {"similarity_top_k": 2}
-        chat = mixed.as_chat_engine(mode, llm=llm, multimodal=False, **options)
+        chat = mixed.as_chat_engine(mode, llm=llm, multimodal=False, memory=remember(), **options)
         assert chat.chat(questions[0]).response == "an answer"
-    assert "".join(mixed.as_chat_engine("context", llm=llm).stream_chat(questions[0]).response_gen) == "an answer"
+    chat = mixed.as_chat_engine("context", llm=llm, memory=remember())
+    assert "".join(chat.stream_chat(questions[0]).response_gen) == "an answer"
 
 
 def test_chat_modes_that_llama_index_removed_are_refused(mixed):
@@ -445,13 +453,14 @@ def test_it_is_a_tool_of_agents(mixed, questions, pictures):
     llm = ScriptedLLM(script=lambda _: next(steps))
 
     async def run():
-        return await FunctionAgent(tools=[tool], llm=llm).run("look it up")
+        return await FunctionAgent(tools=[tool], llm=llm).run("look it up", memory=remember())
 
     asyncio.run(run())
     shown = open_images([block for message in llm.requests[-1] for block in message.blocks])
     found = mixed.as_retriever(similarity_top_k=1, modalities=["image"]).retrieve(questions[2])
     assert len(shown) == 1
-    assert shown[0].size == Image.open(found[0].node.image_resource.path).size
+    with Image.open(found[0].node.image_resource.path) as picture:
+        assert shown[0].size == picture.size
     assert mixed.as_tool().metadata.name == "search_media"
 
 

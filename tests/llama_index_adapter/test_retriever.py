@@ -120,10 +120,12 @@ def test_sync_and_async_agree(index, questions):
 @pytest.mark.parametrize("kind", ["image_path", "images", "pil", "data"])
 def test_a_picture_alone_is_a_query(index, pictures, kind):
     path = pictures / "picture-2.png"
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
     query = {
         "image_path": QueryBundle("", image_path=str(path)),
         "images": MultiModalQueryBundle("", images=[path]),
-        "pil": MultiModalQueryBundle("", images=[Image.open(path).convert("RGB")]),
+        "pil": MultiModalQueryBundle("", images=[picture]),
         "data": MultiModalQueryBundle("", images=[path.read_bytes()]),
     }[kind]
     assert ids(Qwen3VLRetriever(index).retrieve(query))[0] == "picture-2"
@@ -396,7 +398,8 @@ def test_hits_are_nodes_with_their_pixels(folder, embedding, questions, pictures
     assert found["page"].class_name() == "Node"
     blocks = found["page"].get_content_blocks()
     assert [block.block_type for block in blocks] == ["image"]
-    assert Image.open(blocks[0].resolve_image()).width > 100
+    with Image.open(blocks[0].resolve_image()) as drawn:
+        assert drawn.width > 100
     assert found["page"].ref_doc_id == str(pictures / "paper.pdf")
     assert "similarity_score" not in found["page"].metadata
     assert "sha256" not in found["page"].get_content_blocks("llm")[0].text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from pathlib import Path
 
 import chromadb
@@ -133,9 +134,8 @@ def test_a_node_that_comes_back_has_the_same_hash_each_time(kind, embedding, pic
 
 def read_back(node):
     """What LlamaIndex's own store gives back."""
-    collection = chromadb.EphemeralClient().get_or_create_collection("plain-round-trip")
+    collection = chromadb.EphemeralClient().create_collection(f"plain-{uuid.uuid4().hex}")
     store = ChromaVectorStore(chroma_collection=collection)
-    store.clear()
     node.embedding = [1.0, 0.0]
     store.add([node])
     result = store.query(VectorStoreQuery(query_embedding=[1.0, 0.0], similarity_top_k=1))

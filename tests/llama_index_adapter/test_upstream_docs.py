@@ -82,7 +82,7 @@ def test_the_index_of_two_stores_runs_and_loses_what_ours_keeps(embedding, pictu
     assert set(ids(retriever.retrieve(questions[0]))) == {"text", "captioned"}
     assert set(ids(retriever.text_to_image_retrieve(questions[0]))) == {"captioned"}
     assert ids(retriever.image_to_image_retrieve(str(pictures / "picture-0.png"))) == ["captioned"]
-    with pytest.raises(ValueError, match="No embeddings to aggregate"):
+    with pytest.raises((TypeError, ValueError)):
         retriever.retrieve(QueryBundle("", image_path=str(pictures / "picture-0.png")))
     ours = UnifiedMultiModalIndex(make_nodes(pictures), embed_model=embedding).as_retriever(similarity_top_k=6)
     found = ids(ours.retrieve(questions[0]))
