@@ -56,6 +56,7 @@ REPLACEMENTS = {
     "docs/langchain.md": EMBEDDER | RERANKER | {"2048": "64"},
     "integrations/llama-index-qwen3-vl/README.md": EMBEDDER | RERANKER,
     "docs/llamaindex.md": EMBEDDER | RERANKER | {"2048": "64"},
+    "docs/performance.md": RERANKER,
     "docs/questions.md": FEW_PIXELS | EMBEDDER | RERANKER | {"(1, 2048)": "(1, 64)", "=256": "=32"},
     "docs/troubleshooting.md": EMBEDDER,
     "docs/coming-from.md": FEW_PIXELS | EMBEDDER | RERANKER,
@@ -81,6 +82,17 @@ NOT_RUN = {
     'pip install "langchain-qwen3-vl[chroma,agents]"': "installs",
     'pip install "llama-index-qwen3-vl[chroma]"': "installs",
     "uv run pytest": "is what runs now",
+    **{
+        f"uv run python benchmarks/{script}": "takes minutes on an idle machine"
+        for script in (
+            "speed_texts.py --dtype bfloat16",
+            "speed_reranking.py",
+            "speed_pages.py",
+            "speed_callers.py",
+            "speed_growth.py",
+            "report_speed.py",
+        )
+    },
     "uv run python -m qwen3_vl_pocket.training": "takes hours; one step of each stage runs in tests/pocket",
     "qwen3vl search FOLDER QUERY [OPTIONS]": "is a synopsis",
     "qwen3vl export store store.parquet": "shows the command; docs/command-line.md runs it",

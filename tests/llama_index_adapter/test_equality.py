@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from langchain_qwen3_vl import Qwen3VLEmbeddings
 from langchain_qwen3_vl import Qwen3VLRerank as LangChainRerank
@@ -17,19 +18,20 @@ from qwen3_vl_pocket.world.facts import draw_facts
 from qwen3_vl_pocket.world.files import write_clip, write_pdf
 from qwen3_vl_pocket.world.pictures import draw_frames, draw_picture
 from qwen3_vl_pocket.world.sentences import ask
+from qwen3_vl_retrieval.cli import app
 from qwen3_vl_retrieval.index import MultimodalIndex
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Six pictures, a PDF of three pages, a clip and a note."""
+    """Four pictures, a PDF of two pages, a clip and a note."""
     folder = tmp_path_factory.mktemp("drawn")
-    for number in range(6):
+    for number in range(4):
         draw_picture(draw_facts("pair", random.Random(number), split="test"), random.Random(number)).save(
             folder / f"{number}.png"
         )
     rng = random.Random(9)
-    write_pdf([draw_picture(draw_facts("page", rng, split="test"), rng) for _ in range(3)], folder / "paper.pdf")
+    write_pdf([draw_picture(draw_facts("page", rng, split="test"), rng) for _ in range(2)], folder / "paper.pdf")
     write_clip(draw_frames(draw_facts("motion", rng, split="test"), rng), folder / "clip.mp4")
     (folder / "note.txt").write_text("The overdue invoice is from March.")
     return folder
@@ -37,16 +39,16 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(drawn, embedding, tmp_path_factory):
-    """A store as `qwen3vl index` writes it."""
-    folder = tmp_path_factory.mktemp("store")
-    with MultimodalIndex.open(folder, embedding.embedder) as index:
-        index.add(drawn)
+    """A store that the command line wrote."""
+    folder = tmp_path_factory.mktemp("index") / "store"
+    done = CliRunner().invoke(app, ["index", str(drawn), "--to", str(folder), "--model", "pocket"])
+    assert done.exit_code == 0, done.output
     return folder
 
 
 def list_queries(drawn):
     """As the core, as LlamaIndex and as LangChain take them."""
-    for number in range(3):
+    for number in range(2):
         question = ask(draw_facts("pair", random.Random(number), split="test"), "en", random.Random(number))
         yield question, question, question
     picture = str(drawn / "2.png")

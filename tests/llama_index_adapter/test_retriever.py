@@ -429,6 +429,11 @@ def test_options_that_do_not_fit_are_refused(index, folder, embedding, tmp_path)
         Qwen3VLRetriever(folder)
     with pytest.raises(StoreError, match="there is no index"):
         Qwen3VLRetriever(tmp_path / "none", embed_model=embedding)
+    with MultimodalIndex.open(folder, embedding.embedder) as opened:
+        with pytest.raises(ValueError, match="leave out embed_model"):
+            Qwen3VLRetriever(opened, embed_model=embedding)
+        with pytest.raises(ValueError, match="vector_store_query_mode is for vector stores"):
+            Qwen3VLRetriever(opened, vector_store_query_mode="mmr")
     with pytest.raises(ValueError, match="query_instruction of Qwen3VLEmbedding"):
         Qwen3VLRetriever(folder, embed_model=Qwen3VLEmbedding("pocket", query_instruction="Find."))
 

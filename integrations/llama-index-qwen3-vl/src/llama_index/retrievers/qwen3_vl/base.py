@@ -104,6 +104,10 @@ class Qwen3VLRetriever(MultiModalRetriever):
     ) -> None:
         _check_options(similarity_top_k, fetch_k, modalities, score)
         source = find_source(index, embed_model=embed_model, reranker=reranker)
+        if source.multimodal_index is not None and vector_store_query_mode != VectorStoreQueryMode.DEFAULT:
+            raise ValueError(
+                "vector_store_query_mode is for vector stores; an index of the command line has its own way"
+            )
         self._multimodal_index = source.multimodal_index
         self._embed_model = source.embed_model
         self._reranker = source.reranker

@@ -66,6 +66,8 @@ def find_source(
     if isinstance(store, MultimodalIndexStore):
         store = store.client
     if isinstance(store, MultimodalIndex):
+        if embed_model is not None:
+            raise ValueError("an open MultimodalIndex has its embedder already; leave out embed_model")
         return Source(multimodal_index=store, reranker=reranker)
     if not isinstance(store, BasePydanticVectorStore):  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
         raise ValueError(  # noqa: TRY004 - as for other options that do not fit
