@@ -46,6 +46,7 @@ def compare(competitors: Mapping[str, Work], *, rounds: int, ours: str = "ours")
     best = min(others, key=lambda name: others[name])
     result = {
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "rounds": rounds,
         "best_peer": best,
         "ratio": round(others[best] / seconds[ours], 2),
     }
