@@ -49,4 +49,4 @@ build: ## Build the wheels and look inside
 	uv build --quiet --clear --all-packages
 	uv run python tests/check_wheels.py dist
 
-all: lint types imports docs build demo cookbooks test-quantization test-lowest test ## Everything that CI runs
+all: lint types imports docs build cookbooks test-quantization test-lowest test ## Everything that CI runs

@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+from llama_index.core.base.llms.types import CompletionResponse
 from llama_index.core.evaluation import RetrieverEvaluator
 from llama_index.core.query_engine import CitationQueryEngine, RetrieverQueryEngine
 from llama_index.core.retrievers import QueryFusionRetriever
@@ -20,12 +21,30 @@ from qwen3_vl_pocket.world.sentences import ask
 from qwen3_vl_retrieval.index import MultimodalIndex
 
 
+class Generating(ScriptedLLM):
+    """Generates queries, for which LlamaIndex asks it to complete a text."""
+
+    queries: list[str]
+
+    def complete(self, prompt, formatted=False, **_):
+        return CompletionResponse(text="\n".join(self.queries))
+
+
 def ids(nodes):
     return [one.node.node_id for one in nodes]
 
 
 def sent(llm):
     return [block for message in llm.requests[-1] for block in message.blocks]
+
+
+@pytest.fixture(autouse=True)
+def close_loop():
+    """Closes the event loop that synchronous methods of LlamaIndex make and leave, by its `asyncio_run`."""
+    yield
+    policy = asyncio.get_event_loop_policy()
+    policy.get_event_loop().close()
+    policy.set_event_loop(None)
 
 
 @pytest.fixture(scope="module", params=["chroma", "simple"])
@@ -82,7 +101,6 @@ def test_query_fusion_retriever(index, questions, pictures, is_async):
 
 
 def test_fusion_of_generated_queries_knows_a_node_again(index, questions):
-    llm = ScriptedLLM()
     llm = Generating(queries=[questions[1], questions[2]])
     fusion = QueryFusionRetriever(
         [index.as_retriever(similarity_top_k=5, keep_scores=False)],
@@ -93,15 +111,6 @@ def test_fusion_of_generated_queries_knows_a_node_again(index, questions):
         use_async=False,
     )
     assert sorted(ids(fusion.retrieve(questions[0]))) == ["note", *(f"picture-{n}" for n in range(4))]
-
-
-class Generating(ScriptedLLM):
-    queries: list[str]
-
-    def complete(self, prompt, formatted=False, **_):
-        from llama_index.core.base.llms.types import CompletionResponse
-
-        return CompletionResponse(text="\n".join(self.queries))
 
 
 @pytest.mark.parametrize("is_multimodal", [True, False])
@@ -176,7 +185,7 @@ def test_a_crowd_over_an_index_of_the_command_line(embedding, pictures, crowd, t
 
 
 def test_an_image_query_never_reaches_arbitrary_rows(index, pictures):
-    for query in (QueryBundle("", image_path=str(pictures / "picture-1.png")),):
-        found = index.as_retriever(similarity_top_k=1).retrieve(query)
-        assert ids(found) == ["picture-1"]
-        assert found[0].score is not None
+    query = QueryBundle("", image_path=str(pictures / "picture-1.png"))
+    found = index.as_retriever(similarity_top_k=1).retrieve(query)
+    assert ids(found) == ["picture-1"]
+    assert found[0].score is not None

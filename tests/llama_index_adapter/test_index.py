@@ -57,6 +57,15 @@ def make_index(request, embedding, tmp_path, nodes=()):
     )
 
 
+@pytest.fixture(autouse=True)
+def close_loop():
+    """Closes the event loop that synchronous methods of LlamaIndex make and leave, by its `asyncio_run`."""
+    yield
+    policy = asyncio.get_event_loop_policy()
+    policy.get_event_loop().close()
+    policy.set_event_loop(None)
+
+
 @pytest.fixture
 def folder(pictures, tmp_path):
     """Two pictures, a PDF of two pages, a clip and a note; what is hidden or of no known kind is not read."""
