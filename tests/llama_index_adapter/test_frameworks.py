@@ -38,13 +38,10 @@ def sent(llm):
     return [block for message in llm.requests[-1] for block in message.blocks]
 
 
-@pytest.fixture(autouse=True)
-def close_loop():
-    """Closes the event loop that synchronous methods of LlamaIndex make and leave, by its `asyncio_run`."""
-    yield
-    policy = asyncio.get_event_loop_policy()
-    policy.get_event_loop().close()
-    policy.set_event_loop(None)
+@pytest.fixture(autouse=True, scope="module")
+def without_loop():
+    """Where an event loop is still to be made, the first synchronous call of LlamaIndex makes one and leaves it open."""
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="module", params=["chroma", "simple"])

@@ -15,13 +15,14 @@ from qwen3_vl_pocket.world.clips import CLIP_FRAME_RATE
 
 __all__ = ["write_clip", "write_pdf"]
 
-# One thread, and no date or version in the container: equal frames give equal bytes.
+# One thread, and no date or version in the container: equal frames give equal bytes as a rule. On a busy machine x264
+# departed from it now and then (`benchmarks/LOG.md`); the pictures are the same.
 _X264 = {"crf": "20", "preset": "fast", "threads": "1"}
 _BITEXACT = {"fflags": "+bitexact"}
 
 
 def write_clip(frames: Sequence[Image.Image], target: Path | BinaryIO, *, frame_rate: int = CLIP_FRAME_RATE) -> None:
-    """Writes frames as an MP4 with H.264 (yuv420p, CRF 20). Equal frames give equal bytes.
+    """Writes frames as an MP4 with H.264 (yuv420p, CRF 20). Equal frames give equal pictures.
 
     Args:
         frames: RGB, all of one size, with even width and height.
@@ -42,7 +43,7 @@ def write_clip(frames: Sequence[Image.Image], target: Path | BinaryIO, *, frame_
         stream = container.add_stream("libx264", rate=frame_rate, options=_X264)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:
-            # The encoder converts as well, but what it makes of a frame is now and then another file.
+            # Converted here, so that what goes into the encoder is known.
             planes = av.VideoFrame.from_ndarray(np.asarray(frame), format="rgb24").to_ndarray(format="yuv420p")
             container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
         container.mux(stream.encode())
