@@ -47,6 +47,7 @@ HIDDEN_KEYS = (
     "media_type",
     "image",
     "video",
+    "source",
     "sha256",
     "mime_type",
     "width",
@@ -54,7 +55,8 @@ HIDDEN_KEYS = (
     "similarity_score",
     "relevance_score",
 )
-"""Metadata that say nothing to a language model; it is shown `source`, `page`, `start` and `end`."""
+"""Metadata that are nothing to a language model, or none of its business: `source` is a path on this machine. It is
+shown `page`, `start` and `end`, and whatever the caller has added."""
 
 _LOGGER = logging.getLogger(__name__)
 
