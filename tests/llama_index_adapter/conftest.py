@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from pathlib import Path
 
@@ -50,3 +51,9 @@ def questions() -> list[str]:
 
 def _draw_facts(number: int):
     return draw_facts("pair", random.Random(_SEED + number), split="test")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_loop():
+    """The first synchronous call of LlamaIndex makes an event loop where one may be made, and leaves it open."""
+    asyncio.set_event_loop(None)

@@ -38,12 +38,6 @@ def sent(llm):
     return [block for message in llm.requests[-1] for block in message.blocks]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def without_loop():
-    """Where an event loop is still to be made, the first synchronous call of LlamaIndex makes one and leaves it open."""
-    asyncio.set_event_loop(None)
-
-
 @pytest.fixture(scope="module", params=["chroma", "simple"])
 def index(request, embedding, pictures, tmp_path_factory):
     nodes = [

@@ -57,12 +57,6 @@ def make_index(request, embedding, tmp_path, nodes=()):
     )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def without_loop():
-    """Where an event loop is still to be made, the first synchronous call of LlamaIndex makes one and leaves it open."""
-    asyncio.set_event_loop(None)
-
-
 @pytest.fixture
 def folder(pictures, tmp_path):
     """Two pictures, a PDF of two pages, a clip and a note; what is hidden or of no known kind is not read."""
