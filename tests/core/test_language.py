@@ -101,15 +101,21 @@ def test_rows_that_continue_a_prefix_get_the_states_of_whole_rows(model, packed,
     assert prefixes[0].byte_count == 2 * 21 * 4 * sum(states[0].numel() for states in prefixes[0].keys)
 
 
-def test_half_precision_stays_as_near_as_rounding_allows(embedder):
+def test_half_precision_errs_no_more_than_that_of_transformers(embedder):
     import copy
 
-    half = copy.deepcopy(embedder.model.language_model).to(torch.bfloat16)
-    rows = [make_row(half, length, seed=length) for length in (50, 20, 9)]
-    exact = LanguageModel(embedder.model.language_model).compute_last(rows, [])
-    ours = (LanguageModel(half).compute_last(rows, []).float() - exact).norm(dim=-1) / exact.norm(dim=-1)
-    theirs = (PaddedLanguageModel(half).compute_last(rows, []).float() - exact).norm(dim=-1) / exact.norm(dim=-1)
-    assert ours.max() < 1.5 * theirs.max() + 1e-3
+    exact = embedder.model.language_model
+    half = copy.deepcopy(exact).to(torch.bfloat16)
+    # One row's error is luck (it differs by machine, up to twice); the mean of many is not.
+    rows = [make_row(half, length, seed=length + seed) for seed in range(0, 2000, 100) for length in (50, 20, 9)]
+    wanted = LanguageModel(exact).compute_last(rows, [])
+
+    def measure_error(model):
+        return ((model.compute_last(rows, []).float() - wanted).norm(dim=-1) / wanted.norm(dim=-1)).mean()
+
+    ours, theirs = measure_error(LanguageModel(half)), measure_error(PaddedLanguageModel(half))
+    assert 0.001 < theirs
+    assert ours < 1.25 * theirs
 
 
 def test_named_kernels_go_through_transformers(embedder):

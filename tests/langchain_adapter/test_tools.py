@@ -125,7 +125,7 @@ def test_without_langchain_the_module_imports_and_the_tool_names_the_extra():
 import sys
 sys.modules["langchain"] = None
 # Older versions import transformers, if it is there, and with it torch.
-import langchain_core.language_models
+import langchain_core.language_models.base
 from langchain_core.retrievers import BaseRetriever
 before = set(sys.modules)
 from langchain_qwen3_vl.tools import create_multimodal_retriever_tool
