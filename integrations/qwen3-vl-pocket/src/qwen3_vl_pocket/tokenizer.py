@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -90,12 +91,12 @@ def build_tokenizer(kind: ModelKind, *, words: Iterable[str]) -> Tokenizer:
             raise ValueError(f"{word!r} cannot be one token: the family's pattern splits it; give its parts as words")
     # "a" and " a" are two entries, as in the published vocabulary. A space before a digit always stands alone.
     spaced = [piece for piece in (f" {word}" for word in plain) if len(pre_tokenizer.pre_tokenize_str(piece)) == 1]
-    merges = _construct_merges(plain, [*spaced, *_list_prompt_pieces(pre_tokenizer)])
+    merges = _construct_merges(tuple(plain), (*spaced, *_list_prompt_pieces(pre_tokenizer)))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: place for place, token in enumerate(alphabet)}
     for left, right in merges:
         vocabulary.setdefault(left + right, len(vocabulary))
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoders.ByteLevel()
@@ -137,7 +138,8 @@ def _list_prompt_pieces(pre_tokenizer: pre_tokenizers.PreTokenizer) -> list[str]
     return sorted(pieces)
 
 
-def _construct_merges(words: Sequence[str], pieces: Sequence[str]) -> list[_Pair]:
+@lru_cache(maxsize=4)  # a run of the recipe writes five checkpoints with one list of words, two seconds each
+def _construct_merges(words: tuple[str, ...], pieces: tuple[str, ...]) -> tuple[_Pair, ...]:
     """Merges that make each word, then each piece, one token, in the order in which they are applied.
 
     A merge takes nothing from those before it: what they make one token stays so, whatever is added behind them.
@@ -152,7 +154,7 @@ def _construct_merges(words: Sequence[str], pieces: Sequence[str]) -> list[_Pair
     unspaced = sorted((word for word in words if word[0] >= _FIRST_UNSPACED), key=len)
     for text in (*spaced, *unspaced, *pieces):
         _add_merges(ranks, _spell(text))
-    return list(ranks)
+    return tuple(ranks)
 
 
 def _add_merges(ranks: dict[_Pair, int], symbols: list[str]) -> None:
