@@ -175,6 +175,22 @@ def test_a_picture_finds_itself_and_so_does_a_mixture(small_embedder, shared_ind
     assert len(index.search({"video": clip}, k=5)) == 5
 
 
+def test_what_a_reranker_sees_can_be_computed_while_indexing(tmp_path, folder, small_embedder, make_reranker):
+    reranker = make_reranker(pixel_budget=SMALL)
+    with MultimodalIndex.open(tmp_path / "index", small_embedder, reranker) as index:
+        report = index.sync(folder, cache_media=True)
+        seen = reranker.stats
+        assert seen.vision_encodes > 0
+        hits = index.search("a report about printers", k=len(index))
+        assert len(hits) == report.embedded_units
+        assert (reranker.stats - seen).vision_encodes == 0
+        assert (reranker.stats - seen).vision_cache_hits > 0
+    with MultimodalIndex.open(tmp_path / "index", small_embedder) as index:
+        for add in (index.sync, index.add):
+            with pytest.raises(ValueError, match="this index has no reranker"):
+                add(folder, cache_media=True)
+
+
 def test_filters_and_thresholds_hold(shared_index):
     pages = shared_index.search("invoice", where={"media_type": "page"}, k=29)
     assert {hit.media_type for hit in pages} == {"page"}

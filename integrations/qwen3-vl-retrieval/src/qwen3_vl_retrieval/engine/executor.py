@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from qwen3_vl_retrieval.batching import pack_batches, plan_batches, split_batch
+from qwen3_vl_retrieval.engine.budgets import build_budget
 from qwen3_vl_retrieval.engine.failures import Outcome
 from qwen3_vl_retrieval.engine.features import FeatureCache, VisionFeatures
 from qwen3_vl_retrieval.engine.language import PrefixStates
@@ -25,15 +26,10 @@ from qwen3_vl_retrieval.engine.vision import Pixels, VisionEncoder
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.patches import PatchLayout
 
-__all__ = ["Executor", "choose_max_batch_tokens"]
+__all__ = ["Executor"]
 
 _PREFIX_BYTES = 256 * 2**20
 """Keys and values of shared beginnings: at the 2B shape 2,300 tokens, some forty instructions or two pictures."""
-
-
-def choose_max_batch_tokens(device: torch.device) -> int:
-    """Returns the first guess of how many tokens a forward pass may hold; an out-of-memory error lowers it."""
-    return {"cuda": 32_768, "mps": 8_192}.get(device.type, 4_096)
 
 
 class Executor:
@@ -45,9 +41,6 @@ class Executor:
         features: Where visual features stay between runs.
         statistics: What is counted goes there.
         max_batch_tokens: Tokens of a forward pass at most; `None` chooses by device.
-
-    Attributes:
-        max_batch_tokens: Tokens in a batch at most; lowered when the memory did not suffice.
     """
 
     def __init__(
@@ -66,7 +59,12 @@ class Executor:
         self._prefixes = PrefixCache(_PREFIX_BYTES)
         self._statistics = statistics
         self._turns = Turns()
-        self.max_batch_tokens = choose_max_batch_tokens(self.device) if max_batch_tokens is None else max_batch_tokens
+        self._budget = build_budget(model, max_batch_tokens)
+
+    @property
+    def max_batch_tokens(self) -> int:
+        """Tokens in a batch at most."""
+        return self._budget.limit
 
     @property
     def device(self) -> torch.device:
@@ -158,7 +156,8 @@ class Executor:
             asked = time.perf_counter()
             with self._turns.take(run.remaining_tokens):
                 self._statistics.add(seconds_waiting=time.perf_counter() - asked)
-                return self._compute(jobs, pixels, run)
+                with self._budget.watch(sum(job.own_length for job in jobs)):
+                    return self._compute(jobs, pixels, run)
         except RuntimeError as error:
             if len(jobs) == 1 or not _is_out_of_memory(error):
                 raise
@@ -201,7 +200,7 @@ class Executor:
     def _lower_budget(self, tokens: int) -> None:
         """Keeps what was learnt for the batches of later calls; those of this call are split as they come."""
         self._statistics.add(splits=1)
-        self.max_batch_tokens = min(self.max_batch_tokens, max(tokens, 1))
+        self._budget.lower(tokens)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from qwen3_vl_retrieval.engine.attention import attend_causally, attend_from_last
+from qwen3_vl_retrieval.engine.copies import copy_to_device
 from qwen3_vl_retrieval.engine.features import VisionFeatures
 from qwen3_vl_retrieval.engine.packing import AttentionGroup, group_rows
 
@@ -187,7 +188,7 @@ class _Batch:
         )
 
     def _move(self, values: np.ndarray[Any, Any]) -> Tensor:
-        return torch.from_numpy(values).to(self._device)
+        return copy_to_device(values, self._device)
 
 
 class _PlacedGroup:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from qwen3_vl_retrieval.engine.copies import copy_to_device
 from qwen3_vl_retrieval.engine.features import FeatureCache, VisionFeatures
 from qwen3_vl_retrieval.engine.vision_tower import VisionTower
 from qwen3_vl_retrieval.engine.visuals import PreparedMedia
@@ -69,4 +70,4 @@ class VisionEncoder:
         }
 
     def _cut(self, frames: npt.NDArray[np.uint8]) -> Tensor:
-        return cut_patches(torch.tensor(frames, device=self._tower.device), self._layout)
+        return cut_patches(copy_to_device(frames, self._tower.device), self._layout)

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.inputs import Item, Ranked, Reranker
 
-__all__ = ["judge_documents"]
+__all__ = ["find_media_cache", "judge_documents"]
+
+
+@runtime_checkable
+class _CachingReranker(Protocol):
+    """A reranker that keeps what its vision tower computed, as `Qwen3VLReranker` does."""
+
+    def cache_media(self, documents: Sequence[Item]) -> object: ...
+
+
+def find_media_cache(reranker: Reranker | None) -> Callable[[Sequence[Item]], object]:
+    """Returns what computes a reranker's visual features of documents ahead of the queries.
+
+    Raises:
+        ValueError: There is no reranker, or it keeps none.
+    """
+    if isinstance(reranker, _CachingReranker):
+        return reranker.cache_media
+    given = "no reranker" if reranker is None else f"a {type(reranker).__name__}"
+    raise ValueError(
+        f"cache_media=True needs a reranker that keeps visual features, as Qwen3VLReranker does; this index has "
+        f"{given}: open it with one, or leave cache_media out"
+    )
 
 
 def judge_documents(

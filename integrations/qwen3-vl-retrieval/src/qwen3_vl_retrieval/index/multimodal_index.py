@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.index.bars import show_bar
 from qwen3_vl_retrieval.index.filters import compile_filter
 from qwen3_vl_retrieval.index.hits import SearchResults
+from qwen3_vl_retrieval.index.judging import find_media_cache
 from qwen3_vl_retrieval.index.pipeline import run_pipeline
 from qwen3_vl_retrieval.index.progress import IndexReport, OnIndexProgress, RunCounter
 from qwen3_vl_retrieval.index.records import Metadata
@@ -191,6 +192,7 @@ class MultimodalIndex:
         paths_or_items: Path | Iterable[Path | Item],
         *,
         metadata: Metadata | None = None,
+        cache_media: bool = False,
         show_progress: bool = False,
         on_progress: OnIndexProgress | None = None,
     ) -> IndexReport:
@@ -203,23 +205,27 @@ class MultimodalIndex:
             paths_or_items: `Path`s of files and folders, and items (see `Item`): a `str` is always a text.
             metadata: Flat scalars to be kept with every unit of it, and to be filtered by; those of units that are
                 there already are replaced. `None` leaves them.
+            cache_media: Let the reranker compute what it sees of each new page, picture and clip now, and not at the
+                first query that finds it. It is kept in memory, within `vision_cache_bytes` of the reranker.
             show_progress: Show a progress bar.
             on_progress: Called after every group of units.
 
         Raises:
             StoreError: Somebody else is writing, or the disk fails.
             InputError: A `str` or another single item was given instead of a list, or a folder cannot be read.
-            ValueError: `metadata` is not flat, or uses a reserved name.
+            ValueError: `metadata` is not flat, or uses a reserved name; or `cache_media` without a reranker.
         """
+        cache = find_media_cache(self._reranker) if cache_media else None
         sources, skipped, failures = list_sources(paths_or_items)
         with self._store.write():
-            return self._run(sources, skipped, failures, metadata, 0, show_progress, on_progress)
+            return self._run(sources, skipped, failures, metadata, 0, cache, show_progress, on_progress)
 
     def sync(
         self,
         folder: str | Path,
         *,
         metadata: Metadata | None = None,
+        cache_media: bool = False,
         show_progress: bool = False,
         on_progress: OnIndexProgress | None = None,
     ) -> IndexReport:
@@ -228,6 +234,7 @@ class MultimodalIndex:
         Unchanged content is never embedded again. Files outside the folder are not touched. Arguments and errors as
         in `add`.
         """
+        cache = find_media_cache(self._reranker) if cache_media else None
         root = Path(folder).absolute()
         sources, skipped, failures = list_sources(root)
         present = {str(path.absolute()) for path in sources if isinstance(path, Path)}
@@ -240,7 +247,7 @@ class MultimodalIndex:
                 if source not in present and not any(Path(source).is_relative_to(path) for path in unreadable)
             ]
             removed = self._store.remove_files(vanished) if vanished else 0
-            report = self._run(sources, skipped, failures, metadata, len(vanished), show_progress, on_progress)
+            report = self._run(sources, skipped, failures, metadata, len(vanished), cache, show_progress, on_progress)
         return replace(report, removed_units=report.removed_units + removed)
 
     def delete(self, where: Mapping[str, Any]) -> int:
@@ -314,6 +321,7 @@ class MultimodalIndex:
         failures: Sequence[FailedFile],
         metadata: Metadata | None,
         removed_files: int,
+        cache_media: Callable[[Sequence[Item]], object] | None,
         show_progress: bool,
         on_progress: OnIndexProgress | None,
     ) -> IndexReport:
@@ -328,5 +336,6 @@ class MultimodalIndex:
                 policy=self._policy,
                 read_units=self._read_units,
                 metadata=check_metadata(metadata),
+                cache_media=cache_media,
             )
         return counter.finish(skipped_files=skipped, removed_files=removed_files)

@@ -7,7 +7,7 @@ ends is the beginning of the work.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +74,7 @@ def run_pipeline(
     policy: MediaPolicy,
     read_units: UnitReader,
     metadata: Metadata | None,
+    cache_media: Callable[[Sequence[Item]], object] | None = None,
 ) -> None:
     """Embeds what is new in `sources` and enters it in the store, inside `store.write()`.
 
@@ -85,6 +86,7 @@ def run_pipeline(
         policy: What may be opened here; the embedder has its own.
         read_units: Turns a file into units.
         metadata: The caller's own, of all units; `None` leaves what was given before.
+        cache_media: Is called with the items of each group that is embedded.
 
     Raises:
         StoreError: The disk or Chroma fails.
@@ -107,6 +109,8 @@ def run_pipeline(
     with closing(look_ahead(read_groups, depth=1)) as groups:
         for group in groups:
             writer.write(group, compute_vectors(embedder, group.prepared))
+            if cache_media is not None and (shown := [item for item in group.items if not isinstance(item, str)]):
+                cache_media(shown)
 
 
 def _collect_groups(findings: Iterable[Finding], store: Store, policy: MediaPolicy) -> Generator[_Group, None, None]:
