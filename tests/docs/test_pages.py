@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,19 @@ def test_the_file_tree_of_the_readme_is_that_of_the_package():
 def test_the_api_page_has_every_public_name():
     documented = set(re.findall(r":: qwen3_vl_retrieval\.(\w+)$", read_page(Path("docs/api.md")), re.MULTILINE))
     assert documented == set(qwen3_vl_retrieval.__all__)
+
+
+def test_the_api_pages_of_the_adapters_have_every_public_name():
+    page = read_page(Path("docs/api-langchain.md"))
+    assert set(re.findall(r":: langchain_qwen3_vl\.(\w+)$", page, re.MULTILINE)) == set(langchain_qwen3_vl.__all__)
+    page = read_page(Path("docs/api-llamaindex.md"))
+    documented = set(re.findall(r":: llama_index\.\w+\.\w+\.(\w+)$", page, re.MULTILINE))
+    public = {
+        name
+        for package in (ROOT / "integrations/llama-index-qwen3-vl/src/llama_index").glob("*/*/__init__.py")
+        for name in import_module(".".join(package.parent.parts[-3:])).__all__
+    }
+    assert documented == public - {"CaptionMode"}  # a Literal, spelt out where it is taken
 
 
 def test_the_page_of_langchain_names_every_public_name():

@@ -17,12 +17,14 @@ from qwen3_vl_retrieval.engine.failures import Outcome
 from qwen3_vl_retrieval.engine.features import FeatureCache, VisionFeatures
 from qwen3_vl_retrieval.engine.language import PrefixStates
 from qwen3_vl_retrieval.engine.padded import choose_language_model
+from qwen3_vl_retrieval.engine.pixels import PixelLoader, Pixels
 from qwen3_vl_retrieval.engine.plans import Job, build_row, merge_equal, plan_prefixes
 from qwen3_vl_retrieval.engine.prefixes import PrefixCache, PrefixKey
 from qwen3_vl_retrieval.engine.requests import Request
 from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
 from qwen3_vl_retrieval.engine.turns import Turns
-from qwen3_vl_retrieval.engine.vision import Pixels, VisionEncoder
+from qwen3_vl_retrieval.engine.vision import VisionEncoder
+from qwen3_vl_retrieval.engine.visuals import PreparedMedia
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.patches import PatchLayout
 
@@ -94,21 +96,24 @@ class Executor:
             jobs = plan_prefixes(jobs, known=self._prefixes)
         run = _Run(jobs)
         batches = deque(self._plan(jobs))
-        while batches:
-            places = batches.popleft()
-            batch = [jobs[place] for place in places]
-            readable, pixels = self._load_pixels(batch, run, outcome)
-            if readable:
-                states = self._compute_if_it_fits(readable, pixels, run)
-                if states is None:
-                    batches.extendleft(reversed(split_batch(places)))
-                    self._lower_budget(sum(job.own_length for job in batch) // 2)
-                    continue
-                for job, state in zip(readable, states, strict=True):
-                    outcome.hidden_states[list(job.positions)] = state
-            run.finish(batch)
-            if on_progress is not None:
-                on_progress(sum(len(job.positions) for job in batch))
+        with PixelLoader() as loader:
+            while batches:
+                places = batches.popleft()
+                batch = [jobs[place] for place in places]
+                readable, pixels = self._load_pixels(batch, run, loader, outcome)
+                if batches:
+                    loader.start(self._list_unknown((jobs[place] for place in batches[0]), run, pixels))
+                if readable:
+                    states = self._compute_if_it_fits(readable, pixels, run)
+                    if states is None:
+                        batches.extendleft(reversed(split_batch(places)))
+                        self._lower_budget(sum(job.own_length for job in batch) // 2)
+                        continue
+                    for job, state in zip(readable, states, strict=True):
+                        outcome.hidden_states[list(job.positions)] = state
+                run.finish(batch)
+                if on_progress is not None:
+                    on_progress(sum(len(job.positions) for job in batch))
         return outcome
 
     def encode_media(self, requests: Sequence[Request]) -> dict[int, InputError]:
@@ -117,7 +122,8 @@ class Executor:
         jobs = merge_equal(requests)
         for batch in plan_batches([len(job.request) for job in jobs], max_batch_tokens=self.max_batch_tokens):
             run = _Run(())
-            readable, pixels = self._load_pixels([jobs[place] for place in batch], run, outcome)
+            with PixelLoader() as loader:
+                readable, pixels = self._load_pixels([jobs[place] for place in batch], run, loader, outcome)
             with self._turns.take(sum(len(job.request) for job in readable)):
                 self._encode([media for job in readable for media in job.request.media], pixels, run)
         return outcome.failures
@@ -130,16 +136,28 @@ class Executor:
         families = [numbers.setdefault(job.prefix, len(numbers)) for job in jobs]
         return pack_batches(lengths, families, max_batch_tokens=self.max_batch_tokens)
 
-    def _load_pixels(self, batch: Sequence[Job], run: _Run, outcome: Outcome) -> tuple[list[Job], Pixels]:
+    def _list_unknown(self, batch: Iterable[Job], run: _Run, pixels: Pixels) -> list[PreparedMedia]:
+        """Media that the run and the cache know nothing of, and that the batch before does not compute either."""
+        return [
+            media
+            for job in batch
+            for media in job.request.media
+            if media.key not in pixels and media.key not in run.features and media.key not in self._features
+        ]
+
+    def _load_pixels(
+        self, batch: Sequence[Job], run: _Run, loader: PixelLoader, outcome: Outcome
+    ) -> tuple[list[Job], Pixels]:
         """The jobs whose media can still be read, and the pixels whose features are not known; failures are noted."""
         readable: list[Job] = []
         pixels: Pixels = {}
         with self._statistics.time("seconds_loading"):
+            loader.start(self._list_unknown(batch, run, pixels))
             for job in batch:
                 try:
                     for media in job.request.media:
                         if media.key not in pixels and not run.find_features(media.key, self._features):
-                            pixels[media.key] = media.load()
+                            pixels[media.key] = loader.load(media)
                     readable.append(job)
                 except InputError as error:
                     outcome.failures.update(dict.fromkeys(job.positions, error))

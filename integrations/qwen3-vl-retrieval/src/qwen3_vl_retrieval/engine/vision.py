@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +12,12 @@ from torch import Tensor
 
 from qwen3_vl_retrieval.engine.copies import copy_to_device
 from qwen3_vl_retrieval.engine.features import FeatureCache, VisionFeatures
+from qwen3_vl_retrieval.engine.pixels import Pixels
 from qwen3_vl_retrieval.engine.vision_tower import VisionTower
 from qwen3_vl_retrieval.engine.visuals import PreparedMedia
 from qwen3_vl_retrieval.patches import PatchLayout, cut_patches
 
-__all__ = ["Pixels", "VisionEncoder"]
-
-Pixels: TypeAlias = dict[bytes, npt.NDArray[np.uint8]]
-"""Frames by content key, each `(frames, height, width, 3)`."""
+__all__ = ["VisionEncoder"]
 
 
 class VisionEncoder:
