@@ -24,7 +24,7 @@ test: ## Run all tests, offline, on the CPU
 	uv run pytest
 
 test-quantization: ## Run the tests that need torchao, which is not installed by default
-	uv run --group quantization pytest tests/core/test_loading_quantization.py
+	uv run --group quantization pytest --numprocesses=0 tests/core/test_loading_quantization.py
 
 # What touches other packages; the rest is the same code on any version.
 LOWEST = reference_embeddings reference_scores language vision_tower attention tokenization patches loading_models \

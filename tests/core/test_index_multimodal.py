@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
 from pathlib import Path
 
@@ -15,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from index_runs import run_sync
 from qwen3_vl_retrieval import (
     FingerprintMismatchError,
     InputError,
@@ -460,39 +457,16 @@ def test_threads_search_while_one_writes(tmp_path, folder, small_embedder):
         assert wrong == []
 
 
-_RUN = """
-    import sys
-    from pathlib import Path
-    from qwen3_vl_retrieval import PixelBudget, Qwen3VLEmbedder
-    from qwen3_vl_retrieval.index import MultimodalIndex
-    budget = PixelBudget(min_pixels=4096, max_pixels=4096, frame_min_pixels=4096, frame_max_pixels=4096)
-    embedder = Qwen3VLEmbedder.from_pretrained({checkpoint!r}, device="cpu", dtype="float32", pixel_budget=budget)
-    print("ready", flush=True)
-    with MultimodalIndex.open({index!r}, embedder) as index:
-        index.sync({folder!r}, on_progress=lambda moment: print(moment.files_done, flush=True))
-"""
-
-
 def test_a_killed_run_is_resumed_and_ends_as_an_uninterrupted_one(tmp_path, reference):
     folder = tmp_path / "notes"
     folder.mkdir()
     for number in range(200):
         (folder / f"{number:03}.txt").write_text(f"Note {number}: the code of door {number * 7919 % 1000} changes.")
-    checkpoint = str(reference / "checkpoints/embedding")
-
-    def start(name):
-        code = textwrap.dedent(_RUN.format(checkpoint=checkpoint, index=str(tmp_path / name), folder=str(folder)))
-        return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
-
-    for lines in (2, 4):
-        with start("killed") as run:
-            for _ in range(lines):
-                run.stdout.readline()
-            run.send_signal(signal.SIGKILL)
-    with start("killed") as run:
-        assert run.wait() == 0 or run.stdout.read()
-    with start("whole") as run:
-        run.stdout.read()
+    checkpoint = reference / "checkpoints/embedding"
+    assert 0 < run_sync(checkpoint, tmp_path / "killed", folder, kill_after=1) < 100
+    assert 100 < run_sync(checkpoint, tmp_path / "killed", folder, kill_after=3) < 200
+    assert run_sync(checkpoint, tmp_path / "killed", folder) == 200
+    assert run_sync(checkpoint, tmp_path / "whole", folder) == 200
     from qwen3_vl_retrieval.index.store import Store
 
     with Store.open(tmp_path / "killed") as killed, Store.open(tmp_path / "whole") as whole:

@@ -122,7 +122,7 @@ def test_a_summary_of_the_user_is_no_obstacle(embedding):
 
 
 def test_chroma_by_itself_keeps_the_old_row_and_we_the_new_one():
-    store = ChromaVectorStore(chroma_collection=chromadb.EphemeralClient().get_or_create_collection("twice"))
+    store = ChromaVectorStore(chroma_collection=chromadb.EphemeralClient().get_or_create_collection("twice-of-nodes"))
     store.add([TextNode(id_="a", text="old", embedding=[1.0, 0.0])])
     assert store.add([TextNode(id_="a", text="new", embedding=[1.0, 0.0])]) == ["a"]
     assert store.get_nodes([])[0].text == "old"

@@ -312,7 +312,7 @@ def test_a_bare_store_is_searched_with_an_embedding(embedding, pictures, tmp_pat
 
 
 def test_a_plain_index_over_chroma_gives_true_cosines_whatever_its_space(embedding, pictures, questions):
-    collection = chromadb.EphemeralClient().get_or_create_collection("plain-l2")
+    collection = chromadb.EphemeralClient().get_or_create_collection("squared-of-nodes")
     context = StorageContext.from_defaults(vector_store=ChromaVectorStore(chroma_collection=collection))
     index = VectorStoreIndex([], storage_context=context, embed_model=embedding)
     index.insert_nodes(embedding(make_nodes(pictures)[:4]))
