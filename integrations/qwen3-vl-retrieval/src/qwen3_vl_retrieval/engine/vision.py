@@ -20,6 +20,11 @@ from qwen3_vl_retrieval.patches import PatchLayout, cut_patches
 __all__ = ["VisionEncoder"]
 
 
+_CPU_TOKENS = 1_024
+"""Visual tokens that pass through the tower together on a CPU: about a page, whose activations stay in the caches.
+Five pages at once took a tenth longer (benchmarks/LOG.md, speed). A GPU takes whatever the batch holds."""
+
+
 class VisionEncoder:
     """Encodes pictures and clips with the model's vision tower; content that is known is not encoded again.
 
@@ -32,6 +37,7 @@ class VisionEncoder:
     def __init__(self, tower: Any, layout: PatchLayout, cache: FeatureCache) -> None:
         self._tower = VisionTower(tower)
         self._layout = layout
+        self._max_tokens = _CPU_TOKENS if self._tower.device.type == "cpu" else None
         self.cache = cache
 
     def encode(self, media: Iterable[PreparedMedia], pixels: Pixels) -> dict[bytes, VisionFeatures]:
@@ -52,20 +58,38 @@ class VisionEncoder:
         return features
 
     def _encode_new(self, media: Sequence[PreparedMedia], pixels: Pixels) -> dict[bytes, VisionFeatures]:
-        merge = self._layout.merge_size
         # Pictures of one size are neighbours: they share attention.
         ordered = sorted(media, key=lambda item: (item.slot.height, item.slot.width))
-        patches = torch.cat([self._cut(pixels[item.key]) for item in ordered])
-        grids = [
-            (item.slot.height * merge, item.slot.width * merge) for item in ordered for _ in range(item.pair_count)
-        ]
+        encoded: dict[bytes, VisionFeatures] = {}
+        for group in _group_media(ordered, max_tokens=self._max_tokens):
+            encoded.update(self._encode_group(group, pixels))
+        return encoded
+
+    def _encode_group(self, media: Sequence[PreparedMedia], pixels: Pixels) -> dict[bytes, VisionFeatures]:
+        merge = self._layout.merge_size
+        patches = torch.cat([self._cut(pixels[item.key]) for item in media])
+        grids = [(item.slot.height * merge, item.slot.width * merge) for item in media for _ in range(item.pair_count)]
         embeddings, deepstack = self._tower.compute(patches, grids)
-        counts = [item.token_count for item in ordered]
+        counts = [item.token_count for item in media]
         layers: list[tuple[Tensor, ...]] = [torch.split(layer, counts) for layer in (embeddings, *deepstack)]
         return {
             item.key: VisionFeatures(own[0], tuple(own[1:]))
-            for item, own in zip(ordered, zip(*layers, strict=True), strict=True)
+            for item, own in zip(media, zip(*layers, strict=True), strict=True)
         }
 
     def _cut(self, frames: npt.NDArray[np.uint8]) -> Tensor:
         return cut_patches(copy_to_device(frames, self._tower.device), self._layout)
+
+
+def _group_media(media: Sequence[PreparedMedia], *, max_tokens: int | None) -> list[list[PreparedMedia]]:
+    """Neighbours that are encoded together; a picture or clip beyond `max_tokens` is alone."""
+    groups: list[list[PreparedMedia]] = []
+    tokens = 0
+    for item in media:
+        if groups and (max_tokens is None or tokens + item.token_count <= max_tokens):
+            groups[-1].append(item)
+            tokens += item.token_count
+        else:
+            groups.append([item])
+            tokens = item.token_count
+    return groups
