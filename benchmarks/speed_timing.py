@@ -20,6 +20,7 @@ def parse_options(description: str) -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--page-rounds", type=int, default=5, help="rounds of what takes minutes")
     parser.add_argument("--checkpoints", type=Path, default=Path(".benchmarks/checkpoints"))
     parser.add_argument("--official", type=Path, help="a clone of QwenLM/Qwen3-VL-Embedding, timed as well")
     return parser.parse_args()
@@ -41,7 +42,11 @@ def measure_seconds(competitors: Mapping[str, Work], *, rounds: int) -> dict[str
 
 def compare(competitors: Mapping[str, Work], *, rounds: int, ours: str = "ours") -> dict[str, Any]:
     """Returns the seconds of all, the best of the others, and how many times faster `ours` is than it."""
-    seconds = measure_seconds(competitors, rounds=rounds)
+    return rate(measure_seconds(competitors, rounds=rounds), rounds=rounds, ours=ours)
+
+
+def rate(seconds: Mapping[str, float], *, rounds: int, ours: str = "ours") -> dict[str, Any]:
+    """Returns the same of seconds that were measured."""
     others = {name: value for name, value in seconds.items() if not name.startswith("ours")}
     best = min(others, key=lambda name: others[name])
     result = {
