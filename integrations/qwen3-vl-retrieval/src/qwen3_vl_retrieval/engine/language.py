@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from qwen3_vl_retrieval.engine.attention import attend_causally, attend_from_last
+from qwen3_vl_retrieval.engine.attention import CausalMasks, attend_causally, attend_from_last
 from qwen3_vl_retrieval.engine.copies import copy_to_device
 from qwen3_vl_retrieval.engine.features import VisionFeatures
 from qwen3_vl_retrieval.engine.packing import AttentionGroup, group_rows
@@ -93,7 +93,7 @@ class LanguageModel:
             query, key, value = _project(layer, hidden, batch.turns)
             keys.append(key)
             values.append(value)
-            mixed = attend_causally(query[None], key[None], value[None])[0]
+            mixed = attend_causally(query[None], key[None], value[None], batch.masks)[0]
             hidden = batch.add_deepstack(_finish_layer(layer, hidden, mixed), number)
         _, key, value = _project(last, hidden, batch.turns)
         return PrefixStates((*keys, key), (*values, value))
@@ -123,6 +123,7 @@ class _Batch:
 
     def __init__(self, rows: Sequence[PackedRow], prefixes: Sequence[PrefixStates], model: Any) -> None:
         self._rows, self._prefixes, self._model = rows, prefixes, model
+        self.masks = CausalMasks()
         weight = model.embed_tokens.weight
         self._device, self._dtype = weight.device, weight.dtype
         lengths = [len(row.token_ids) for row in rows]
@@ -161,7 +162,7 @@ class _Batch:
         mixed: list[Tensor] = []
         for placed in self._groups:
             keys, values = self._join_prefix(placed, number, key, value)
-            mixed.append(placed.pack(attend_causally(placed.spread(query), keys, values)))
+            mixed.append(placed.pack(attend_causally(placed.spread(query), keys, values, self.masks)))
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
     def attend_last(self, number: int, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "rows heads size"]:
@@ -258,4 +259,9 @@ def _rotate(states: Float[Tensor, "tokens heads size"], cos: Tensor, sin: Tensor
 
 def _normalize(norm: Any, hidden: Tensor) -> Tensor:
     # Quantised models keep these weights in another precision.
-    return functional.rms_norm(hidden, (hidden.shape[-1],), norm.weight.to(hidden.dtype), norm.variance_epsilon)
+    weight, size = norm.weight.to(hidden.dtype), hidden.shape[-1]
+    if hidden.device.type != "cpu" or hidden.dtype != torch.float32:
+        return functional.rms_norm(hidden, (size,), weight, norm.variance_epsilon)
+    # The same in four passes over the states instead of six: on a CPU torch has no kernel of its own for it.
+    length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True)
+    return torch.mul(hidden, length.square_().div_(size).add_(norm.variance_epsilon).rsqrt_()).mul_(weight)
