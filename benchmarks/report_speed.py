@@ -14,20 +14,20 @@ RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs/performance.md"
 PICTURE = Path(__file__).parents[1] / "docs/images/speed.svg"
 BEGIN, END = "<!-- results: written by benchmarks/report_speed.py -->", "<!-- end of results -->"
-_QUESTIONS = ("texts", "reranking", "pages", "callers")
+_QUESTIONS = {"texts": "embedding", "pages": "embedding", "reranking": "reranking", "callers": "embedding"}
 
 
 def read_rows(results: Path = RESULTS) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Yields the dtype, the machine, and each row with its question."""
     for dtype in ("float32", "bfloat16"):
-        for name in _QUESTIONS:
+        for name, work in _QUESTIONS.items():
             path = results / f"speed_{name}_74m_{dtype}_cpu.json"
             if not path.exists():
                 continue
             document = json.loads(path.read_text(encoding="utf-8"))
             for question, row in document.items():
                 if isinstance(row, dict) and "ratio" in row:
-                    yield dtype, document["machine"], {"question": question, **row}
+                    yield dtype, document["machine"], {"question": f"{work}: {question}", **row}
 
 
 def write_table(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> str:
