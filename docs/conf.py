@@ -58,8 +58,20 @@ nitpick_ignore_regex = [
     (r"py:(class|obj)", r"(numpy|numpy\.typing)\.(NDArray|ndarray|dtype|float32)"),
     (r"py:(class|obj)", r"(NDArray|ndarray|Float|Float32|Tensor|PIL\..*|Image|PreTrainedModel|ProcessorMixin)"),
     (r"py:(class|obj)", r"(torch|transformers|jaxtyping|PIL)\..*"),
-    # LangChain and pydantic.
+    # LangChain, LlamaIndex and pydantic.
     (r"py:(class|obj|meth|attr)", r"(langchain|langchain_core|langchain_chroma|langgraph|pydantic|pydantic_core)\..*"),
+    (r"py:(class|obj|meth|attr|func)", r"llama_index\.core\..*"),
+    # What the adapters name as they import it.
+    (
+        r"py:class",
+        r"Document|IndexNode|CallbackManager|Callbacks|RunnableConfig|VectorStoreQueryMode|MetadataFilters"
+        r"|BaseNodePostprocessor|Embedding|chromadb\..*|collections\.abc\.Awaitable|npt\.NDArray|np\.float32",
+    ),
+    # Unions and options of theirs, described where they are taken.
+    (r"py:class", r"MediaSource|MediaKind|Kind|Query|Searchable|VectorOrError|dict\[str|types\.Annotated\[.*"),
+    (r"py:class", r"(llama_index\.indices\.qwen3_vl\.options\.|langchain_qwen3_vl\.contents\.)?(\w+)Options"),
+    # Fields of pydantic show their constraints.
+    (r"py:obj", r"typing\.(Annotated|Literal)\[.*"),
     # Named as they are imported; they are on the page.
     (r"py:class", r"(qwen3_vl_retrieval\.index\.(results|units)\.)?(FailedFile|Unit)"),
     (r"py:class", r"Metadata|MediaType"),
@@ -90,6 +102,21 @@ def shorten_types(
     return shorten(signature), shorten(result)
 
 
+def mark_examples(_app: Sphinx, _what: str, _name: str, _value: object, _options: object, lines: list[str]) -> None:
+    """Turns the examples of docstrings, fenced as in Markdown, into code blocks of reStructuredText."""
+    marked: list[str] = []
+    is_code = False
+    for line in lines:
+        if line.strip().startswith("```"):
+            is_code = not is_code
+            marked += [".. code-block:: python", ""] if is_code else [""]
+        else:
+            marked.append(f"    {line}" if is_code else line)
+    lines[:] = marked
+
+
 def setup(app: Sphinx) -> None:
     """Registers what this file adds to Sphinx."""
+    # Before napoleon, which listens at the usual priority of 500.
+    app.connect("autodoc-process-docstring", mark_examples, priority=400)
     app.connect("autodoc-process-signature", shorten_types)

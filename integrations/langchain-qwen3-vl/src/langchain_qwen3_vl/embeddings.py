@@ -94,7 +94,7 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Identity of the vectors of documents, for stores: they refuse vectors of another space.
+        """Identity of the vectors of documents, for stores, which refuse vectors of another space.
 
         Raises:
             ModelError: The model cannot be found or loaded.

@@ -39,7 +39,7 @@ class MultimodalEmbeddingsTests:
 
     @property
     def tolerance(self) -> float:
-        """How far numbers of equal items may lie apart: batches of other sizes round otherwise."""
+        """How far numbers of equal items may lie apart; batches of other sizes round otherwise."""
         return 1e-4
 
     def make_item(self, *, text: str | None = None, picture: Image.Image | None = None) -> Any:

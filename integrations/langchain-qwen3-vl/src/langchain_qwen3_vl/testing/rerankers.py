@@ -53,7 +53,7 @@ class RerankerTests:
 
     @property
     def tolerance(self) -> float:
-        """How far scores of equal pairs may lie apart: batches of other sizes round otherwise."""
+        """How far scores of equal pairs may lie apart; batches of other sizes round otherwise."""
         return 1e-4
 
     def make_picture_document(self, path: Path) -> Document:

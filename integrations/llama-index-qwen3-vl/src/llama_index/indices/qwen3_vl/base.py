@@ -62,7 +62,7 @@ class UnifiedMultiModalIndex(QueryableIndex):
         collection_name: Of Chroma, in `persist_dir`.
         media_dir: Folder for pictures and clips that are not files yet; by default `media` in `persist_dir`.
         index_struct: Of an index that was loaded.
-        objects: `IndexNode`s with what they stand for.
+        objects: Each `IndexNode` with what it stands for.
         transformations: Of documents of text.
         callback_manager: As in LlamaIndex.
         show_progress: Show progress bars.

@@ -55,7 +55,7 @@ class Qwen3VLRetriever(MultiModalRetriever):
     retriever.retrieve(MultiModalQueryBundle("the same in blue", images=["mug.jpg"]))
     ```
 
-    Scores are cosines, with a reranker its probabilities. Nodes are `Node`s with their picture or clip; pages of PDFs
+    Scores are cosines, with a reranker its probabilities. Each is a `Node` with its picture or clip; pages of PDFs
     are drawn when a language model is shown them.
 
     Args:
@@ -73,8 +73,8 @@ class Qwen3VLRetriever(MultiModalRetriever):
         vector_store_query_mode: How the store chooses, for example `"mmr"`.
         vector_store_kwargs: Further arguments of the store's query, or of `MultimodalIndex.search`.
         callback_manager: Of LlamaIndex.
-        object_map: What `IndexNode`s stand for.
-        objects: `IndexNode`s with their objects.
+        object_map: What each `IndexNode` stands for.
+        objects: Each `IndexNode` with its object.
         verbose: Whether LlamaIndex prints what it enters.
 
     Raises:

@@ -75,7 +75,8 @@ def multimodal_retriever_tool(
         retriever, reranker=Qwen3VLRerank(top_n=4), name="search_manuals", description="Searches the manuals."
     )
     agent = FunctionAgent(tools=[tool], llm=llm)
-    answer = await agent.run(ChatMessage(role="user", blocks=[TextBlock(text="Which part is this?"), ImageBlock(…)]))
+    question = [TextBlock(text="Which part is this?"), ImageBlock(path="photo.jpg")]
+    answer = await agent.run(ChatMessage(role="user", blocks=question))
     ```
 
     Models of `OpenAIResponses`, `Anthropic`, `GoogleGenAI` and `Ollama` see pictures of tools; LlamaIndex's `OpenAI`
