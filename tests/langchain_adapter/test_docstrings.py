@@ -14,6 +14,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 import langchain_qwen3_vl as package
 from docstring_examples import list_examples, run_example, write_files
 from langchain_adapter.scripted_models import ScriptedModel
+from markdown_pages import ROOT
 
 
 @pytest.fixture
@@ -58,3 +59,9 @@ def test_an_example_that_does_not_run_is_found():
         run_example("store.add(1)", {})
     with pytest.raises(TypeError):
         run_example("await None", {})
+
+
+def test_no_example_is_overlooked():
+    sources = (ROOT / "integrations/langchain-qwen3-vl/src").rglob("*.py")
+    fences = sum(path.read_text(encoding="utf-8").count("```") for path in sources)
+    assert fences == 2 * len(list_examples("langchain-qwen3-vl")) > 20

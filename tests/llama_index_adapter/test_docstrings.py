@@ -50,3 +50,9 @@ def names(tmp_path, monkeypatch):
 @pytest.mark.parametrize("code", list_examples("llama-index-qwen3-vl"))
 def test_examples_for_llama_index_run(code, names):
     run_example(code, names)
+
+
+def test_no_example_is_overlooked():
+    sources = (ROOT / "integrations/llama-index-qwen3-vl/src").rglob("*.py")
+    fences = sum(path.read_text(encoding="utf-8").count("```") for path in sources)
+    assert fences == 2 * len(list_examples("llama-index-qwen3-vl")) > 20
