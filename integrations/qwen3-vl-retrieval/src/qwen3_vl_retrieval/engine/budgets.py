@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -97,7 +97,7 @@ class BudgetFile:
             kept = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return kept if isinstance(kept, dict) else {}
+        return cast("dict[str, Any]", kept) if isinstance(kept, dict) else {}
 
 
 class TokenBudget:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -263,5 +263,5 @@ def _normalize(norm: Any, hidden: Tensor) -> Tensor:
     if hidden.device.type != "cpu" or hidden.dtype != torch.float32:
         return functional.rms_norm(hidden, (size,), weight, norm.variance_epsilon)
     # The same in four passes over the states instead of six: on a CPU torch has no kernel of its own for it.
-    length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True)
+    length = cast("Tensor", torch.linalg.vector_norm(hidden, dim=-1, keepdim=True))
     return torch.mul(hidden, length.square_().div_(size).add_(norm.variance_epsilon).rsqrt_()).mul_(weight)
