@@ -58,6 +58,17 @@ def test_a_collection_is_bound_to_its_vector_space(embedding, pictures, tmp_path
             make()
 
 
+def test_a_relative_folder_is_meant_where_it_was_given(embedding, pictures, tmp_path, monkeypatch):
+    for name, nodes in (("one", make_nodes(pictures)), ("two", make_nodes(pictures)[:1])):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        index = UnifiedMultiModalIndex.from_nodes(nodes, embed_model=embedding, persist_dir="store")
+        assert len(list_stored_ids(index.vector_store, list("0123"))) == len(nodes)
+    opened = UnifiedMultiModalIndex.from_persist_dir("../one/store", embed_model=embedding)
+    monkeypatch.chdir(tmp_path)
+    assert len(list_stored_ids(opened.vector_store, list("0123"))) == 4
+
+
 def test_an_empty_collection_of_the_user_is_bound_and_keeps_its_metadata(embedding, pictures):
     collection = chromadb.EphemeralClient().get_or_create_collection("own-empty", metadata={"owner": "me"})
     store = ChromaVectorStore(chroma_collection=collection)

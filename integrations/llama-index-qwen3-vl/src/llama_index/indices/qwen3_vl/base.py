@@ -99,7 +99,7 @@ class UnifiedMultiModalIndex(QueryableIndex):
         require_known(others, list_names(type(self).__init__), type(self).__name__)
         model = require_embedding(find_default_embedding() if embed_model is None else embed_model)
         context = open_storage(storage_context, vector_store, persist_dir, collection_name)
-        folder = None if persist_dir is None else Path(persist_dir) / "media"
+        folder = None if persist_dir is None else Path(persist_dir).absolute() / "media"
         self._media_folder = MediaFolder(
             folder=folder if media_dir is None else Path(media_dir), policy=model.media_policy
         )
@@ -177,7 +177,7 @@ class UnifiedMultiModalIndex(QueryableIndex):
             StoreError: There is none.
         """
         if options.get("media_dir") is None:
-            options["media_dir"] = Path(persist_dir) / "media"
+            options["media_dir"] = Path(persist_dir).absolute() / "media"
         return cls([], vector_store=open_chroma_store(persist_dir, collection_name, must_exist=True), **options)
 
     @classmethod

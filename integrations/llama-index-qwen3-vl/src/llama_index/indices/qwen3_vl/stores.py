@@ -45,7 +45,8 @@ def open_chroma_store(
         raise ImportError(
             "persist_dir keeps vectors in Chroma, which is not installed: pip install 'llama-index-qwen3-vl[chroma]'"
         ) from error
-    folder = Path(persist_dir)
+    # Chroma shares clients by the spelling of the path, also after the current folder has changed.
+    folder = Path(persist_dir).absolute()
     if must_exist and not (folder / "chroma.sqlite3").is_file():
         raise StoreError(
             f"there is no store in {str(folder)!r}; make one with from_files, from_nodes or from_documents"
