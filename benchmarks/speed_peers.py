@@ -43,8 +43,8 @@ def load_peer_embedder(folder: Path, dtype: str, device: str) -> Any:
 def read_for_peer(item: Any) -> Any:
     """Returns a text, or a picture or clip as the peer takes it.
 
-    Clips are sampled and sized by our reader, in the time of the peer: its own needs torchcodec, and makes a clip of
-    320 x 240 six times smaller than the published limits say.
+    Clips are sampled and sized by our reader, in the time of the peer: its own needs torchcodec, and has other
+    limits: 12 visual tokens for a clip of `speed_inputs`, where the published ones give 280.
     """
     if not isinstance(item, Path):
         return item
@@ -53,7 +53,7 @@ def read_for_peer(item: Any) -> Any:
     clip = read_clip(VideoPart(source=item), policy=MediaPolicy(), sampling=FrameSampling(), budget=PixelBudget())
     frames = torch.from_numpy(np.array(clip.frames)).permute(0, 3, 1, 2)
     indices = [round(_FRAME_RATE * seconds) for seconds in clip.frame_times]
-    told = {"fps": _FRAME_RATE, "total_num_frames": 4 * max(indices), "frames_indices": indices}
+    told = {"fps": _FRAME_RATE, "total_num_frames": max(indices) + 1, "frames_indices": indices}
     return {"video": {"array": frames, "video_metadata": told}}
 
 

@@ -50,7 +50,7 @@ def names(tmp_path, monkeypatch):
 @pytest.mark.parametrize("code", list_examples("langchain-qwen3-vl"))
 def test_examples_for_langchain_run(code, names):
     if "langchain_core.decisions" in code:
-        pytest.importorskip("langchain_core.decisions", reason="langchain-core 1.8")
+        pytest.importorskip("langchain_core.decisions", reason="decision models came with langchain-core 1.8")
     run_example(code, names)
 
 
