@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from qwen3_vl_retrieval import MediaError, MediaPolicy, MediaPolicyError
@@ -159,3 +160,21 @@ def test_seconds_are_counted_where_they_are_spent(make_embedder, media):
     assert done.seconds_vision > 0
     assert done.seconds_language > 0
     assert done.splits == 0
+
+
+def test_filling_the_cache_is_split_when_the_memory_does_not_suffice(make_reranker, pages, monkeypatch):
+    reranker = make_reranker()
+    vision = reranker._engine.executor._vision
+    encode = vision.encode
+
+    def encode_two_at_most(media, pixels):
+        media = list(media)
+        if len(media) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(media, pixels)
+
+    monkeypatch.setattr(vision, "encode", encode_two_at_most)
+    assert reranker.cache_media(pages) == {}
+    monkeypatch.undo()
+    _, done = count(reranker, lambda: reranker.score("a query", pages))
+    assert done.vision_encodes == 0

@@ -120,12 +120,15 @@ class Executor:
         """Fills the cache with the features of the requests' pictures and clips; returns those that cannot be read."""
         outcome = Outcome(torch.zeros(len(requests), 1))
         jobs = merge_equal(requests)
-        for batch in plan_batches([len(job.request) for job in jobs], max_batch_tokens=self.max_batch_tokens):
+        batches = deque(plan_batches([len(job.request) for job in jobs], max_batch_tokens=self.max_batch_tokens))
+        while batches:
+            places = batches.popleft()
             run = _Run(())
             with PixelLoader() as loader:
-                readable, pixels = self._load_pixels([jobs[place] for place in batch], run, loader, outcome)
-            with self._turns.take(sum(len(job.request) for job in readable)):
-                self._encode([media for job in readable for media in job.request.media], pixels, run)
+                readable, pixels = self._load_pixels([jobs[place] for place in places], run, loader, outcome)
+            if not self._encode_if_it_fits(readable, pixels, run):
+                batches.extendleft(reversed(split_batch(places)))
+                self._lower_budget(sum(len(job.request) for job in readable) // 2)
         return outcome.failures
 
     def _plan(self, jobs: Sequence[Job]) -> list[list[int]]:
@@ -180,6 +183,18 @@ class Executor:
             if len(jobs) == 1 or not _is_out_of_memory(error):
                 raise
             return None
+
+    def _encode_if_it_fits(self, jobs: Sequence[Job], pixels: Pixels, run: _Run) -> bool:
+        """Encodes the media of jobs; whether they fitted the memory. One alone that does not is an error."""
+        try:
+            tokens = sum(len(job.request) for job in jobs)
+            with self._turns.take(tokens):
+                self._encode([media for job in jobs for media in job.request.media], pixels, run)
+        except RuntimeError as error:
+            if len(jobs) == 1 or not _is_out_of_memory(error):
+                raise
+            return False
+        return True
 
     def _compute(self, jobs: Sequence[Job], pixels: Pixels, run: _Run) -> Float32[Tensor, "batch hidden"]:
         self._encode([media for job in jobs for media in job.request.media], pixels, run)
