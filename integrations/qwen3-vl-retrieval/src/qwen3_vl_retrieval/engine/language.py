@@ -22,6 +22,7 @@ from qwen3_vl_retrieval.engine.attention import CausalMasks, attend_causally, at
 from qwen3_vl_retrieval.engine.copies import copy_to_device
 from qwen3_vl_retrieval.engine.features import VisionFeatures
 from qwen3_vl_retrieval.engine.packing import AttentionGroup, group_rows
+from qwen3_vl_retrieval.engine.widening import Widening
 
 __all__ = ["LanguageModel", "PackedRow", "PrefixStates"]
 
@@ -75,6 +76,7 @@ class LanguageModel:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._widen = Widening(model)
 
     @staticmethod
     def count_tokens(lengths: Sequence[int]) -> int:
@@ -84,18 +86,18 @@ class LanguageModel:
     @torch.inference_mode()
     def compute_prefix(self, row: PackedRow) -> PrefixStates:
         """Returns the keys and values of a whole row."""
-        batch = _Batch([row], [], self._model)
+        batch = _Batch([row], [], self._model, self._widen.dtype)
         keys: list[Tensor] = []
         values: list[Tensor] = []
         hidden = batch.embed()
         *layers, last = self._model.layers
-        for number, layer in enumerate(layers):
+        for number, layer in enumerate(map(self._widen, layers)):
             query, key, value = _project(layer, hidden, batch.turns)
             keys.append(key)
             values.append(value)
             mixed = attend_causally(query[None], key[None], value[None], batch.masks)[0]
             hidden = batch.add_deepstack(_finish_layer(layer, hidden, mixed), number)
-        _, key, value = _project(last, hidden, batch.turns)
+        _, key, value = _project(self._widen(last), hidden, batch.turns)
         return PrefixStates((*keys, key), (*values, value))
 
     @torch.inference_mode()
@@ -106,12 +108,13 @@ class LanguageModel:
             rows: In an order that puts those of one prefix and of similar lengths together.
             prefixes: What rows continue, by the number in their `prefix`.
         """
-        batch = _Batch(rows, prefixes, self._model)
+        batch = _Batch(rows, prefixes, self._model, self._widen.dtype)
         hidden = batch.embed()
         *layers, last = self._model.layers
-        for number, layer in enumerate(layers):
+        for number, layer in enumerate(map(self._widen, layers)):
             mixed = batch.attend(number, *_project(layer, hidden, batch.turns))
             hidden = batch.add_deepstack(_finish_layer(layer, hidden, mixed), number)
+        last = self._widen(last)
         query, key, value = _project(last, hidden, batch.turns, queries=batch.last_places)
         mixed = batch.attend_last(len(layers), query, key, value)
         hidden = _finish_layer(last, hidden[batch.last_places], mixed)
@@ -121,11 +124,13 @@ class LanguageModel:
 class _Batch:
     """Rows end to end on the device, with what every layer needs to know about them."""
 
-    def __init__(self, rows: Sequence[PackedRow], prefixes: Sequence[PrefixStates], model: Any) -> None:
+    def __init__(
+        self, rows: Sequence[PackedRow], prefixes: Sequence[PrefixStates], model: Any, dtype: torch.dtype | None
+    ) -> None:
         self._rows, self._prefixes, self._model = rows, prefixes, model
         self.masks = CausalMasks()
         weight = model.embed_tokens.weight
-        self._device, self._dtype = weight.device, weight.dtype
+        self._device, self._dtype = weight.device, dtype or weight.dtype
         lengths = [len(row.token_ids) for row in rows]
         ends = np.cumsum(lengths)
         self.last_places = self._move(ends - 1)
@@ -144,7 +149,7 @@ class _Batch:
     def embed(self) -> Float[Tensor, "tokens hidden"]:
         """Returns the input embeddings, visual features in their places."""
         token_ids = self._move(np.concatenate([row.token_ids for row in self._rows]))
-        embeddings = self._model.embed_tokens(token_ids)
+        embeddings = self._model.embed_tokens(token_ids).to(self._dtype)
         if self._features:
             visuals = torch.cat([features.embeddings for features in self._features]).to(embeddings)
             embeddings[self._visual_places] = visuals

@@ -18,6 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from qwen3_vl_retrieval.engine.fused import add_linear, apply_linear, apply_linear_gelu
+from qwen3_vl_retrieval.engine.widening import Widening
+
 __all__ = ["Grid", "VisionTower"]
 
 Grid: TypeAlias = tuple[int, int]
@@ -39,6 +42,8 @@ class VisionTower:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._widen = Widening(model)
+        self._is_known_activation = model.config.hidden_act == "gelu_pytorch_tanh"
         self._locate = lru_cache(maxsize=_MAX_GRIDS)(self._locate_patches)
 
     @property
@@ -57,7 +62,7 @@ class VisionTower:
             grids: One for each picture or pair of frames; equal ones should be neighbours.
         """
         model = self._model
-        projection = model.patch_embed.proj
+        projection = self._widen(model.patch_embed.proj)
         hidden = functional.linear(patches.to(projection.weight.dtype), projection.weight.flatten(1), projection.bias)
         runs = [(grid, len(list(same))) for grid, same in groupby(grids)]
         located = [self._locate(grid) for grid, _ in runs]
@@ -67,13 +72,18 @@ class VisionTower:
         sizes = [height * width for (height, width), _ in runs]
         hidden = hidden.add_(places.to(hidden.dtype))
         deepstack: list[Tensor] = []
-        for number, block in enumerate(model.blocks):
-            hidden = _attend(block.attn, block.norm1(hidden), turns, counts, sizes).add_(hidden)
-            hidden = block.mlp(block.norm2(hidden)).add_(hidden)
+        for number, block in enumerate(map(self._widen, model.blocks)):
+            mixed = _attend(block.attn, block.norm1(hidden), turns, counts, sizes)
+            hidden = add_linear(block.attn.proj, mixed, hidden)
+            normalized = block.norm2(hidden)
+            if self._is_known_activation:
+                hidden = add_linear(block.mlp.linear_fc2, apply_linear_gelu(block.mlp.linear_fc1, normalized), hidden)
+            else:
+                hidden = block.mlp(normalized).add_(hidden)
             if number in model.deepstack_visual_indexes:
                 merger = model.deepstack_merger_list[model.deepstack_visual_indexes.index(number)]
-                deepstack.append(merger(hidden))
-        return model.merger(hidden), deepstack
+                deepstack.append(self._widen(merger)(hidden))
+        return self._widen(model.merger)(hidden), deepstack
 
     def _locate_patches(self, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
         """Learned and rotary positions of one picture's patches, in their order: merged patches are neighbours."""
@@ -97,28 +107,31 @@ class VisionTower:
 
 def _attend(
     attention: Any, hidden: Tensor, turns: Sequence[Tensor], counts: Sequence[int], sizes: Sequence[int]
-) -> Tensor:
-    """Attention within each picture; `counts` pictures of each of `sizes` patches lie end to end."""
-    states = attention.qkv(hidden).view(len(hidden), 3, attention.num_heads, -1)
+) -> Float[Tensor, "patches hidden"]:
+    """What each patch takes from its picture; `counts` pictures of each of `sizes` patches lie end to end."""
+    states = apply_linear(attention.qkv, hidden).view(len(hidden), 3, attention.num_heads, -1)
     mixed: list[Tensor] = []
     start = turned = 0
     for count, size in zip(counts, sizes, strict=True):
         own = states[start : start + count * size].view(count, size, *states.shape[1:])
         cos, sin = (values[turned : turned + size, None] for values in turns)
         query, key, value = _rotate(own[:, :, 0], cos, sin), _rotate(own[:, :, 1], cos, sin), own[:, :, 2]
-        attended = functional.scaled_dot_product_attention(
-            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
-        )
+        # On a CPU, rows of one head that lie together take a tenth less time than those of all heads side by side.
+        value = value.transpose(1, 2) if value.is_cuda else value.transpose(1, 2).contiguous()
+        attended = functional.scaled_dot_product_attention(query, key, value)
         mixed.append(attended.transpose(1, 2).reshape(count * size, -1))
         start, turned = start + count * size, turned + size
-    return attention.proj(mixed[0] if len(mixed) == 1 else torch.cat(mixed))
+    return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
 
-def _rotate(states: Float[Tensor, "pictures patches heads size"], cos: Tensor, sin: Tensor) -> Tensor:
+def _rotate(
+    states: Float[Tensor, "pictures patches heads size"], cos: Tensor, sin: Tensor
+) -> Float[Tensor, "pictures heads patches size"]:
     """Rotary positions, in float32 as upstream (`apply_rotary_pos_emb_vision`)."""
     first, second = states.float().chunk(2, dim=-1)
-    turned = torch.empty(states.shape, dtype=torch.float32, device=states.device)
-    left, right = turned.chunk(2, dim=-1)
+    pictures, patches, heads, size = states.shape
+    turned = torch.empty((pictures, heads, patches, size), dtype=torch.float32, device=states.device)
+    left, right = turned.transpose(1, 2).chunk(2, dim=-1)
     torch.mul(first, cos, out=left).addcmul_(second, sin, value=-1)
     torch.mul(second, cos, out=right).addcmul_(first, sin)
     return turned.to(states.dtype)

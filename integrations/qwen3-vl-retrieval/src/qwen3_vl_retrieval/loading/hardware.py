@@ -108,14 +108,25 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> Choice[torch
     Raises:
         ModelError: The dtype is none of float32, bfloat16 and float16.
     """
-    if isinstance(dtype, torch.dtype):
-        if dtype in _DTYPES.values():
-            return Choice(dtype, "asked for")
-    elif dtype == "auto":
+    if dtype == "auto":
         return _choose_dtype_for(device)
-    elif dtype in _DTYPES:
-        return Choice(_DTYPES[dtype], "asked for")
+    asked = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if asked in _DTYPES.values():
+        emulated = (
+            "" if find_arithmetic(asked, device) == asked else "; computed in float32, which this CPU is faster in"
+        )
+        return Choice(asked, "asked for" + emulated)
     raise ModelError(f"dtype {dtype!r} is not supported; allowed are 'auto', {', '.join(map(repr, _DTYPES))}")
+
+
+def find_arithmetic(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """Returns what weights in `dtype` are computed in: float32 on a CPU without instructions for it, else `dtype`.
+
+    For float16 that is every CPU: PyTorch has few kernels for it, and the text model overflows in it.
+    """
+    if device.type != "cpu" or (dtype == torch.bfloat16 and _find_bfloat16_extension() is not None):
+        return dtype
+    return torch.float32
 
 
 def _choose_dtype_for(device: torch.device) -> Choice[torch.dtype]:

@@ -1,0 +1,110 @@
+"""Linear layers in one pass over memory give what PyTorch's own give, and leave alone what they must not touch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from qwen3_vl_retrieval.engine import fused
+from qwen3_vl_retrieval.engine.fused import add_linear, agrees_with_plain, apply_linear, apply_linear_gelu
+
+
+@pytest.fixture
+def layer():
+    torch.manual_seed(0)
+    return nn.Linear(24, 40).requires_grad_(False)
+
+
+@pytest.fixture
+def states():
+    torch.manual_seed(1)
+    return torch.randn(7, 24)
+
+
+@pytest.fixture
+def residual():
+    torch.manual_seed(2)
+    return torch.randn(7, 40)
+
+
+def compute(layer, states, residual):
+    return apply_linear(layer, states), apply_linear_gelu(layer, states), add_linear(layer, states, residual)
+
+
+def compute_plainly(layer, states, residual):
+    plain = functional.linear(states, layer.weight, layer.bias)
+    return plain, functional.gelu(plain, approximate="tanh"), plain + residual
+
+
+def assert_same(layer, states, residual):
+    before = residual.clone()
+    for own, wanted in zip(compute(layer, states, residual), compute_plainly(layer, states, residual), strict=True):
+        torch.testing.assert_close(own, wanted, atol=1e-6, rtol=1e-5)
+    assert torch.equal(residual, before)
+
+
+def test_results_are_those_of_plain_layers(layer, states, residual):
+    assert_same(layer, states, residual)
+
+
+def test_layers_without_a_bias_are_served(states, residual):
+    assert_same(nn.Linear(24, 40, bias=False).requires_grad_(False), states, residual)
+
+
+def test_the_operator_is_used_where_pytorch_has_onednn(layer, states):
+    assert agrees_with_plain() == torch.backends.mkldnn.is_available()
+    assert fused._is_served(layer, states) == torch.backends.mkldnn.is_available()
+
+
+@pytest.mark.parametrize("change", ["missing", "wrong", "refusing"])
+def test_an_operator_that_is_missing_or_changed_is_not_used(change, monkeypatch, layer, states, residual):
+    def give_something_else(*_):
+        return torch.zeros(5, 40)
+
+    def refuse(*_):
+        raise RuntimeError("expected 7 arguments")
+
+    class Operators:
+        pass
+
+    operators = Operators()
+    if change != "missing":
+        operators._linear_pointwise = give_something_else if change == "wrong" else refuse
+        operators._linear_pointwise.binary = operators._linear_pointwise
+    monkeypatch.setattr(torch.ops, "mkldnn", operators)
+    agrees_with_plain.cache_clear()
+    try:
+        assert not agrees_with_plain()
+        assert_same(layer, states, residual)
+    finally:
+        agrees_with_plain.cache_clear()
+
+
+def test_hooks_of_a_layer_run(layer, states):
+    seen = []
+    layer.register_forward_hook(lambda *_: seen.append("after"))
+    layer.register_forward_pre_hook(lambda *_: seen.append("before"))
+    apply_linear(layer, states)
+    assert seen == ["before", "after"]
+
+
+def test_a_forward_put_in_place_of_the_layers_own_runs(layer, states):
+    layer.forward = lambda states: states * 2
+    assert torch.equal(apply_linear(layer, states), states * 2)
+
+
+def test_layers_of_other_classes_and_precisions_stay_what_they_are(layer, states):
+    class Adapted(nn.Linear):
+        def forward(self, *states):
+            return super().forward(*states) + 1
+
+    adapted = Adapted(24, 40).requires_grad_(False)
+    assert not fused._is_served(adapted, states)
+    torch.testing.assert_close(
+        apply_linear(adapted, states), functional.linear(states, adapted.weight, adapted.bias) + 1
+    )
+    half = layer.to(torch.bfloat16)
+    assert not fused._is_served(half, states.bfloat16())
+    assert apply_linear_gelu(half, states.bfloat16()).dtype == torch.bfloat16
