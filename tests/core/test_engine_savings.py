@@ -178,3 +178,27 @@ def test_filling_the_cache_is_split_when_the_memory_does_not_suffice(make_rerank
     monkeypatch.undo()
     _, done = count(reranker, lambda: reranker.score("a query", pages))
     assert done.vision_encodes == 0
+
+
+def draw_frames(colours):
+    """Frames of noise, equal where the letters are."""
+    return [
+        Image.fromarray(np.random.default_rng(ord(one)).integers(0, 255, (64, 96, 3), dtype=np.uint8))
+        for one in colours
+    ]
+
+
+@pytest.mark.parametrize(
+    ("clips", "repeated"),
+    [(["AAAAAABBBB"], 3), (["AABBAABBAA"], 3), (["ABABAB", "BAABBA"], 4), (["ABCDEF", "BACDFE"], 1), (["ABCD"], 0)],
+)
+def test_what_stands_still_in_a_clip_is_encoded_once(make_embedder, monkeypatch, clips, repeated):
+    items = [{"video": draw_frames(clip), "fps": 1.0} for clip in clips]
+    items.append({"image": draw_frames("A")[0]})
+    vectors, done = count(model := make_embedder(), lambda: model.embed(items))
+    assert (done.vision_encodes, done.frame_pairs_repeated) == (len(items), repeated)
+    numbers = iter(range(1000))
+    monkeypatch.setattr("qwen3_vl_retrieval.engine.frame_pairs._digest", lambda pair: b"%d" % next(numbers))
+    expected, done = count(model := make_embedder(), lambda: model.embed(items))
+    assert done.frame_pairs_repeated == 0
+    assert np.abs(vectors - expected).max() < 2e-6

@@ -56,7 +56,7 @@ class Executor:
     ) -> None:
         self._model = model
         self._language = choose_language_model(model)
-        self._vision = VisionEncoder(model.visual, layout, features)
+        self._vision = VisionEncoder(model.visual, layout, features, statistics)
         self._features = features
         self._prefixes = PrefixCache(_PREFIX_BYTES)
         self._statistics = statistics

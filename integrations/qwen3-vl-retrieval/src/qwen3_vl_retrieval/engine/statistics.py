@@ -24,6 +24,7 @@ class EngineStatistics:
         prefix_tokens_reused: Tokens that were not computed because a beginning was known.
         vision_encodes: Pictures and clips that passed through the vision tower.
         vision_cache_hits: Pictures and clips whose features were known.
+        frame_pairs_repeated: Pairs of frames of clips that were equal to an earlier one, and not encoded again.
         batches: Forward passes of the language model, those of shared beginnings not counted.
         splits: Batches that were halved because the memory did not suffice.
         seconds_reading: Spent reading, decoding, resizing and tokenising.
@@ -41,6 +42,7 @@ class EngineStatistics:
     prefix_tokens_reused: int = 0
     vision_encodes: int = 0
     vision_cache_hits: int = 0
+    frame_pairs_repeated: int = 0
     batches: int = 0
     splits: int = 0
     seconds_reading: float = 0.0

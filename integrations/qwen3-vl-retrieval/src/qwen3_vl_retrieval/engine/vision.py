@@ -12,7 +12,9 @@ from torch import Tensor
 
 from qwen3_vl_retrieval.engine.copies import copy_to_device
 from qwen3_vl_retrieval.engine.features import FeatureCache, VisionFeatures
+from qwen3_vl_retrieval.engine.frame_pairs import FramePairs
 from qwen3_vl_retrieval.engine.pixels import Pixels
+from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
 from qwen3_vl_retrieval.engine.vision_tower import VisionTower
 from qwen3_vl_retrieval.engine.visuals import PreparedMedia
 from qwen3_vl_retrieval.patches import PatchLayout, cut_patches
@@ -32,11 +34,13 @@ class VisionEncoder:
         tower: `Qwen3VLVisionModel`.
         layout: Of the patches.
         cache: Where features stay for later runs.
+        statistics: What is counted goes there.
     """
 
-    def __init__(self, tower: Any, layout: PatchLayout, cache: FeatureCache) -> None:
+    def __init__(self, tower: Any, layout: PatchLayout, cache: FeatureCache, statistics: StatisticsRecorder) -> None:
         self._tower = VisionTower(tower)
         self._layout = layout
+        self._statistics = statistics
         self._max_tokens = _CPU_TOKENS if self._tower.device.type == "cpu" else None
         self.cache = cache
 
@@ -67,11 +71,11 @@ class VisionEncoder:
 
     def _encode_group(self, media: Sequence[PreparedMedia], pixels: Pixels) -> dict[bytes, VisionFeatures]:
         merge = self._layout.merge_size
-        patches = torch.cat([self._cut(pixels[item.key]) for item in media])
-        grids = [(item.slot.height * merge, item.slot.width * merge) for item in media for _ in range(item.pair_count)]
-        embeddings, deepstack = self._tower.compute(patches, grids)
-        counts = [item.token_count for item in media]
-        layers: list[tuple[Tensor, ...]] = [torch.split(layer, counts) for layer in (embeddings, *deepstack)]
+        pairs = FramePairs(media, pixels)
+        patches = torch.cat([self._cut(frames) for frames in pairs.frames])
+        embeddings, deepstack = self._tower.compute(patches, [(merge * h, merge * w) for h, w in pairs.sizes])
+        self._statistics.add(frame_pairs_repeated=pairs.repeated_count)
+        layers = [pairs.spread(layer) for layer in (embeddings, *deepstack)]
         return {
             item.key: VisionFeatures(own[0], tuple(own[1:]))
             for item, own in zip(media, zip(*layers, strict=True), strict=True)
