@@ -11,6 +11,7 @@ import torch
 from qwen3_vl_retrieval.engine.features import VisionFeatures
 from qwen3_vl_retrieval.engine.language import LanguageModel, PackedRow
 from qwen3_vl_retrieval.engine.padded import PaddedLanguageModel, choose_language_model
+from qwen3_vl_retrieval.engine.varlen import attend_by_formula
 
 TOLERANCE = 2e-5
 
@@ -20,8 +21,11 @@ def model(embedder):
     return embedder.model.language_model
 
 
-@pytest.fixture(scope="module")
-def packed(model):
+@pytest.fixture(params=["side by side", "end to end"])
+def packed(model, request, monkeypatch):
+    """The model as CPUs and GPUs arrange rows; the kernel of the latter is the formula."""
+    if request.param == "end to end":
+        monkeypatch.setattr("qwen3_vl_retrieval.engine.language.find_varlen_kernel", lambda *_, **__: attend_by_formula)
     return LanguageModel(model)
 
 

@@ -18,10 +18,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from qwen3_vl_retrieval.engine.attention import CausalMasks, attend_causally, attend_from_last
+from qwen3_vl_retrieval.engine.arrangements import Arrangement, EndToEnd, LayerPrefixes, SideBySide
+from qwen3_vl_retrieval.engine.attention import CausalMasks, attend_causally
 from qwen3_vl_retrieval.engine.copies import copy_to_device
 from qwen3_vl_retrieval.engine.features import VisionFeatures
-from qwen3_vl_retrieval.engine.packing import AttentionGroup, group_rows
+from qwen3_vl_retrieval.engine.varlen import find_varlen_kernel
 from qwen3_vl_retrieval.engine.widening import Widening
 
 __all__ = ["LanguageModel", "PackedRow", "PrefixStates"]
@@ -134,7 +135,7 @@ class _Batch:
         lengths = [len(row.token_ids) for row in rows]
         ends = np.cumsum(lengths)
         self.last_places = self._move(ends - 1)
-        self._groups = [_PlacedGroup(group, self._move) for group in group_rows(lengths, [row.prefix for row in rows])]
+        self._arrangement = self._arrange(lengths)
         positions = self._move(np.concatenate([row.positions for row in rows], axis=1))
         cos, sin = model.rotary_emb(torch.empty(0, dtype=self._dtype, device=self._device), positions[:, None])
         half = cos.shape[-1] // 2
@@ -145,6 +146,20 @@ class _Batch:
             np.concatenate([row.visual_places + start for row, start in zip(rows, starts, strict=True)])
         )
         self._features = [features for row in rows for features in row.features]
+
+    def _arrange(self, lengths: Sequence[int]) -> Arrangement:
+        continued, config = [row.prefix for row in self._rows], self._model.config
+        kernel = find_varlen_kernel(
+            self._device,
+            self._dtype,
+            heads=config.num_attention_heads,
+            groups=config.num_key_value_heads,
+            size=config.head_dim,
+        )
+        if kernel is None:
+            return SideBySide(lengths, continued, self._move, self.masks)
+        prefix_lengths = [len(prefix) for prefix in self._prefixes]
+        return EndToEnd(lengths, continued, prefix_lengths, move=self._move, kernel=kernel, device=self._device)
 
     def embed(self) -> Float[Tensor, "tokens hidden"]:
         """Returns the input embeddings, visual features in their places."""
@@ -164,61 +179,17 @@ class _Batch:
 
     def attend(self, number: int, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "tokens heads size"]:
         """Returns what each token takes from those before it, its prefix included."""
-        mixed: list[Tensor] = []
-        for placed in self._groups:
-            keys, values = self._join_prefix(placed, number, key, value)
-            mixed.append(placed.pack(attend_causally(placed.spread(query), keys, values, self.masks)))
-        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+        return self._arrangement.attend(query, key, value, self._list_prefixes(number))
 
     def attend_last(self, number: int, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "rows heads size"]:
         """Returns the same for the last tokens alone, whose queries are given."""
-        mixed: list[Tensor] = []
-        first = 0
-        for placed in self._groups:
-            rows = len(placed.group.lengths)
-            keys, values = self._join_prefix(placed, number, key, value)
-            before = keys.shape[1] - placed.group.longest
-            counts = None if placed.group.is_even else placed.lengths + before
-            mixed.append(attend_from_last(query[first : first + rows, None], keys, values, counts)[:, 0])
-            first += rows
-        return torch.cat(mixed)
+        return self._arrangement.attend_last(query, key, value, self._list_prefixes(number))
 
-    def _join_prefix(self, placed: _PlacedGroup, number: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        keys, values = placed.spread(key), placed.spread(value)
-        if placed.group.prefix is None:
-            return keys, values
-        prefix, rows = self._prefixes[placed.group.prefix], len(keys)
-        return (
-            torch.cat([prefix.keys[number].expand(rows, -1, -1, -1), keys], dim=1),
-            torch.cat([prefix.values[number].expand(rows, -1, -1, -1), values], dim=1),
-        )
+    def _list_prefixes(self, number: int) -> LayerPrefixes:
+        return [(prefix.keys[number], prefix.values[number]) for prefix in self._prefixes]
 
     def _move(self, values: np.ndarray[Any, Any]) -> Tensor:
         return copy_to_device(values, self._device)
-
-
-class _PlacedGroup:
-    """An attention group with its indices on the device."""
-
-    def __init__(self, group: AttentionGroup, move: Any) -> None:
-        self.group = group
-        self._end = group.start + group.token_count
-        if not group.is_even:
-            self.lengths = move(np.array(group.lengths))
-            self._spread = move(group.place_tokens().reshape(-1))
-            self._real = move(group.place_real())
-
-    def spread(self, states: Float[Tensor, "tokens heads size"]) -> Float[Tensor, "rows length heads size"]:
-        """Returns the states of the group's rows side by side."""
-        own = states[self.group.start : self._end]
-        if not self.group.is_even:
-            own = own.index_select(0, self._spread)
-        return own.view(len(self.group.lengths), -1, *states.shape[1:])
-
-    def pack(self, states: Float[Tensor, "rows length heads size"]) -> Float[Tensor, "tokens heads size"]:
-        """Returns the states end to end again."""
-        flat = states.flatten(0, 1)
-        return flat if self.group.is_even else flat.index_select(0, self._real)
 
 
 def _project(

@@ -1,4 +1,4 @@
-"""Pictures and clips that have been read before, recognised without decoding them again."""
+"""Pictures, pages and clips that have been read before, recognised without decoding them again."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
-from qwen3_vl_retrieval.inputs import ImagePart, VideoPart
+from qwen3_vl_retrieval.inputs import ImagePart, PdfPage, VideoPart
 from qwen3_vl_retrieval.media import MediaPolicy
+from qwen3_vl_retrieval.media.pages import find_policy
 from qwen3_vl_retrieval.media.sources import open_source
 from qwen3_vl_retrieval.prompts import MediaSlot
 
@@ -50,19 +51,26 @@ class Sightings:
 def identify_source(part: ImagePart | VideoPart, policy: MediaPolicy) -> bytes | None:
     """Returns a digest that is equal only for equal content read in the same way, or `None` if there is none.
 
-    A file is identified by its place, size and time of change, bytes by themselves. Nothing is fetched.
+    A file is identified by its place, size and time of change, bytes by themselves; a page by its PDF, its number and
+    what bounds its size. Nothing is fetched.
 
     Raises:
         MediaPolicyError: The policy refuses the source.
         MediaError: It cannot be read.
     """
     source = part.source
+    page = None
+    if isinstance(source, PdfPage):
+        policy = find_policy(source, policy)
+        # The whole policy: whether a PDF has too many pages is known once it is open.
+        page = (source.page, source.max_pixels, policy)
+        source = source.source
     if not isinstance(source, (str, Path, bytes)):
         return None
     if isinstance(source, str) and source[:5].lower() in ("http:", "https"):
         return None
     opened = open_source(source, policy)
-    digest = hashlib.blake2b(repr(replace(part, source=b"")).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr((replace(part, source=b""), page)).encode(), digest_size=16)
     if isinstance(opened, bytes):
         digest.update(opened)
         return digest.digest()

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from qwen3_vl_retrieval.engine.sightings import Sightings, identify_source
 from qwen3_vl_retrieval.errors import MediaError
-from qwen3_vl_retrieval.inputs import ImagePart, VideoPart
+from qwen3_vl_retrieval.inputs import ImagePart, PdfPage, VideoPart
 from qwen3_vl_retrieval.media import (
     FrameSampling,
     MediaPolicy,
@@ -83,7 +83,7 @@ class PreparedMedia:
             return self._pixels
         pixels = self._read()
         if _digest_pixels(pixels, is_video=self.slot.timestamps is not None) != self.key:
-            source = self.part.source
+            source = self.part.source.source if isinstance(self.part.source, PdfPage) else self.part.source
             named = f" {shorten_name(str(source))!r}" if isinstance(source, (str, Path)) else ""
             raise MediaError(f"the file{named} changed while it was being embedded; embed it again")
         return pixels
