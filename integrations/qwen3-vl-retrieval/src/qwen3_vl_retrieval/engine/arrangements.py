@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -132,9 +133,9 @@ def _order_keys(
     lengths: Sequence[int], prefixes: Sequence[int | None], prefix_lengths: Sequence[int]
 ) -> np.ndarray[Any, Any]:
     """Places of each row's keys, those of its prefix first, where all prefixes lie before all rows."""
-    starts = np.cumsum([0, *prefix_lengths])
+    starts = [0, *accumulate(prefix_lengths)]
     places: list[np.ndarray[Any, Any]] = []
-    start = int(starts[-1])
+    start = starts[-1]
     for length, prefix in zip(lengths, prefixes, strict=True):
         if prefix is not None:
             places.append(np.arange(starts[prefix], starts[prefix] + prefix_lengths[prefix]))

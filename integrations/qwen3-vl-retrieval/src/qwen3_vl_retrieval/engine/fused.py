@@ -10,6 +10,7 @@ name, so it is used only where it is there and has agreed with the plain computa
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -54,10 +55,14 @@ def _is_served(layer: Any, states: Tensor) -> bool:
         type(layer) is nn.Linear
         and states.device.type == layer.weight.device.type == "cpu"
         and states.dtype == layer.weight.dtype == torch.float32
-        # What somebody hung on the layer must run: hooks, and the forward that accelerate puts in place.
-        and not (layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer))
+        and _is_untouched(vars(layer))
         and agrees_with_plain()
     )
+
+
+def _is_untouched(attributes: Mapping[str, Any]) -> bool:
+    """Whether nobody hung hooks on a layer, or a forward in place of its own as accelerate does: they must run."""
+    return not (attributes["_forward_hooks"] or attributes["_forward_pre_hooks"] or "forward" in attributes)
 
 
 @lru_cache(maxsize=1)

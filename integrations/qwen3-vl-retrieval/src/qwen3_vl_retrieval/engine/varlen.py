@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from jaxtyping import Float, Int32
@@ -147,9 +147,9 @@ def attend_by_formula(
 ) -> Float[Tensor, "queries heads size"]:
     """Returns attention row by row, as it is defined."""
     shared = query.shape[1] // key.shape[1]
+    query_bounds, key_bounds = (cast("list[int]", own.tolist()) for own in (spans.query_bounds, spans.key_bounds))
     mixed: list[Tensor] = []
-    bounds = zip(pairwise(spans.query_bounds.tolist()), pairwise(spans.key_bounds.tolist()), strict=True)
-    for (start, end), (key_start, key_end) in bounds:
+    for (start, end), (key_start, key_end) in zip(pairwise(query_bounds), pairwise(key_bounds), strict=True):
         own_key, own_value = (states[key_start:key_end].repeat_interleave(shared, 1) for states in (key, value))
         weights = torch.einsum("qhs,khs->hqk", query[start:end], own_key) / query.shape[-1] ** 0.5
         if spans.is_causal:

@@ -1,4 +1,4 @@
-"""The vision tower over many pictures at once: those of one size share attention, all share everything else.
+"""The vision tower over many pictures at once.
 
 The computation is that of `Qwen3VLVisionModel` of transformers, with its own weights and modules;
 `tests/core/test_vision_tower.py` compares the two. What differs is the arrangement: upstream attends picture after
@@ -18,7 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from qwen3_vl_retrieval.engine.fused import add_linear, apply_linear, apply_linear_gelu
+from qwen3_vl_retrieval.engine.fused import add_linear, apply_linear_gelu
+from qwen3_vl_retrieval.engine.patch_attention import PatchPositions, PicturesEndToEnd, PicturesSideBySide
+from qwen3_vl_retrieval.engine.varlen import find_varlen_kernel
 from qwen3_vl_retrieval.engine.widening import Widening
 
 __all__ = ["Grid", "VisionTower"]
@@ -65,15 +67,13 @@ class VisionTower:
         projection = self._widen(model.patch_embed.proj)
         hidden = functional.linear(patches.to(projection.weight.dtype), projection.weight.flatten(1), projection.bias)
         runs = [(grid, len(list(same))) for grid, same in groupby(grids)]
-        located = [self._locate(grid) for grid, _ in runs]
-        places = torch.cat([own[0].repeat(count, 1) for own, (_, count) in zip(located, runs, strict=True)])
-        turns = [torch.cat([own[i] for own in located]) for i in (1, 2)]
-        counts = [count for _, count in runs]
-        sizes = [height * width for (height, width), _ in runs]
-        hidden = hidden.add_(places.to(hidden.dtype))
+        located, counts = [self._locate(grid) for grid, _ in runs], [count for _, count in runs]
+        learned = torch.cat([own.learned.repeat(count, 1) for own, count in zip(located, counts, strict=True)])
+        hidden = hidden.add_(learned.to(hidden.dtype))
+        pictures = self._arrange(located, counts, hidden.dtype)
         deepstack: list[Tensor] = []
         for number, block in enumerate(map(self._widen, model.blocks)):
-            mixed = _attend(block.attn, block.norm1(hidden), turns, counts, sizes)
+            mixed = pictures.attend(block.attn, block.norm1(hidden))
             hidden = add_linear(block.attn.proj, mixed, hidden)
             normalized = block.norm2(hidden)
             if self._is_known_activation:
@@ -85,8 +85,16 @@ class VisionTower:
                 deepstack.append(self._widen(merger)(hidden))
         return self._widen(model.merger)(hidden), deepstack
 
-    def _locate_patches(self, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-        """Learned and rotary positions of one picture's patches, in their order: merged patches are neighbours."""
+    def _arrange(
+        self, located: Sequence[PatchPositions], counts: Sequence[int], dtype: torch.dtype
+    ) -> PicturesSideBySide | PicturesEndToEnd:
+        attention = self._model.blocks[0].attn
+        heads, size = attention.num_heads, attention.head_dim
+        kernel = find_varlen_kernel(self.device, dtype, heads=heads, groups=heads, size=size)
+        return PicturesSideBySide(located, counts) if kernel is None else PicturesEndToEnd(located, counts, kernel)
+
+    def _locate_patches(self, grid: Grid) -> PatchPositions:
+        """Positions of one picture's patches, in their order: merged patches are neighbours."""
         model, (height, width), merge = self._model, grid, self._model.spatial_merge_size
 
         def order(values: Tensor) -> Tensor:
@@ -102,36 +110,4 @@ class VisionTower:
         rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         angles = torch.cat([order(rows)[:, None] * frequencies, order(columns)[:, None] * frequencies], dim=-1)
         angles = angles.to(self.device)
-        return order(resampled), angles.cos(), angles.sin()
-
-
-def _attend(
-    attention: Any, hidden: Tensor, turns: Sequence[Tensor], counts: Sequence[int], sizes: Sequence[int]
-) -> Float[Tensor, "patches hidden"]:
-    """What each patch takes from its picture; `counts` pictures of each of `sizes` patches lie end to end."""
-    states = apply_linear(attention.qkv, hidden).view(len(hidden), 3, attention.num_heads, -1)
-    mixed: list[Tensor] = []
-    start = turned = 0
-    for count, size in zip(counts, sizes, strict=True):
-        own = states[start : start + count * size].view(count, size, *states.shape[1:])
-        cos, sin = (values[turned : turned + size, None] for values in turns)
-        query, key, value = _rotate(own[:, :, 0], cos, sin), _rotate(own[:, :, 1], cos, sin), own[:, :, 2]
-        # On a CPU, rows of one head that lie together take a tenth less time than those of all heads side by side.
-        value = value.transpose(1, 2) if value.is_cuda else value.transpose(1, 2).contiguous()
-        attended = functional.scaled_dot_product_attention(query, key, value)
-        mixed.append(attended.transpose(1, 2).reshape(count * size, -1))
-        start, turned = start + count * size, turned + size
-    return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
-
-
-def _rotate(
-    states: Float[Tensor, "pictures patches heads size"], cos: Tensor, sin: Tensor
-) -> Float[Tensor, "pictures heads patches size"]:
-    """Rotary positions, in float32 as upstream (`apply_rotary_pos_emb_vision`)."""
-    first, second = states.float().chunk(2, dim=-1)
-    pictures, patches, heads, size = states.shape
-    turned = torch.empty((pictures, heads, patches, size), dtype=torch.float32, device=states.device)
-    left, right = turned.transpose(1, 2).chunk(2, dim=-1)
-    torch.mul(first, cos, out=left).addcmul_(second, sin, value=-1)
-    torch.mul(second, cos, out=right).addcmul_(first, sin)
-    return turned.to(states.dtype)
+        return PatchPositions(order(resampled), angles.cos(), angles.sin())
