@@ -7,11 +7,13 @@ import os
 import shutil
 
 import numpy as np
+import pypdfium2
 import pytest
 import torch
 from PIL import Image
 
 from qwen3_vl_retrieval import MediaError, MediaPolicy, MediaPolicyError
+from qwen3_vl_retrieval.media import PdfPage, render_pdf_page
 
 TEXTS = [f"text {'and more ' * (number % 37)}number {number}" for number in range(60)]
 
@@ -27,6 +29,35 @@ def pages(tmp_path):
         os.utime(path, (1_700_000_000, 1_700_000_000))
         paths.append(path)
     return paths
+
+
+@pytest.fixture
+def paper(tmp_path):
+    """A PDF of three pages, as old."""
+    path = tmp_path / "paper.pdf"
+    write_paper(path, ["white", "navy", "red"])
+    return path
+
+
+@pytest.fixture
+def rendered(monkeypatch):
+    """One entry for each page that PDFium renders."""
+    calls = []
+    render = pypdfium2.PdfPage.render
+    monkeypatch.setattr(
+        pypdfium2.PdfPage, "render", lambda *given, **options: calls.append(1) or render(*given, **options)
+    )
+    return calls
+
+
+def write_paper(path, colors, *, seconds=1_700_000_000):
+    sheets = [Image.new("RGB", (90, 120), color) for color in colors]
+    sheets[0].save(path, save_all=True, append_images=sheets[1:])
+    os.utime(path, (seconds, seconds))
+
+
+def list_pages(source, **options):
+    return [{"image": PdfPage(source, number, **options)} for number in (1, 2, 3)]
 
 
 def count(model, work):
@@ -108,6 +139,65 @@ def test_a_known_page_is_not_decoded_again_but_a_changed_one_is(make_reranker, p
     assert decoded == [pages[1]]
     assert after[1] == pytest.approx(after[0], abs=1e-6)
     assert before[1] != pytest.approx(before[0], abs=1e-6)
+
+
+def test_pages_of_a_pdf_have_the_scores_of_their_pictures_and_are_rendered_for_the_first_query_alone(
+    make_reranker, paper, rendered
+):
+    pictures = [render_pdf_page(paper, number, MediaPolicy()) for number in (1, 2, 3)]
+    for source in (paper, str(paper), paper.read_bytes()):
+        reranker, fresh = make_reranker(), make_reranker()
+        rendered.clear()
+        for query in ("one", "another"):
+            assert np.array_equal(reranker.score(query, list_pages(source)), fresh.score(query, pictures))
+            assert len(rendered) == 3
+
+
+def test_a_page_at_another_size_or_of_a_changed_pdf_is_rendered_anew(make_reranker, paper, rendered):
+    reranker = make_reranker()
+    before = reranker.score("one", list_pages(paper))
+    reranker.score("one", list_pages(paper, max_pixels=20_000))
+    assert len(rendered) == 6
+    write_paper(paper, ["red", "navy", "white"], seconds=1_700_000_100)
+    after = reranker.score("one", list_pages(paper))
+    assert len(rendered) == 9
+    assert after == pytest.approx(before[::-1], abs=1e-6)
+
+
+def test_a_page_of_a_pdf_that_was_just_written_is_rendered_anew(make_reranker, paper, rendered):
+    reranker = make_reranker()
+    os.utime(paper)
+    for _ in range(2):
+        reranker.score("one", list_pages(paper))
+    assert len(rendered) == 6
+
+
+def test_a_known_page_is_still_refused_where_the_policy_refuses_it(make_reranker, paper, tmp_path):
+    pages = list_pages(tmp_path / "open/paper.pdf")
+    (tmp_path / "open").mkdir()
+    shutil.copy2(paper, tmp_path / "open/paper.pdf")
+    reranker = make_reranker(media_policy=MediaPolicy(allow_dirs=(tmp_path / "open",)))
+    reranker.score("one", pages)
+    with pytest.raises(MediaPolicyError, match=r"document 0: the file .* is outside the allowed folders"):
+        reranker.score("one", list_pages(paper))
+    (tmp_path / "open/paper.pdf").unlink()
+    with pytest.raises(MediaError, match="document 0: no such file"):
+        reranker.score("one", pages)
+    (tmp_path / "open/paper.pdf").symlink_to(paper)
+    with pytest.raises(MediaPolicyError):
+        reranker.score("one", pages)
+    # A page that is known under one policy is not known under another.
+    with pytest.raises(MediaPolicyError, match="3 pages, above max_pages=2"):
+        make_reranker(media_policy=MediaPolicy(max_pages=2)).score("one", list_pages(paper))
+
+
+def test_a_page_that_cannot_be_read_has_its_error_in_its_place(make_reranker, paper, tmp_path):
+    (tmp_path / "broken.pdf").write_bytes(b"no PDF")
+    bad = [{"image": PdfPage(paper, 4)}, {"image": PdfPage(tmp_path / "broken.pdf", 1)}]
+    outcomes = make_reranker().score("one", [*bad, *list_pages(paper)], on_error="return")
+    assert [type(outcome) for outcome in outcomes] == [MediaError, MediaError, float, float, float]
+    assert "document 0: there is no page 4 of the PDF" in str(outcomes[0])
+    assert "broken.pdf' is damaged" in str(outcomes[1])
 
 
 def test_what_is_known_is_still_refused_where_the_policy_refuses_it(make_reranker, pages, tmp_path):

@@ -89,6 +89,15 @@ def test_a_page_is_rendered(folder):
     assert np.asarray(page).mean(axis=(0, 1)) == pytest.approx([0, 0, 128], abs=8)
 
 
+def test_a_page_may_be_left_to_the_model(folder, embedder):
+    metadata = {"media_type": "page", "source": str(folder / "paper.pdf"), "page": 2}
+    left = build_item("its words", metadata, render_pages=False)
+    assert (left["image"].source, left["image"].page) == (folder / "paper.pdf", 2)
+    assert np.array_equal(embedder.embed([left]), embedder.embed([build_item("its words", metadata)]))
+    with pytest.raises(MediaError, match="there is no page 3"):
+        build_item("its words", {**metadata, "page": 3}, render_pages=False)
+
+
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
@@ -106,6 +115,8 @@ def test_pages_are_opened_under_the_policy(folder):
     metadata = {"media_type": "page", "source": str(folder / "paper.pdf"), "page": 1}
     with pytest.raises(MediaPolicyError):
         build_item("", metadata, policy=MediaPolicy(allow_dirs=(folder / "elsewhere",)))
+    with pytest.raises(MediaPolicyError):
+        build_item("", metadata, policy=MediaPolicy(allow_dirs=(folder / "elsewhere",)), render_pages=False)
 
 
 # There and back

@@ -90,6 +90,7 @@ def test_items_are_what_an_embedder_takes(folder):
     assert hits["image"].item() == {"image": folder / "red.png"}
     assert hits["window"].item() == {"video": folder / "turning.mp4", "start": 4.0, "end": 8.0}
     assert find_color(hits["page"].item()) == ORANGE
+    assert hits["page"].item(render_pages=False)["image"].page == hits["page"].page
     assert hits["stored parts"].item() is hits["stored parts"].stored_item
 
 

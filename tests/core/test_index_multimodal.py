@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pypdfium2
 import pytest
 from PIL import Image
 
@@ -149,6 +150,51 @@ def test_the_reranker_gives_the_scores_that_it_gives_alone(small_reranker, share
     results = shared_index.search("a chair", k=29)
     alone = small_reranker.score("a chair", [hit.item() for hit in results])
     np.testing.assert_allclose([hit.relevance_score for hit in results], alone, atol=1e-4)
+
+
+def test_pages_are_rendered_for_the_first_query_alone(small_embedder, make_reranker, shared_index, monkeypatch):
+    reranker = make_reranker(pixel_budget=SMALL)
+    index = MultimodalIndex(shared_index.store, small_embedder, reranker)
+    index.search("a chair", k=29)
+    with monkeypatch.context() as patched:
+        patched.delattr(pypdfium2.PdfPage, "render")
+        assert not index.search("an invoice", k=29).failures
+    pages = [hit for hit in index.search("an invoice", k=29) if hit.media_type == "page"]
+    alone = make_reranker(pixel_budget=SMALL).score("an invoice", [hit.item() for hit in pages])
+    np.testing.assert_allclose([hit.relevance_score for hit in pages], alone, atol=1e-6)
+
+
+def test_a_reranker_of_others_is_given_rendered_pages(small_embedder, small_reranker, shared_index):
+    judged = []
+
+    class WatchingReranker:
+        def score(self, query, documents):
+            raise AssertionError("documents are ranked")
+
+        def rank(self, query, documents, *, top_n=None):
+            judged.extend(documents)
+            return small_reranker.rank(query, documents, top_n=top_n)
+
+    results = MultimodalIndex(shared_index.store, small_embedder, WatchingReranker()).search("an invoice", k=29)
+    pages = [hit for hit in results if hit.media_type == "page"]
+    assert len([item for item in judged if isinstance(item, Image.Image)]) == len(pages) > 0
+
+
+def test_a_pdf_that_went_bad_takes_no_part_and_is_named(tmp_path, small_embedder, small_reranker):
+    for name in ("kept", "gone", "broken", "shorter"):
+        sheets = [Image.new("RGB", (90, 120), color) for color in ("white", "navy")]
+        sheets[0].save(tmp_path / f"{name}.pdf", save_all=True, append_images=sheets[1:], title=name)
+    with MultimodalIndex.open(tmp_path / "index", small_embedder, small_reranker) as index:
+        index.add([tmp_path / f"{name}.pdf" for name in ("kept", "gone", "broken", "shorter")])
+        (tmp_path / "gone.pdf").unlink()
+        (tmp_path / "broken.pdf").write_bytes(b"no PDF")
+        Image.new("RGB", (90, 120)).save(tmp_path / "shorter.pdf")
+        results = index.search("a sheet", k=8)
+    said = {(failure.path.name, failure.unit.page): failure.error.reason for failure in results.failures}
+    assert "no such file" in said["gone.pdf", 1]
+    assert "broken.pdf' is damaged" in said["broken.pdf", 2]
+    assert "there is no page 2 of the PDF" in said["shorter.pdf", 2]
+    assert {Path(hit.source).name for hit in results} == {"kept.pdf", "shorter.pdf"}
 
 
 def test_words_bring_up_the_page_that_holds_them(small_embedder, shared_index):

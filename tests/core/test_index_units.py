@@ -12,6 +12,7 @@ from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyE
 from qwen3_vl_retrieval.index.files import find_kind, list_files
 from qwen3_vl_retrieval.index.reading import read_folder
 from qwen3_vl_retrieval.index.units import load_item, read_units
+from qwen3_vl_retrieval.media import read_image
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 POLICY = MediaPolicy()
@@ -115,6 +116,7 @@ def test_a_pdf_is_a_unit_per_page_with_its_text_layer():
     page = load_item(units[0], POLICY)
     assert isinstance(page, Image.Image)
     assert page.height > page.width
+    assert read_image(load_item(units[0], POLICY, render_pages=False)["image"], POLICY).tobytes() == page.tobytes()
 
 
 def test_a_scanned_pdf_has_no_text():

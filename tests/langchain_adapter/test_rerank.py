@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pypdfium2
 import pytest
 from langchain_core.documents import Document
 from PIL import Image
@@ -86,6 +88,22 @@ def test_documents_of_every_kind_are_ordered_as_the_core_orders_them(rerank, can
 def test_a_page_is_judged_by_what_is_on_it(candidates, questions):
     found = Qwen3VLRerank(model="pocket", top_n=None).compress_documents(candidates, questions[0])
     assert {document.id for document in found} == {document.id for document in candidates}
+
+
+def test_a_page_is_rendered_for_the_first_question_alone_and_for_rerankers_of_others(
+    candidates, questions, monkeypatch
+):
+    page = candidates[3]
+    rerank = Qwen3VLRerank(model="pocket")
+    os.utime(page.metadata["source"], (1_700_000_000, 1_700_000_000))
+    rerank.compress_documents([page], questions[0])
+    with monkeypatch.context() as patched:
+        patched.delattr(pypdfium2.PdfPage, "render")
+        rerank.compress_documents([page], questions[1])
+    given = []
+    monkeypatch.setattr(PlainReranker, "score", lambda _, query, documents: given.extend(documents) or np.ones(1))
+    Qwen3VLRerank(model=PlainReranker()).compress_documents([page], questions[0])
+    assert isinstance(given[0], Image.Image)
 
 
 def test_a_question_finds_its_picture(rerank, pictures, questions):

@@ -6,10 +6,12 @@ import asyncio
 import copy
 import json
 import logging
+import os
 import pickle
 import random
 
 import numpy as np
+import pypdfium2
 import pytest
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload, LlamaDebugHandler
 from llama_index.core.instrumentation import get_dispatcher
@@ -28,6 +30,7 @@ from llama_index.core.schema import (
     QueryBundle,
     TextNode,
 )
+from PIL import Image
 
 from llama_index.embeddings.qwen3_vl import MultiModalQueryBundle
 from llama_index.postprocessor.qwen3_vl_rerank.base import Qwen3VLRerank
@@ -105,6 +108,21 @@ def test_every_type_of_node_has_the_score_of_the_core(everything, core, nodes, q
         ):
             assert list_ids(found) == [given[place].node.node_id for place in np.argsort(-margins, kind="stable")]
             assert [node.score for node in found] == pytest.approx(sorted(scores.tolist(), reverse=True), abs=1e-4)
+
+
+def test_a_page_is_rendered_for_the_first_query_alone_and_for_rerankers_of_others(
+    everything, nodes, questions, pictures, monkeypatch
+):
+    page = nodes[0][-1]
+    os.utime(pictures / "paper.pdf", (1_700_000_000, 1_700_000_000))
+    everything.postprocess_nodes([page], QueryBundle(questions[0]))
+    with monkeypatch.context() as patched:
+        patched.delattr(pypdfium2.PdfPage, "render")
+        everything.postprocess_nodes([page], QueryBundle(questions[1]))
+    given = []
+    monkeypatch.setattr(PlainReranker, "score", lambda _, query, documents: given.extend(documents) or np.ones(1))
+    Qwen3VLRerank(reranker=PlainReranker()).postprocess_nodes([page], QueryBundle(questions[0]))
+    assert isinstance(given[0], Image.Image)
 
 
 def test_the_best_are_returned_with_python_floats(rerank, core):

@@ -67,7 +67,13 @@ _ALLOWED = (
 )
 
 
-def coerce_item(value: object, *, media_key: str | None = None, media_policy: MediaPolicy | None = None) -> Item:
+def coerce_item(
+    value: object,
+    *,
+    media_key: str | None = None,
+    media_policy: MediaPolicy | None = None,
+    render_pages: bool = True,
+) -> Item:
     """Returns what an embedder or reranker of the core takes for `value`.
 
     Content blocks come with messages, and messages from outside: their `url` may be a `data:` URI or a URL that the
@@ -78,6 +84,7 @@ def coerce_item(value: object, *, media_key: str | None = None, media_policy: Me
         value: See `LangChainItem`.
         media_key: Name of a metadatum that holds the picture or clip of a `Document`.
         media_policy: What may be opened; `None` is any local file that the program itself names, and no URL.
+        render_pages: As in `build_item`, of a `Document`.
 
     Raises:
         InputError: The value is of no known kind, or a content block is of a kind that models do not take.
@@ -88,7 +95,7 @@ def coerce_item(value: object, *, media_key: str | None = None, media_policy: Me
         case str() | Path() | Image.Image() | MultimodalInput():
             return value
         case Document():
-            return _read_document(value, media_key, media_policy)
+            return _read_document(value, media_key, media_policy, render_pages=render_pages)
         case Blob():
             return _read_blob(value)
         case BaseMessage():
@@ -166,9 +173,17 @@ def _list(values: Iterable[object]) -> list[object]:
     return list(values)
 
 
-def _read_document(document: Document, media_key: str | None, media_policy: MediaPolicy | None) -> Item:
+def _read_document(
+    document: Document, media_key: str | None, media_policy: MediaPolicy | None, *, render_pages: bool
+) -> Item:
     try:
-        return build_item(document.page_content, document.metadata, policy=media_policy, media_key=media_key)
+        return build_item(
+            document.page_content,
+            document.metadata,
+            policy=media_policy,
+            media_key=media_key,
+            render_pages=render_pages,
+        )
     except (TypeError, ValueError) as error:
         # Metadata written by others, such as seconds that are no number.
         raise InputError(f"the metadata of the document are not understood: {error}") from error

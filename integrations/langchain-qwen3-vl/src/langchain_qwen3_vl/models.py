@@ -174,6 +174,11 @@ class RerankerOptions(ModelOptions):
             self._reranker = self._find_reranker()
         return self._reranker
 
+    @property
+    def _takes_pages(self) -> bool:
+        """Whether the reranker renders pages of PDFs; a name is that of one that does, and need not be loaded."""
+        return isinstance(self.model, (str, Path)) or getattr(self.model, "takes_pages", False) is True
+
     def _find_reranker(self) -> Reranker:
         if not isinstance(self.model, (str, Path)):
             return cast("Reranker", self.model)

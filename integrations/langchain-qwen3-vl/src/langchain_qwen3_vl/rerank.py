@@ -165,7 +165,12 @@ class Qwen3VLRerank(RerankerOptions, BaseDocumentCompressor):
         failed: dict[int, InputError] = {}
         for place, document in enumerate(documents):
             try:
-                items[place] = coerce_item(document, media_key=self.media_key, media_policy=self.media_policy)
+                items[place] = coerce_item(
+                    document,
+                    media_key=self.media_key,
+                    media_policy=self.media_policy,
+                    render_pages=not self._takes_pages,
+                )
             except InputError as error:
                 if self.on_error == "raise":
                     raise error.at(place, role="document") from error
@@ -202,7 +207,7 @@ class Qwen3VLRerank(RerankerOptions, BaseDocumentCompressor):
         return judged
 
     async def _arun(self, judging: _Judging) -> list[_Judged]:
-        # In threads: pages are rendered, and the first use loads the model.
+        # In threads: pages are opened, and the first use loads the model.
         request, judged = await asyncio.to_thread(_advance, judging, None)
         while request is not None:
             reranker = await asyncio.to_thread(lambda: self.reranker)

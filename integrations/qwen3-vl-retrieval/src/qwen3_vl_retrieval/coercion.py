@@ -26,6 +26,7 @@ from qwen3_vl_retrieval.inputs import (
     Item,
     MultimodalInput,
     Part,
+    PdfPage,
     TextPart,
     VideoPart,
     VideoSource,
@@ -201,7 +202,7 @@ def _video_part(source: Any, options: _VideoOptions) -> VideoPart:
 
 
 def _check_image_source(source: Any) -> ImageSource:
-    if isinstance(source, (str, Path, bytes, Image.Image)):
+    if isinstance(source, (str, Path, bytes, Image.Image, PdfPage)):
         return source
     if isinstance(source, np.ndarray):
         array = cast("npt.NDArray[Any]", source)
@@ -280,7 +281,7 @@ def _split_videos(video: Any) -> list[Any]:
 
 def _is_picture(source: Any) -> bool:
     match source:
-        case Image.Image():
+        case Image.Image() | PdfPage():
             return True
         case np.ndarray():
             return _is_picture_array(cast("npt.NDArray[Any]", source))

@@ -20,6 +20,7 @@ __all__ = [
     "Item",
     "MultimodalInput",
     "Part",
+    "PdfPage",
     "Ranked",
     "Reranker",
     "TextPart",
@@ -27,11 +28,36 @@ __all__ = [
     "VideoSource",
 ]
 
-ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any]"
-"""A picture: path, URL, `data:` or `file:` URI as `str`; `Path`; encoded `bytes`; PIL image; `(h, w[, c])` array."""
+ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any] | PdfPage"
+"""A picture: path, URL, `data:` or `file:` URI as `str`; `Path`; encoded `bytes`; PIL image; `(h, w[, c])` array;
+`PdfPage`."""
 
 VideoSource: TypeAlias = "str | Path | bytes | npt.NDArray[Any] | Sequence[ImageSource]"
 """A clip: path or URI as `str`; `Path`; encoded `bytes`; `(frames, h, w, c)` array; sequence of pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class PdfPage:
+    """A page of a PDF in place of a picture, rendered when its pixels are needed.
+
+    Unlike a rendered page it is known again: a page whose features a model keeps is not rendered for the next query.
+
+    Attributes:
+        source: Path, URL, `data:` or `file:` URI as `str`; `Path`; the content as `bytes`.
+        page: Its number, from 1.
+        max_pixels: Most pixels of the picture; `None` is as many as the models see by default.
+
+    Raises:
+        ValueError: `max_pixels` is below one.
+    """
+
+    source: str | Path | bytes
+    page: int
+    max_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_pixels is not None and self.max_pixels < 1:
+            raise ValueError(f"max_pixels={self.max_pixels} must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)

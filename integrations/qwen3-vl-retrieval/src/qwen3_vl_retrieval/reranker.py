@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from operator import index
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, get_args, overload
+from typing import Any, ClassVar, Literal, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,9 @@ class Qwen3VLReranker:
         ModelError: The model or processor is not of the Qwen3-VL family, or has no yes and no.
         ValueError: An option is out of range.
     """
+
+    takes_pages: ClassVar[bool] = True
+    """Whether a `media.PdfPage` may stand for a picture: adapters render pages for rerankers that do not say so."""
 
     def __init__(
         self,

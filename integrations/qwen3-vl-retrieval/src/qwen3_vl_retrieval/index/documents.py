@@ -51,7 +51,12 @@ def find_media_type(text: str, metadata: Mapping[str, Any], *, media_key: str | 
 
 
 def build_item(
-    text: str, metadata: Mapping[str, Any], *, policy: MediaPolicy | None = None, media_key: str | None = None
+    text: str,
+    metadata: Mapping[str, Any],
+    *,
+    policy: MediaPolicy | None = None,
+    media_key: str | None = None,
+    render_pages: bool = True,
 ) -> Item:
     """Returns what an embedder or reranker takes for a document.
 
@@ -64,6 +69,8 @@ def build_item(
         policy: What may be opened of a page, which is rendered here; `None` is any local file. Other files are opened
             by the model, under its own policy.
         media_key: Name of a metadatum that holds the picture or clip, in place of `image` and `video`.
+        render_pages: `False` leaves a page for `Qwen3VLEmbedder` and `Qwen3VLReranker` to render, under `policy` too:
+            the reranker does so once, not for every query. The PDF is opened here all the same.
 
     Raises:
         InputError: A picture or clip is missing or of no known kind.
@@ -75,7 +82,8 @@ def build_item(
         return text
     image, video = _find_media(metadata, media_key)
     if image is None and video is None:
-        return _load_source(kind, metadata, MediaPolicy() if policy is None else policy)
+        rules = MediaPolicy() if policy is None else policy
+        return load_item(_find_unit(kind, metadata), rules, render_pages=render_pages)
     item: dict[str, Any] = {}
     if video is not None:
         item["video"] = video
@@ -209,10 +217,6 @@ def _find_unit(kind: MediaType, metadata: Mapping[str, Any]) -> Unit:
     start, end = (None if metadata.get(name) is None else float(metadata[name]) for name in ("start", "end"))
     number = None if page is None else int(page)
     return Unit(source=Path(source), media_type=kind, page=number, start=start, end=end)
-
-
-def _load_source(kind: MediaType, metadata: Mapping[str, Any], policy: MediaPolicy) -> Item:
-    return load_item(_find_unit(kind, metadata), policy)
 
 
 def _describe_files(item: Item) -> dict[str, Any]:

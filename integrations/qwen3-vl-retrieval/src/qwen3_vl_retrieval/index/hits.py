@@ -88,8 +88,12 @@ class Hit:
         if self.source is None and self.stored_item is None and self.text is None:
             raise ValueError(f"the hit {self.id!r} has no source, no stored_item and no text; give one of them")
 
-    def item(self) -> Item:
+    def item(self, *, render_pages: bool = True) -> Item:
         """Returns what an embedder, a reranker or a chain takes: text, a rendered page, or where to find the pixels.
+
+        Args:
+            render_pages: `False` leaves a page for `Qwen3VLEmbedder` and `Qwen3VLReranker` to render, as `build_item`
+                does.
 
         Raises:
             MediaPolicyError: The policy refuses the file.
@@ -101,7 +105,7 @@ class Hit:
         if unit.media_type != "text":
             # The item goes to models with a policy of their own: whether this one allows the file is checked here.
             resolve_path(unit.source, self.policy)
-        return load_item(unit, self.policy)
+        return load_item(unit, self.policy, render_pages=render_pages)
 
     def image(self) -> Image.Image:
         """Returns one RGB picture: the picture, the page, a frame from the middle of the window, or a card of text.

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.inputs import Item, Ranked, Reranker
 
-__all__ = ["find_media_cache", "judge_documents"]
+__all__ = ["find_media_cache", "judge_documents", "takes_pages"]
 
 
 @runtime_checkable
@@ -31,6 +31,11 @@ def find_media_cache(reranker: Reranker | None) -> Callable[[Sequence[Item]], ob
         f"cache_media=True needs a reranker that keeps visual features, as Qwen3VLReranker does; this index has "
         f"{given}: open it with one, or leave cache_media out"
     )
+
+
+def takes_pages(reranker: Reranker) -> bool:
+    """Whether a reranker renders pages of PDFs, as `Qwen3VLReranker` does; the protocol does not ask for it."""
+    return getattr(reranker, "takes_pages", False) is True
 
 
 def judge_documents(

@@ -61,7 +61,7 @@ def embed_units(
     Args:
         units: What to embed.
         embedder: Its own policy holds for pictures and clips.
-        policy: Holds for the pages that are rendered here.
+        policy: Holds for pages.
         dimensions: Length of a vector; `None` is the embedder's default.
         on_progress: Told how many units are done.
 
@@ -106,7 +106,7 @@ def search_library(
         library: What to search.
         query: What to look for.
         embedder: The one that embedded `library`.
-        policy: Holds for pages that are rendered again.
+        policy: Holds for pages, which are rendered again where the reranker does not know them.
         reranker: Judges the nearest units; without it their cosines order the results.
         k: Results at most.
         fetch_k: Nearest units that the reranker judges.
@@ -178,13 +178,13 @@ def _judge(
 
 
 def _load_items(units: Sequence[Unit], policy: MediaPolicy) -> tuple[list[Item], list[Unit], list[FailedFile]]:
-    """The items of the units that could be loaded, those units, and the others."""
+    """The items of the units that could be loaded, those units, and the others. Pages are left for the models."""
     items: list[Item] = []
     loaded: list[Unit] = []
     failures: list[FailedFile] = []
     for unit in units:
         try:
-            items.append(load_item(unit, policy))
+            items.append(load_item(unit, policy, render_pages=False))
             loaded.append(unit)
         except InputError as error:
             failures.append(_place_failure(unit, error))

@@ -12,7 +12,7 @@ from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.index.candidates import Candidate, CandidateQuery, find_candidates
 from qwen3_vl_retrieval.index.hits import Hit, SearchResults
 from qwen3_vl_retrieval.index.items import decode_item, describe_text
-from qwen3_vl_retrieval.index.judging import judge_documents
+from qwen3_vl_retrieval.index.judging import judge_documents, takes_pages
 from qwen3_vl_retrieval.index.records import StoredUnit
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.store import Store
@@ -141,7 +141,7 @@ def _rerank(
     """The hits by relevance; those that can no longer be opened are failures."""
     judged: list[tuple[float, Hit]] = []
     failures: list[FailedFile] = []
-    for group in _load_groups(hits, failures):
+    for group in _load_groups(hits, failures, render_pages=not takes_pages(reranker)):
         answers = judge_documents(reranker, query, [item for _, item in group], instruction=instruction)
         for (hit, _), answer in zip(group, answers, strict=True):
             if isinstance(answer, InputError):
@@ -152,12 +152,14 @@ def _rerank(
     return [hit for _, hit in sorted(judged, key=lambda one: -one[0])], failures
 
 
-def _load_groups(hits: Sequence[Hit], failures: list[FailedFile]) -> Iterator[list[tuple[Hit, Item]]]:
+def _load_groups(
+    hits: Sequence[Hit], failures: list[FailedFile], *, render_pages: bool
+) -> Iterator[list[tuple[Hit, Item]]]:
     for first in range(0, len(hits), _JUDGED_AT_ONCE):
         group: list[tuple[Hit, Item]] = []
         for hit in hits[first : first + _JUDGED_AT_ONCE]:
             try:
-                group.append((hit, hit.item()))
+                group.append((hit, hit.item(render_pages=render_pages)))
             except InputError as error:
                 failures.append(_describe_failure(hit, error))
         yield group

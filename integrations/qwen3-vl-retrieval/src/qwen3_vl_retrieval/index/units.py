@@ -112,8 +112,13 @@ def read_units(
             return []
 
 
-def load_item(unit: Unit, policy: MediaPolicy) -> Item:
+def load_item(unit: Unit, policy: MediaPolicy, *, render_pages: bool = True) -> Item:
     """Returns what an embedder or reranker takes for `unit`: text, a rendered page, or where to find the pixels.
+
+    Args:
+        unit: What to load.
+        policy: What may be opened of a page; other files are opened by the model, under its own policy.
+        render_pages: Render a page now; otherwise it is opened, and `policy` goes along for whoever renders it.
 
     Raises:
         MediaPolicyError: The policy refuses the file of a page.
@@ -123,7 +128,12 @@ def load_item(unit: Unit, policy: MediaPolicy) -> Item:
         case "text":
             return unit.text if unit.text is not None else ""
         case "page":
-            return media.render_pdf_page(unit.source, 1 if unit.page is None else unit.page, policy)
+            number = 1 if unit.page is None else unit.page
+            if render_pages:
+                return media.render_pdf_page(unit.source, number, policy)
+            from qwen3_vl_retrieval.media.pdf import find_pdf_page
+
+            return {"image": find_pdf_page(unit.source, number, policy)}
         case "image":
             return {"image": unit.source}
         case "video" if unit.start is None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
     from qwen3_vl_retrieval.media.download import fetch_url
     from qwen3_vl_retrieval.media.images import measure_image, read_image, resize_image
+    from qwen3_vl_retrieval.media.pages import PdfPage
     from qwen3_vl_retrieval.media.pdf import count_pdf_pages, read_pdf_text, render_pdf_page
     from qwen3_vl_retrieval.media.policy import MediaPolicy
     from qwen3_vl_retrieval.media.video import Clip, measure_clip, read_clip
@@ -20,6 +21,7 @@ __all__ = [
     "Clip",
     "FrameSampling",
     "MediaPolicy",
+    "PdfPage",
     "PixelBudget",
     "count_pdf_pages",
     "fetch_url",
@@ -36,6 +38,7 @@ _MODULES = {
     "Clip": "video",
     "FrameSampling": "budgets",
     "MediaPolicy": "policy",
+    "PdfPage": "pages",
     "PixelBudget": "budgets",
     "count_pdf_pages": "pdf",
     "fetch_url": "download",

@@ -1,4 +1,4 @@
-"""Pictures: measured from the header, decoded to RGB, resized as the official scripts do.
+"""Pictures: measured from the header, decoded to RGB, resized as the official scripts do; pages of PDFs among them.
 
 The orientation that a camera notes in EXIF is ignored, as in the reference: a portrait stored sideways stays sideways.
 Turn it first (`PIL.ImageOps.exif_transpose`) where that matters, for queries and documents alike. Of an animation or a
@@ -29,7 +29,8 @@ from PIL import (
 )
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
-from qwen3_vl_retrieval.inputs import ImageSource
+from qwen3_vl_retrieval.inputs import ImageSource, PdfPage
+from qwen3_vl_retrieval.media.pages import describe_page, find_policy
 from qwen3_vl_retrieval.media.policy import MediaPolicy, check_pixels, open_file, shorten_name
 from qwen3_vl_retrieval.media.sizing import MAX_ASPECT_RATIO, fit_image_size
 from qwen3_vl_retrieval.media.sources import open_source
@@ -60,7 +61,7 @@ _DAMAGE = (OSError, SyntaxError, IndexError, TypeError, ValueError, KeyError, EO
 
 
 def measure_image(source: ImageSource, policy: MediaPolicy) -> tuple[int, int]:
-    """Returns (width, height) in pixels, read from the header without decoding.
+    """Returns (width, height) in pixels, read from the header without decoding; a page of a PDF is rendered.
 
     Raises:
         MediaPolicyError: The policy refuses the source, or it has more than `max_pixels`.
@@ -127,6 +128,8 @@ def describe_image(source: ImageSource) -> str:
             return f"the picture {shorten_name(str(source))!r}"
         case bytes():
             return f"the picture given as {len(source)} bytes"
+        case PdfPage():
+            return describe_page(source)
         case _:
             return f"the picture given as {type(source).__name__}"
 
@@ -137,6 +140,8 @@ def _open_image(source: ImageSource, policy: MediaPolicy, stack: ExitStack) -> I
         image = source
     elif isinstance(source, np.ndarray):
         image = _image_from_array(source)
+    elif isinstance(source, PdfPage):
+        image = _render_page(source, policy)
     else:
         opened = open_source(source, policy)
         file: io.BytesIO | io.BufferedReader = (
@@ -152,6 +157,13 @@ def _open_image(source: ImageSource, policy: MediaPolicy, stack: ExitStack) -> I
             f"{MAX_ASPECT_RATIO} times the shorter: cut it into parts"
         )
     return image
+
+
+def _render_page(page: PdfPage, policy: MediaPolicy) -> Image.Image:
+    from qwen3_vl_retrieval.media.pdf import render_pdf_page
+
+    options = {} if page.max_pixels is None else {"max_pixels": page.max_pixels}
+    return render_pdf_page(page.source, page.page, find_policy(page, policy), **options)
 
 
 def _open_header(file: io.BytesIO | io.BufferedReader, shown: str) -> ImageFile.ImageFile:

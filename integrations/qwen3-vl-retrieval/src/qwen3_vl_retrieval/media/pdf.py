@@ -1,4 +1,4 @@
-"""PDF: pages counted, rendered to pictures, and their text layer read, with pypdfium2.
+"""PDF: pages counted, found, rendered to pictures, and their text layer read, with pypdfium2.
 
 PDFium is not thread-safe, and its state is the process's: every function here holds one lock from opening to closing,
 so calls from several threads take turns. Render in several processes where that is too slow.
@@ -18,11 +18,12 @@ from PIL import Image
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.media.budgets import PixelBudget
-from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file, shorten_name
+from qwen3_vl_retrieval.media.pages import GuardedPage, describe_page, describe_pdf
+from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file
 from qwen3_vl_retrieval.media.sizing import MAX_ASPECT_RATIO
 from qwen3_vl_retrieval.media.sources import open_source
 
-__all__ = ["count_pdf_pages", "read_pdf_text", "render_pdf_page"]
+__all__ = ["count_pdf_pages", "find_pdf_page", "read_pdf_text", "render_pdf_page"]
 
 _LOCK = threading.Lock()
 
@@ -44,6 +45,22 @@ def count_pdf_pages(source: str | Path | bytes, policy: MediaPolicy) -> int:
         return len(document)
 
 
+def find_pdf_page(source: str | Path | bytes, page: int, policy: MediaPolicy) -> GuardedPage:
+    """Returns page `page`, counted from 1, to be rendered under `policy` when its pixels are needed.
+
+    The PDF and the page are opened, in far less time than rendering takes: what is wrong with them is said here, as
+    `render_pdf_page` says it.
+
+    Raises:
+        MediaPolicyError: The policy refuses the source, or it has more than `max_pages`.
+        MediaError: The source is empty, encrypted or not a PDF, there is no such page, or it has no sensible size.
+    """
+    found = GuardedPage(source, page, policy=policy)
+    with _open_page(source, page, policy) as opened:
+        _fit_scale(opened.get_size(), min(_PAGE_PIXELS, policy.max_pixels), describe_page(found))
+    return found
+
+
 def render_pdf_page(
     source: str | Path | bytes, page: int, policy: MediaPolicy, *, max_pixels: int = _PAGE_PIXELS
 ) -> Image.Image:
@@ -60,8 +77,9 @@ def render_pdf_page(
     if max_pixels < 1:
         raise ValueError(f"max_pixels={max_pixels} must be at least 1")
     with _open_page(source, page, policy) as opened:
-        shown = f"page {page} of {_describe(source)}"
-        scale = _fit_scale(opened.get_size(), min(max_pixels, policy.max_pixels), shown)
+        scale = _fit_scale(
+            opened.get_size(), min(max_pixels, policy.max_pixels), f"page {page} of {describe_pdf(source)}"
+        )
         bitmap = opened.render(scale=scale, rev_byteorder=True)
         try:
             # A copy: the picture must outlive the bitmap.
@@ -89,7 +107,7 @@ def read_pdf_text(source: str | Path | bytes, page: int, policy: MediaPolicy) ->
 def _open_pdf(source: str | Path | bytes, policy: MediaPolicy) -> Generator[Any, None, None]:
     """Yields the document, holding the lock; closes it."""
     opened = open_source(source, policy)
-    shown = _describe(source)
+    shown = describe_pdf(source)
     if (opened.stat().st_size if isinstance(opened, Path) else len(opened)) == 0:
         raise MediaError(f"{shown} is empty")
     with _LOCK, ExitStack() as stack:
@@ -114,22 +132,18 @@ def _open_pdf(source: str | Path | bytes, policy: MediaPolicy) -> Generator[Any,
 def _open_page(source: str | Path | bytes, page: int, policy: MediaPolicy) -> Generator[Any, None, None]:
     with _open_pdf(source, policy) as document:
         if not 1 <= page <= len(document):
-            raise MediaError(f"there is no page {page} of {_describe(source)}; it has pages 1 to {len(document)}")
+            raise MediaError(f"there is no page {page} of {describe_pdf(source)}; it has pages 1 to {len(document)}")
         try:
             document.init_forms()
             opened = document[page - 1]
         except pypdfium2.PdfiumError as error:
-            raise MediaError(f"page {page} of {_describe(source)} is damaged: {error}") from error
+            raise MediaError(f"page {page} of {describe_pdf(source)} is damaged: {error}") from error
         try:
             yield opened
         except pypdfium2.PdfiumError as error:
-            raise MediaError(f"page {page} of {_describe(source)} cannot be read: {error}") from error
+            raise MediaError(f"page {page} of {describe_pdf(source)} cannot be read: {error}") from error
         finally:
             opened.close()
-
-
-def _describe(source: str | Path | bytes) -> str:
-    return "the PDF given as bytes" if isinstance(source, bytes) else f"the PDF {shorten_name(str(source))!r}"
 
 
 def _explain(shown: str, error: pypdfium2.PdfiumError) -> str:

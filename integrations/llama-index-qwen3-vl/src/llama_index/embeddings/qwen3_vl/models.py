@@ -226,6 +226,11 @@ class RerankerOptions(ModelOptions):
             self._reranker = share_reranker(self.model, **self._list_loading_options())
         return self._reranker
 
+    @property
+    def _takes_pages(self) -> bool:
+        """Whether the reranker renders pages of PDFs; a name is that of one that does, and need not be loaded."""
+        return self._ready is None or getattr(self._ready, "takes_pages", False) is True
+
     def _accept_reranker(self, ready: object) -> None:
         self._accept(ready, Reranker, "score and rank, as Qwen3VLReranker")
         self.model = self._find_name("model", str(getattr(ready, "model_id", type(ready).__name__)))

@@ -42,7 +42,11 @@ _KNOWN_KEYS = (*_MEDIA_KEYS, "source", "page", "start", "end")
 
 
 def build_node_item(
-    node: BaseNode | NodeWithScore, *, caption_mode: CaptionMode = "fuse", media_policy: MediaPolicy | None = None
+    node: BaseNode | NodeWithScore,
+    *,
+    caption_mode: CaptionMode = "fuse",
+    media_policy: MediaPolicy | None = None,
+    render_pages: bool = True,
 ) -> Item:
     """Returns what an embedder or reranker of the core takes for a node.
 
@@ -56,6 +60,7 @@ def build_node_item(
         caption_mode: `"image_only"` leaves captions out.
         media_policy: What may be opened of a page, which is rendered here, and how much data is decoded; `None` is any
             local file. Other files are opened by the model, under its own policy.
+        render_pages: As in `qwen3_vl_retrieval.index.build_item`.
 
     Raises:
         InputError: The node has neither text nor media, or what it has is of no known kind.
@@ -64,9 +69,9 @@ def build_node_item(
     """
     if isinstance(node, NodeWithScore):
         node = node.node
-    item = _build_media(node, media_policy)
+    item = _build_media(node, media_policy, render_pages=render_pages)
     if item is None:
-        return _read_text(node, caption_mode, media_policy)
+        return _read_text(node, caption_mode, media_policy, render_pages=render_pages)
     if caption_mode == "image_only" and isinstance(item, dict):
         return {name: value for name, value in item.items() if name != "text"}
     return item
@@ -99,7 +104,7 @@ def read_caption(node: BaseNode | NodeWithScore) -> str:
     return node.get_content(metadata_mode=MetadataMode.NONE)
 
 
-def _build_media(node: BaseNode, media_policy: MediaPolicy | None) -> Item | None:
+def _build_media(node: BaseNode, media_policy: MediaPolicy | None, *, render_pages: bool) -> Item | None:
     """The item of a node whose media or metadata say what it is; `None` of any other."""
     text, metadata = read_caption(node), _read_metadata(node)
     told = metadata.get("media_type")
@@ -108,7 +113,7 @@ def _build_media(node: BaseNode, media_policy: MediaPolicy | None) -> Item | Non
         return text
     image, video = _read_own_media(node, media_policy)
     if image is None and video is None:
-        return _build_named_media(node, text, metadata, media_policy)
+        return _build_named_media(node, text, metadata, media_policy, render_pages=render_pages)
     item: dict[str, Any] = {}
     if video is not None:
         window = {name: float(metadata[name]) for name in ("start", "end") if name in metadata}
@@ -119,13 +124,13 @@ def _build_media(node: BaseNode, media_policy: MediaPolicy | None) -> Item | Non
 
 
 def _build_named_media(
-    node: BaseNode, text: str, metadata: Mapping[str, Any], media_policy: MediaPolicy | None
+    node: BaseNode, text: str, metadata: Mapping[str, Any], media_policy: MediaPolicy | None, *, render_pages: bool
 ) -> Item | None:
     """The item of a node that holds no media, but whose metadata name some; `None` if they do not."""
     lost = _find_lost_medium(node)
     if text.strip() and lost is None and not any(key in metadata for key in _MEDIA_KEYS):
         return None
-    item = build_item(text, metadata, policy=media_policy)
+    item = build_item(text, metadata, policy=media_policy, render_pages=render_pages)
     if not isinstance(item, str):
         return cast("Item", dict(item) if isinstance(item, Mapping) else item)
     if lost is not None:
@@ -194,12 +199,16 @@ def _read_resource(resource: MediaResource | None, kind: str, media_policy: Medi
     return None if resource.url is None else str(resource.url)
 
 
-def _read_text(node: BaseNode, caption_mode: CaptionMode, media_policy: MediaPolicy | None) -> Item:
+def _read_text(
+    node: BaseNode, caption_mode: CaptionMode, media_policy: MediaPolicy | None, *, render_pages: bool
+) -> Item:
     text = node.get_content(metadata_mode=MetadataMode.EMBED)
     if text.strip() and node.metadata.get("media_type") != "text":
         return text
     if isinstance(node, IndexNode) and isinstance(node.obj, BaseNode):
-        return build_node_item(node.obj, caption_mode=caption_mode, media_policy=media_policy)
+        return build_node_item(
+            node.obj, caption_mode=caption_mode, media_policy=media_policy, render_pages=render_pages
+        )
     is_sound = isinstance(node, Node) and node.audio_resource is not None
     advice = "sound cannot be embedded: transcribe it, or leave the node out" if is_sound else "leave it out"
     raise InputError(f"the {type(node).__name__} {node.node_id!r} has neither text nor picture nor clip; {advice}")

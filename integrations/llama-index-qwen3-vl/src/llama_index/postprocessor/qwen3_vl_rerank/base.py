@@ -120,7 +120,7 @@ class Qwen3VLRerank(RerankerOptions, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         with self._report(nodes, query_bundle) as found:
-            # In threads: pages are rendered, and the first use loads the model.
+            # In threads: pages are opened, and the first use loads the model.
             judging = self._judge(nodes, query_bundle)
             request, margins = await asyncio.to_thread(advance, judging, None)
             while request is not None:
@@ -140,7 +140,13 @@ class Qwen3VLRerank(RerankerOptions, BaseNodePostprocessor):
     def _judge(self, nodes: Sequence[NodeWithScore], query: QueryBundle | None) -> Judging:
         if query is None:
             raise ValueError("there is nothing to judge by: give query_str or query_bundle")
-        return judge_nodes(nodes, query, on_error=self.on_error, media_policy=self.media_policy)
+        return judge_nodes(
+            nodes,
+            query,
+            on_error=self.on_error,
+            media_policy=self.media_policy,
+            render_pages=not self._takes_pages,
+        )
 
     def _order(self, nodes: Sequence[NodeWithScore], margins: dict[int, float]) -> list[NodeWithScore]:
         if not margins:

@@ -61,7 +61,12 @@ Judging: TypeAlias = "Generator[Request, Outcomes, dict[int, float]]"
 
 
 def judge_nodes(
-    nodes: Sequence[NodeWithScore], query: QueryBundle, *, on_error: OnError, media_policy: MediaPolicy | None
+    nodes: Sequence[NodeWithScore],
+    query: QueryBundle,
+    *,
+    on_error: OnError,
+    media_policy: MediaPolicy | None,
+    render_pages: bool = True,
 ) -> Judging:
     """Returns what asks for judgements, and in the end has the log-odds, or probability, of each node by its place.
 
@@ -70,6 +75,7 @@ def judge_nodes(
         query: Of text, pictures and clips.
         on_error: See `Qwen3VLRerank`.
         media_policy: What may be opened of pages, and how much data is decoded.
+        render_pages: As in `qwen3_vl_retrieval.index.build_item`.
 
     Raises:
         InputError: The query, or with `on_error="raise"` a node, cannot be judged.
@@ -77,7 +83,7 @@ def judge_nodes(
     if not nodes:
         return {}
     question = build_query_item(query, media_policy=media_policy)
-    items, failed = _build_items(nodes, on_error, media_policy)
+    items, failed = _build_items(nodes, on_error, media_policy, render_pages=render_pages)
     outcomes: Outcomes = (yield Request(question, list(items.values()))) if items else []
     margins = _sort_out(items, outcomes, failed)
     texts = _find_texts(nodes, failed) if on_error == "text" else {}
@@ -143,13 +149,13 @@ def order_margins(margins: dict[int, float], *, is_margin: bool, threshold: floa
 
 
 def _build_items(
-    nodes: Sequence[NodeWithScore], on_error: OnError, media_policy: MediaPolicy | None
+    nodes: Sequence[NodeWithScore], on_error: OnError, media_policy: MediaPolicy | None, *, render_pages: bool
 ) -> tuple[dict[int, Item], dict[int, InputError]]:
     items: dict[int, Item] = {}
     failed: dict[int, InputError] = {}
     for place, node in enumerate(nodes):
         try:
-            items[place] = build_node_item(node, media_policy=media_policy)
+            items[place] = build_node_item(node, media_policy=media_policy, render_pages=render_pages)
         except InputError as error:
             if on_error == "raise":
                 raise error.at(place, role="node") from error
