@@ -70,6 +70,8 @@ class Qwen3VLEmbedder:
         on_overflow: `"fit"` cuts text from its end and gives pictures and clips fewer pixels and frames, with one
             warning a call; `"error"` raises `InputTooLongError`.
         max_batch_tokens: Tokens of a forward pass at most; `None` chooses by device. Halved when memory runs out.
+        compile_layers: Whether the layers of the language model are compiled at the first batch, which takes a minute:
+            for programs that run for long.
         choices: What `from_pretrained` chose (device, dtype, attention), each with its reason.
 
     Raises:
@@ -93,6 +95,7 @@ class Qwen3VLEmbedder:
         max_length: int = MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         max_batch_tokens: int | None = None,
+        compile_layers: bool = False,
         choices: Choices | None = None,
     ) -> None:
         base_model = check_model(model)
@@ -110,6 +113,7 @@ class Qwen3VLEmbedder:
             max_batch_tokens=max_batch_tokens,
             # Documents are embedded once.
             vision_cache_bytes=0,
+            compile_layers=compile_layers,
         )
         self._dimensions = check_dimensions(dimensions, hidden_size=self._engine.hidden_size)
         self.document_instruction = normalize_instruction(document_instruction, default=DEFAULT_INSTRUCTION)
@@ -144,6 +148,7 @@ class Qwen3VLEmbedder:
         max_length: int = MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         max_batch_tokens: int | None = None,
+        compile_layers: bool = False,
     ) -> Qwen3VLEmbedder:
         """Returns an embedder with the weights of a model hub or a folder.
 
@@ -196,6 +201,7 @@ class Qwen3VLEmbedder:
             max_length=max_length,
             on_overflow=on_overflow,
             max_batch_tokens=max_batch_tokens,
+            compile_layers=compile_layers,
             choices=loaded.choices,
         )
 

@@ -65,6 +65,8 @@ class Qwen3VLReranker:
         vision_cache_bytes: Memory for what the vision tower has made of documents' pictures, so that another query
             over the same ones costs a fraction: `None` is 1 GiB of the device, and on a GPU 4 GiB of the host's memory
             behind it; 0 keeps nothing. A page of 1,800 visual tokens takes 30 MB of the 2B model.
+        compile_layers: Whether the layers of the language model are compiled at the first batch, which takes a minute:
+            for programs that run for long.
         choices: What `from_pretrained` chose (device, dtype, attention), each with its reason.
 
     Raises:
@@ -91,6 +93,7 @@ class Qwen3VLReranker:
         truncation: PairTruncation = "longest_first",
         max_batch_tokens: int | None = None,
         vision_cache_bytes: int | None = None,
+        compile_layers: bool = False,
         choices: Choices | None = None,
     ) -> None:
         weight = read_score_weight(model, processor) if score_weight is None else score_weight
@@ -110,6 +113,7 @@ class Qwen3VLReranker:
             pair_truncation=truncation,
             max_batch_tokens=max_batch_tokens,
             vision_cache_bytes=vision_cache_bytes,
+            compile_layers=compile_layers,
         )
         check_instruction(instruction)
         self._instruction = instruction if instruction else DEFAULT_RERANKING_INSTRUCTION
@@ -141,6 +145,7 @@ class Qwen3VLReranker:
         truncation: PairTruncation = "longest_first",
         max_batch_tokens: int | None = None,
         vision_cache_bytes: int | None = None,
+        compile_layers: bool = False,
     ) -> Qwen3VLReranker:
         """Returns a reranker with the weights of a model hub or a folder.
 
@@ -177,6 +182,7 @@ class Qwen3VLReranker:
             truncation=truncation,
             max_batch_tokens=max_batch_tokens,
             vision_cache_bytes=vision_cache_bytes,
+            compile_layers=compile_layers,
             choices=loaded.choices,
         )
 

@@ -53,6 +53,7 @@ class Engine:
         max_batch_tokens: Tokens of a batch at most; `None` chooses by device.
         vision_cache_bytes: Memory for the features of pictures that later calls may show again; `None` chooses by
             device, 0 keeps none.
+        compile_layers: Whether the language model's layers are compiled at the first batch.
 
     Attributes:
         max_held_bytes: Decoded pixels kept between reading and computing.
@@ -72,6 +73,7 @@ class Engine:
         pair_truncation: PairTruncation = "longest_first",
         max_batch_tokens: int | None = None,
         vision_cache_bytes: int | None = None,
+        compile_layers: bool = False,
     ) -> None:
         _check_options(max_length, on_overflow, pair_truncation, max_batch_tokens)
         tokenizer = PromptTokenizer(processor.tokenizer)
@@ -90,6 +92,7 @@ class Engine:
             features=features,
             statistics=self._statistics,
             max_batch_tokens=max_batch_tokens,
+            compile_layers=compile_layers,
         )
         self.max_held_bytes = MAX_HELD_BYTES
         self._role = role

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn import functional
 
 from qwen3_vl_retrieval.engine.arrangements import Arrangement, EndToEnd, LayerPrefixes, SideBySide
 from qwen3_vl_retrieval.engine.attention import CausalMasks, attend_causally
 from qwen3_vl_retrieval.engine.copies import copy_to_device
 from qwen3_vl_retrieval.engine.features import VisionFeatures
+from qwen3_vl_retrieval.engine.layers import LayerArithmetic, PlainLayers
 from qwen3_vl_retrieval.engine.varlen import find_varlen_kernel
 from qwen3_vl_retrieval.engine.widening import Widening
 
@@ -71,12 +71,14 @@ class LanguageModel:
 
     Args:
         model: `Qwen3VLTextModel` in evaluation mode, on one device.
+        arithmetic: Of its layers.
     """
 
     shares_prefixes = True
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, arithmetic: LayerArithmetic | None = None) -> None:
         self._model = model
+        self._arithmetic = PlainLayers() if arithmetic is None else arithmetic
         self._widen = Widening(model)
 
     @staticmethod
@@ -93,12 +95,12 @@ class LanguageModel:
         hidden = batch.embed()
         *layers, last = self._model.layers
         for number, layer in enumerate(map(self._widen, layers)):
-            query, key, value = _project(layer, hidden, batch.turns)
+            query, key, value = self._arithmetic.project(layer, hidden, batch.turns)
             keys.append(key)
             values.append(value)
             mixed = attend_causally(query[None], key[None], value[None], batch.masks)[0]
-            hidden = batch.add_deepstack(_finish_layer(layer, hidden, mixed), number)
-        _, key, value = _project(self._widen(last), hidden, batch.turns)
+            hidden = batch.add_deepstack(self._arithmetic.finish(layer, hidden, mixed), number)
+        _, key, value = self._arithmetic.project(self._widen(last), hidden, batch.turns)
         return PrefixStates((*keys, key), (*values, value))
 
     @torch.inference_mode()
@@ -113,13 +115,13 @@ class LanguageModel:
         hidden = batch.embed()
         *layers, last = self._model.layers
         for number, layer in enumerate(map(self._widen, layers)):
-            mixed = batch.attend(number, *_project(layer, hidden, batch.turns))
-            hidden = batch.add_deepstack(_finish_layer(layer, hidden, mixed), number)
+            mixed = batch.attend(number, *self._arithmetic.project(layer, hidden, batch.turns))
+            hidden = batch.add_deepstack(self._arithmetic.finish(layer, hidden, mixed), number)
         last = self._widen(last)
-        query, key, value = _project(last, hidden, batch.turns, queries=batch.last_places)
+        query, key, value = self._arithmetic.project(last, hidden, batch.turns, queries=batch.last_places)
         mixed = batch.attend_last(len(layers), query, key, value)
-        hidden = _finish_layer(last, hidden[batch.last_places], mixed)
-        return _normalize(self._model.norm, hidden)
+        hidden = self._arithmetic.finish(last, hidden[batch.last_places], mixed)
+        return self._arithmetic.normalize(self._model.norm, hidden)
 
 
 class _Batch:
@@ -190,54 +192,3 @@ class _Batch:
 
     def _move(self, values: np.ndarray[Any, Any]) -> Tensor:
         return copy_to_device(values, self._device)
-
-
-def _project(
-    layer: Any,
-    hidden: Float[Tensor, "tokens hidden"],
-    turns: tuple[Tensor, Tensor],
-    *,
-    queries: Int64[Tensor, " asked"] | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries (of all tokens, or of `queries`), keys and values, each `(tokens, heads, size)`."""
-    attention = layer.self_attn
-    normalized = _normalize(layer.input_layernorm, hidden)
-    size = attention.head_dim
-    key = attention.k_proj(normalized).view(len(hidden), -1, size)
-    value = attention.v_proj(normalized).view(len(hidden), -1, size)
-    cos, sin = turns
-    key = _rotate(_normalize(attention.k_norm, key), cos, sin)
-    if queries is not None:
-        normalized, cos, sin = normalized[queries], cos[queries], sin[queries]
-    query = attention.q_proj(normalized).view(len(normalized), -1, size)
-    return _rotate(_normalize(attention.q_norm, query), cos, sin), key, value
-
-
-def _finish_layer(
-    layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
-) -> Float[Tensor, "tokens hidden"]:
-    """The layer behind its attention; `hidden` is the residual, and is not changed."""
-    hidden = layer.self_attn.o_proj(mixed.flatten(1)).add_(hidden)
-    normalized = _normalize(layer.post_attention_layernorm, hidden)
-    gate = functional.silu(layer.mlp.gate_proj(normalized), inplace=True)
-    return layer.mlp.down_proj(gate.mul_(layer.mlp.up_proj(normalized))).add_(hidden)
-
-
-def _rotate(states: Float[Tensor, "tokens heads size"], cos: Tensor, sin: Tensor) -> Float[Tensor, "tokens heads size"]:
-    """Rotary positions: the halves of a head are the two coordinates that are turned (`rotate_half` upstream)."""
-    first, second = states.chunk(2, dim=-1)
-    turned = torch.empty_like(states)
-    left, right = turned.chunk(2, dim=-1)
-    torch.mul(first, cos, out=left).addcmul_(second, sin, value=-1)
-    torch.mul(second, cos, out=right).addcmul_(first, sin)
-    return turned
-
-
-def _normalize(norm: Any, hidden: Tensor) -> Tensor:
-    # Quantised models keep these weights in another precision.
-    weight, size = norm.weight.to(hidden.dtype), hidden.shape[-1]
-    if hidden.device.type != "cpu" or hidden.dtype != torch.float32:
-        return functional.rms_norm(hidden, (size,), weight, norm.variance_epsilon)
-    # The same in four passes over the states instead of six: on a CPU torch has no kernel of its own for it.
-    length = cast("Tensor", torch.linalg.vector_norm(hidden, dim=-1, keepdim=True))
-    return torch.mul(hidden, length.square_().div_(size).add_(norm.variance_epsilon).rsqrt_()).mul_(weight)

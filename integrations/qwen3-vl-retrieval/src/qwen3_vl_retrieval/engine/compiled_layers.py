@@ -1,0 +1,142 @@
+"""Layers whose steps between the matrix products are fused by `torch.compile`: for long-running programs, by choice.
+
+Compiling takes most of a minute at the first batch. What is compiled takes weights as arguments, so that all layers
+share one program, and any number of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from qwen3_vl_retrieval.engine.layers import PlainLayers, RotaryTurns
+from qwen3_vl_retrieval.errors import ModelError
+
+__all__ = ["CompiledLayers"]
+
+
+class CompiledLayers:
+    """Gives what `PlainLayers` gives.
+
+    Args:
+        model: `Qwen3VLTextModel`, whose layers they will be.
+
+    Raises:
+        ModelError: Its weights are quantised or adapted: then they are not those of plain linear layers.
+    """
+
+    def __init__(self, model: Any) -> None:
+        for name, module in model.layers.named_modules():
+            if name.endswith("_proj") and (type(module) is not nn.Linear or module.bias is not None):
+                raise ModelError(
+                    f"compile_layers=True cannot compile layers.{name}, a {type(module).__name__}: it takes weights "
+                    "that are neither quantised nor adapted; merge the adapters, or leave compile_layers out"
+                )
+        self._plain = PlainLayers()
+        self._project: Callable[..., Any] = torch.compile(_project, dynamic=True)
+        self._finish: Callable[..., Any] = torch.compile(_finish, dynamic=True)
+
+    def project(
+        self,
+        layer: Any,
+        hidden: Float[Tensor, "tokens hidden"],
+        turns: RotaryTurns,
+        *,
+        queries: Int64[Tensor, " asked"] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns queries (of all tokens, or of `queries`), keys and values, each `(tokens, heads, size)`."""
+        if queries is not None:
+            return self._plain.project(layer, hidden, turns, queries=queries)
+        attention = layer.self_attn
+        return _run(
+            self._project,
+            hidden,
+            layer.input_layernorm.weight,
+            *(own.weight for own in (attention.q_proj, attention.k_proj, attention.v_proj)),
+            *(own.weight for own in (attention.q_norm, attention.k_norm)),
+            *turns,
+            layer.input_layernorm.variance_epsilon,
+            attention.head_dim,
+        )
+
+    def finish(
+        self, layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
+    ) -> Float[Tensor, "tokens hidden"]:
+        """Returns the layer behind its attention; `hidden` is the residual, and is not changed."""
+        norm = layer.post_attention_layernorm
+        linears = (layer.self_attn.o_proj, layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj)
+        weights = [linear.weight for linear in linears]
+        return _run(self._finish, hidden, mixed.flatten(1), norm.weight, *weights, norm.variance_epsilon)
+
+    def normalize(self, norm: Any, hidden: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
+        """Returns the states divided by their root mean square, times the weights of `norm`."""
+        return self._plain.normalize(norm, hidden)
+
+
+def _run(compiled: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return compiled(*arguments)
+    except RuntimeError as error:
+        # Their classes have no public name, and importing them takes a second.
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise ModelError(
+            "compile_layers=True could not compile: it needs a C++ compiler on a CPU and Triton on a GPU. "
+            f"Leave it out, or install them. PyTorch says: {str(error).strip().splitlines()[0]}"
+        ) from error
+
+
+def _project(
+    hidden: Tensor,
+    norm: Tensor,
+    query_weight: Tensor,
+    key_weight: Tensor,
+    value_weight: Tensor,
+    query_norm: Tensor,
+    key_norm: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    epsilon: float,
+    size: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    normalized = _normalize(hidden, norm, epsilon)
+    tokens = len(hidden)
+    query, key, value = (
+        functional.linear(normalized, weight).view(tokens, -1, size)
+        for weight in (query_weight, key_weight, value_weight)
+    )
+    return (
+        _rotate(_normalize(query, query_norm, epsilon), cos, sin),
+        _rotate(_normalize(key, key_norm, epsilon), cos, sin),
+        value,
+    )
+
+
+def _finish(
+    hidden: Tensor,
+    mixed: Tensor,
+    norm: Tensor,
+    output_weight: Tensor,
+    gate_weight: Tensor,
+    up_weight: Tensor,
+    down_weight: Tensor,
+    epsilon: float,
+) -> Tensor:
+    hidden = hidden + functional.linear(mixed, output_weight)
+    normalized = _normalize(hidden, norm, epsilon)
+    gate = functional.silu(functional.linear(normalized, gate_weight))
+    return hidden + functional.linear(gate * functional.linear(normalized, up_weight), down_weight)
+
+
+def _normalize(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    return functional.rms_norm(states, (states.shape[-1],), weight, epsilon)
+
+
+def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = states.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

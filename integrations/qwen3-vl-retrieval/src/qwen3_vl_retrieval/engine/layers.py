@@ -1,0 +1,94 @@
+"""The arithmetic of a layer of the language model on both sides of its attention."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeAlias, cast
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["LayerArithmetic", "PlainLayers", "RotaryTurns"]
+
+RotaryTurns: TypeAlias = tuple[Float[Tensor, "tokens 1 half"], Float[Tensor, "tokens 1 half"]]
+"""Cosines and sines of the angles by which queries and keys are turned."""
+
+
+class LayerArithmetic(Protocol):
+    """What surrounds attention in a layer."""
+
+    def project(
+        self,
+        layer: Any,
+        hidden: Float[Tensor, "tokens hidden"],
+        turns: RotaryTurns,
+        *,
+        queries: Int64[Tensor, " asked"] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns queries (of all tokens, or of `queries`), keys and values, each `(tokens, heads, size)`."""
+        ...
+
+    def finish(
+        self, layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
+    ) -> Float[Tensor, "tokens hidden"]:
+        """Returns the layer behind its attention; `hidden` is the residual, and is not changed."""
+        ...
+
+    def normalize(self, norm: Any, hidden: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
+        """Returns the states divided by their root mean square, times the weights of `norm`."""
+        ...
+
+
+class PlainLayers:
+    """Runs the layers' own modules, quantised ones included, with few passes over memory between them."""
+
+    def project(
+        self,
+        layer: Any,
+        hidden: Float[Tensor, "tokens hidden"],
+        turns: RotaryTurns,
+        *,
+        queries: Int64[Tensor, " asked"] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns queries (of all tokens, or of `queries`), keys and values, each `(tokens, heads, size)`."""
+        attention = layer.self_attn
+        normalized = self.normalize(layer.input_layernorm, hidden)
+        size = attention.head_dim
+        key = attention.k_proj(normalized).view(len(hidden), -1, size)
+        value = attention.v_proj(normalized).view(len(hidden), -1, size)
+        cos, sin = turns
+        key = _rotate(self.normalize(attention.k_norm, key), cos, sin)
+        if queries is not None:
+            normalized, cos, sin = normalized[queries], cos[queries], sin[queries]
+        query = attention.q_proj(normalized).view(len(normalized), -1, size)
+        return _rotate(self.normalize(attention.q_norm, query), cos, sin), key, value
+
+    def finish(
+        self, layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
+    ) -> Float[Tensor, "tokens hidden"]:
+        """Returns the layer behind its attention; `hidden` is the residual, and is not changed."""
+        hidden = layer.self_attn.o_proj(mixed.flatten(1)).add_(hidden)
+        normalized = self.normalize(layer.post_attention_layernorm, hidden)
+        gate = functional.silu(layer.mlp.gate_proj(normalized), inplace=True)
+        return layer.mlp.down_proj(gate.mul_(layer.mlp.up_proj(normalized))).add_(hidden)
+
+    def normalize(self, norm: Any, hidden: Tensor) -> Tensor:
+        """Returns the states divided by their root mean square, times the weights of `norm`."""
+        # Quantised models keep these weights in another precision.
+        weight, size = norm.weight.to(hidden.dtype), hidden.shape[-1]
+        if hidden.device.type != "cpu" or hidden.dtype != torch.float32:
+            return functional.rms_norm(hidden, (size,), weight, norm.variance_epsilon)
+        # The same in four passes over the states instead of six: on a CPU torch has no kernel of its own for it.
+        length = cast("Tensor", torch.linalg.vector_norm(hidden, dim=-1, keepdim=True))
+        return torch.mul(hidden, length.square_().div_(size).add_(norm.variance_epsilon).rsqrt_()).mul_(weight)
+
+
+def _rotate(states: Float[Tensor, "tokens heads size"], cos: Tensor, sin: Tensor) -> Float[Tensor, "tokens heads size"]:
+    """Rotary positions: the halves of a head are the two coordinates that are turned (`rotate_half` upstream)."""
+    first, second = states.chunk(2, dim=-1)
+    turned = torch.empty_like(states)
+    left, right = turned.chunk(2, dim=-1)
+    torch.mul(first, cos, out=left).addcmul_(second, sin, value=-1)
+    torch.mul(second, cos, out=right).addcmul_(first, sin)
+    return turned
