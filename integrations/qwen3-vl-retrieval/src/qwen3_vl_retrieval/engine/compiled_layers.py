@@ -32,7 +32,7 @@ class CompiledLayers:
 
     def __init__(self, model: Any) -> None:
         for name, module in model.layers.named_modules():
-            if name.endswith("_proj") and (type(module) is not nn.Linear or module.bias is not None):
+            if name.endswith("_proj") and (type(module) is not nn.Linear or getattr(module, "bias", None) is not None):
                 raise ModelError(
                     f"compile_layers=True cannot compile layers.{name}, a {type(module).__name__}: it takes weights "
                     "that are neither quantised nor adapted; merge the adapters, or leave compile_layers out"
