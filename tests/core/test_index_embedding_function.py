@@ -169,9 +169,13 @@ def test_nothing_is_loaded_before_it_is_needed_and_then_once_for_all(no_models, 
 
 
 def test_another_dtype_is_another_model(no_models, checkpoint):
-    rows = [Qwen3VLEmbeddingFunction(model=checkpoint, dtype=dtype)(["a"])[0] for dtype in ("float32", "bfloat16")]
+    # Of these weights, which are bfloat16 already, the vectors are equal on a CPU that computes them in float32.
+    functions = [
+        Qwen3VLEmbeddingFunction(model=checkpoint, dtype=dtype) for dtype in ("float32", "bfloat16", "float32")
+    ]
+    for function in functions:
+        function(["a"])
     assert [given["dtype"] for _, given in no_models] == ["float32", "bfloat16"]
-    assert not np.array_equal(*rows)
 
 
 def test_a_model_that_is_missing_is_reported():

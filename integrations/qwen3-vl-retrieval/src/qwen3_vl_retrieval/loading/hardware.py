@@ -111,7 +111,7 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> Choice[torch
     if dtype == "auto":
         return _choose_dtype_for(device)
     asked = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if asked in _DTYPES.values():
+    if asked is not None and asked in _DTYPES.values():
         emulated = (
             "" if find_arithmetic(asked, device) == asked else "; computed in float32, which this CPU is faster in"
         )
