@@ -59,7 +59,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :_K]
     folder = Path(tempfile.mkdtemp())
-    rows = []
+    rows: list[dict[str, Any]] = []
     with fill_store(folder / "store", vectors, short_dimensions=short_dimensions, precision=precision) as store:
         size = measure_store(store).bytes_by_part
         for oversample in oversamples:
@@ -101,7 +101,7 @@ def main() -> None:
     vectors = embedder.embed_documents([item.content for item in items])
     texts = [question.content for question in questions if question.form == "text"][:: max(1, len(questions) // 500)]
     queries = embedder.embed_queries(texts)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for short, precision in ((192, "float32"), (64, "float16"), (48, "float16"), (64, "int8"), (64, "ubinary")):
         rows += measure(vectors, queries, short_dimensions=short, precision=precision, oversamples=[1, 2, 4, 8])
     rng = np.random.default_rng(0)

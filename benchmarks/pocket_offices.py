@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from machine import write_result
 
@@ -32,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--offices", type=int, default=12)
     offices = parser.parse_args().offices
-    embedder, reranker = (kind.from_pretrained("pocket") for kind in (Qwen3VLEmbedder, Qwen3VLReranker))
+    embedder, reranker = Qwen3VLEmbedder.from_pretrained("pocket"), Qwen3VLReranker.from_pretrained("pocket")
     first: Counter[str] = Counter()
     five: Counter[str] = Counter()
     asked = 0
@@ -42,7 +43,7 @@ def main() -> None:
         office = write_office(work / "office", seed=seed)
         for stage, judge in (("vectors", None), ("reranked", reranker)):
             # Scenes of the office's clips last six seconds.
-            options = {"window_seconds": 6.0, "overlap_seconds": 0.0}
+            options: dict[str, Any] = {"window_seconds": 6.0, "overlap_seconds": 0.0}
             with MultimodalIndex.open(work / "index", embedder, judge, **options) as index:
                 index.sync(office.folder)
                 for question in office.questions:

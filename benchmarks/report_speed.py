@@ -27,7 +27,8 @@ def read_rows(results: Path = RESULTS) -> Iterator[tuple[str, dict[str, Any], di
             document = json.loads(path.read_text(encoding="utf-8"))
             for question, row in document.items():
                 if isinstance(row, dict) and "ratio" in row:
-                    yield dtype, document["machine"], {"question": f"{work}: {question}", **row}
+                    told = {"question": f"{work}: {question}", "matrix_gflops": document.get("matrix_gflops")}
+                    yield dtype, document["machine"], {**told, **row}
 
 
 def write_table(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> str:
@@ -43,7 +44,18 @@ def write_table(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> s
             for _, machine, _ in rows
         }
     )
-    return "\n".join([*lines, "", "Measured on: " + "; ".join(machines) + "."])
+    return "\n".join([*lines, *write_ceilings(rows), "", "Measured on: " + "; ".join(machines) + "."])
+
+
+def write_ceilings(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> list[str]:
+    """Returns a line on what of the machine's matrix throughput pages reached, where it was measured."""
+    parts: list[str] = []
+    for dtype, _, row in rows:
+        if "share_of_ceiling" in row:
+            shares = {name: f"{100 * share:.0f} %" for name, share in row["share_of_ceiling"].items()}
+            ours, peer = shares["ours"], f"{row['best_peer']} {shares[row['best_peer']]}"
+            parts.append(f"{dtype}: ceiling {row['matrix_gflops']:.0f} GFLOP/s, pages at {ours} ({peer})")
+    return ["", f"Of the machine's matrix products, in {'; in '.join(parts)}."] if parts else []
 
 
 def fill_page(text: str, table: str) -> str:

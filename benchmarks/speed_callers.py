@@ -34,6 +34,7 @@ def main() -> None:
             "sentence-transformers, one after the other": lambda: [peer.encode([query]) for query in queries],
         },
         rounds=options.rounds,
+        device=options.device,
     )
     seconds = result["seconds"]
     own = seconds["ours, one after the other"] / seconds["ours"]

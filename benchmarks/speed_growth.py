@@ -12,7 +12,7 @@ from checkpoints import build_checkpoint
 from machine import write_result
 from speed_inputs import draw_texts
 from speed_peers import load_embedder
-from speed_timing import parse_options
+from speed_timing import measure_peak_memory, parse_options
 
 
 def read_memory() -> float:
@@ -36,6 +36,7 @@ def main() -> None:
             "texts": count,
             "milliseconds_per_text": round(1000 * seconds / count, 2),
             "memory_mib": round(read_memory()),
+            **measure_peak_memory({"ours": lambda texts=texts: ours.embed(texts)}, device=options.device),
         }
         rows.append(row)
         print(row, flush=True)
