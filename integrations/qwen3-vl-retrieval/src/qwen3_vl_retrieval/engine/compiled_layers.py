@@ -21,7 +21,7 @@ __all__ = ["CompiledLayers"]
 
 
 class CompiledLayers:
-    """Gives what `PlainLayers` gives.
+    """Gives what `PlainLayers` gives; one token alone, which would need a program of its own, goes through it.
 
     Args:
         model: `Qwen3VLTextModel`, whose layers they will be.
@@ -50,7 +50,7 @@ class CompiledLayers:
         queries: Int64[Tensor, " asked"] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns queries (of all tokens, or of `queries`), keys and values, each `(tokens, heads, size)`."""
-        if queries is not None:
+        if queries is not None or len(hidden) == 1:
             return self._plain.project(layer, hidden, turns, queries=queries)
         attention = layer.self_attn
         return _run(
@@ -68,6 +68,8 @@ class CompiledLayers:
         self, layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
     ) -> Float[Tensor, "tokens hidden"]:
         """Returns the layer behind its attention; `hidden` is the residual, and is not changed."""
+        if len(hidden) == 1:
+            return self._plain.finish(layer, hidden, mixed)
         norm = layer.post_attention_layernorm
         linears = (layer.self_attn.o_proj, layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj)
         weights = [linear.weight for linear in linears]
@@ -85,9 +87,10 @@ def _run(compiled: Callable[..., Any], *arguments: Any) -> Any:
         # Their classes have no public name, and importing them takes a second.
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise
+        said = " ".join(str(error).split("\n\n")[0].split())
         raise ModelError(
             "compile_layers=True could not compile: it needs a C++ compiler on a CPU and Triton on a GPU. "
-            f"Leave it out, or install them. PyTorch says: {str(error).strip().splitlines()[0]}"
+            f"Leave it out, or install what is missing. PyTorch says: {said}"
         ) from error
 
 
