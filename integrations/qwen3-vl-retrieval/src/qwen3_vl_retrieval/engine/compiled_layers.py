@@ -20,7 +20,7 @@ from qwen3_vl_retrieval.errors import ModelError
 __all__ = ["CompiledLayers"]
 
 
-class CompiledLayers:
+class CompiledLayers(PlainLayers):
     """Gives what `PlainLayers` gives; one token alone, which would need a program of its own, goes through it.
 
     Args:
@@ -37,7 +37,6 @@ class CompiledLayers:
                     f"compile_layers=True cannot compile layers.{name}, a {type(module).__name__}: it takes weights "
                     "that are neither quantised nor adapted; merge the adapters, or leave compile_layers out"
                 )
-        self._plain = PlainLayers()
         self._project: Callable[..., Any] = torch.compile(_project, dynamic=True)
         self._finish: Callable[..., Any] = torch.compile(_finish, dynamic=True)
 
@@ -51,7 +50,7 @@ class CompiledLayers:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns queries (of all tokens, or of `queries`), keys and values, each `(tokens, heads, size)`."""
         if queries is not None or len(hidden) == 1:
-            return self._plain.project(layer, hidden, turns, queries=queries)
+            return super().project(layer, hidden, turns, queries=queries)
         attention = layer.self_attn
         return _run(
             self._project,
@@ -69,15 +68,11 @@ class CompiledLayers:
     ) -> Float[Tensor, "tokens hidden"]:
         """Returns the layer behind its attention; `hidden` is the residual, and is not changed."""
         if len(hidden) == 1:
-            return self._plain.finish(layer, hidden, mixed)
+            return super().finish(layer, hidden, mixed)
         norm = layer.post_attention_layernorm
         linears = (layer.self_attn.o_proj, layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj)
         weights = [linear.weight for linear in linears]
         return _run(self._finish, hidden, mixed.flatten(1), norm.weight, *weights, norm.variance_epsilon)
-
-    def normalize(self, norm: Any, hidden: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
-        """Returns the states divided by their root mean square, times the weights of `norm`."""
-        return self._plain.normalize(norm, hidden)
 
 
 def _run(compiled: Callable[..., Any], *arguments: Any) -> Any:
@@ -95,15 +90,15 @@ def _run(compiled: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _project(
-    hidden: Tensor,
-    norm: Tensor,
-    query_weight: Tensor,
-    key_weight: Tensor,
-    value_weight: Tensor,
-    query_norm: Tensor,
-    key_norm: Tensor,
-    cos: Tensor,
-    sin: Tensor,
+    hidden: Float[Tensor, "tokens hidden"],
+    norm: Float[Tensor, " hidden"],
+    query_weight: Float[Tensor, "queries hidden"],
+    key_weight: Float[Tensor, "keys hidden"],
+    value_weight: Float[Tensor, "keys hidden"],
+    query_norm: Float[Tensor, " size"],
+    key_norm: Float[Tensor, " size"],
+    cos: Float[Tensor, "tokens 1 half"],
+    sin: Float[Tensor, "tokens 1 half"],
     epsilon: float,
     size: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,25 +116,29 @@ def _project(
 
 
 def _finish(
-    hidden: Tensor,
-    mixed: Tensor,
-    norm: Tensor,
-    output_weight: Tensor,
-    gate_weight: Tensor,
-    up_weight: Tensor,
-    down_weight: Tensor,
+    hidden: Float[Tensor, "tokens hidden"],
+    mixed: Float[Tensor, "tokens mixed"],
+    norm: Float[Tensor, " hidden"],
+    output_weight: Float[Tensor, "hidden mixed"],
+    gate_weight: Float[Tensor, "inner hidden"],
+    up_weight: Float[Tensor, "inner hidden"],
+    down_weight: Float[Tensor, "hidden inner"],
     epsilon: float,
-) -> Tensor:
+) -> Float[Tensor, "tokens hidden"]:
     hidden = hidden + functional.linear(mixed, output_weight)
     normalized = _normalize(hidden, norm, epsilon)
     gate = functional.silu(functional.linear(normalized, gate_weight))
     return hidden + functional.linear(gate * functional.linear(normalized, up_weight), down_weight)
 
 
-def _normalize(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+def _normalize(
+    states: Float[Tensor, "*places size"], weight: Float[Tensor, " size"], epsilon: float
+) -> Float[Tensor, "*places size"]:
     return functional.rms_norm(states, (states.shape[-1],), weight, epsilon)
 
 
-def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotate(
+    states: Float[Tensor, "tokens heads size"], cos: Float[Tensor, "tokens 1 half"], sin: Float[Tensor, "tokens 1 half"]
+) -> Float[Tensor, "tokens heads size"]:
     first, second = states.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

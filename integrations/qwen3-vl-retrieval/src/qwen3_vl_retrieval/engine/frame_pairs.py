@@ -6,7 +6,6 @@ still for most of their time, and a codec repeats what stands still to the bit.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 
@@ -16,7 +15,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from qwen3_vl_retrieval.engine.visuals import PreparedMedia
+from qwen3_vl_retrieval.engine.visuals import PreparedMedia, digest_pixels
 
 __all__ = ["FramePairs"]
 
@@ -42,7 +41,9 @@ class FramePairs:
         places: dict[bytes, int] = {}
         for item in media:
             frames = pixels[item.key]
-            keys = [item.key] if item.pair_count == 1 else [_digest(pair) for pair in _pair(frames)]
+            keys = (
+                [item.key] if item.pair_count == 1 else [digest_pixels(pair, is_video=True) for pair in _pair(frames)]
+            )
             fresh: list[int] = []
             for number, key in enumerate(keys):
                 if key not in places:
@@ -69,9 +70,3 @@ class FramePairs:
 
 def _pair(frames: npt.NDArray[np.uint8]) -> UInt8[np.ndarray, "pairs 2 height width 3"]:
     return frames.reshape(-1, 2, *frames.shape[1:])
-
-
-def _digest(pair: npt.NDArray[np.uint8]) -> bytes:
-    digest = hashlib.blake2b(repr(pair.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pair).data)
-    return digest.digest()

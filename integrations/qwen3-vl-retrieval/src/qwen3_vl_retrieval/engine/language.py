@@ -21,7 +21,7 @@ from qwen3_vl_retrieval.engine.arrangements import Arrangement, EndToEnd, LayerP
 from qwen3_vl_retrieval.engine.attention import CausalMasks, attend_causally
 from qwen3_vl_retrieval.engine.copies import copy_to_device
 from qwen3_vl_retrieval.engine.features import VisionFeatures
-from qwen3_vl_retrieval.engine.layers import LayerArithmetic, PlainLayers
+from qwen3_vl_retrieval.engine.layers import PlainLayers
 from qwen3_vl_retrieval.engine.varlen import find_varlen_kernel
 from qwen3_vl_retrieval.engine.widening import Widening
 
@@ -76,7 +76,7 @@ class LanguageModel:
 
     shares_prefixes = True
 
-    def __init__(self, model: Any, *, arithmetic: LayerArithmetic | None = None) -> None:
+    def __init__(self, model: Any, *, arithmetic: PlainLayers | None = None) -> None:
         self._model = model
         self._arithmetic = PlainLayers() if arithmetic is None else arithmetic
         self._widen = Widening(model)

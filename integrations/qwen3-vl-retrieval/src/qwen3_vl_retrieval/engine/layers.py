@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["LayerArithmetic", "PlainLayers", "RotaryTurns"]
+__all__ = ["PlainLayers", "RotaryTurns"]
 
 RotaryTurns: TypeAlias = tuple[Float[Tensor, "tokens 1 half"], Float[Tensor, "tokens 1 half"]]
 """Cosines and sines of the angles by which queries and keys are turned."""
-
-
-class LayerArithmetic(Protocol):
-    """What surrounds attention in a layer."""
-
-    def project(
-        self,
-        layer: Any,
-        hidden: Float[Tensor, "tokens hidden"],
-        turns: RotaryTurns,
-        *,
-        queries: Int64[Tensor, " asked"] | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns queries (of all tokens, or of `queries`), keys and values, each `(tokens, heads, size)`."""
-        ...
-
-    def finish(
-        self, layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
-    ) -> Float[Tensor, "tokens hidden"]:
-        """Returns the layer behind its attention; `hidden` is the residual, and is not changed."""
-        ...
-
-    def normalize(self, norm: Any, hidden: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
-        """Returns the states divided by their root mean square, times the weights of `norm`."""
-        ...
 
 
 class PlainLayers:
@@ -73,7 +48,7 @@ class PlainLayers:
         gate = functional.silu(layer.mlp.gate_proj(normalized), inplace=True)
         return layer.mlp.down_proj(gate.mul_(layer.mlp.up_proj(normalized))).add_(hidden)
 
-    def normalize(self, norm: Any, hidden: Tensor) -> Tensor:
+    def normalize(self, norm: Any, hidden: Float[Tensor, "*places size"]) -> Float[Tensor, "*places size"]:
         """Returns the states divided by their root mean square, times the weights of `norm`."""
         # Quantised models keep these weights in another precision.
         weight, size = norm.weight.to(hidden.dtype), hidden.shape[-1]

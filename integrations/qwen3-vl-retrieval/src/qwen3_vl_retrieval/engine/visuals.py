@@ -27,7 +27,7 @@ from qwen3_vl_retrieval.media.images import describe_image
 from qwen3_vl_retrieval.media.policy import shorten_name
 from qwen3_vl_retrieval.prompts import MediaSlot
 
-__all__ = ["MediaReader", "PreparedMedia"]
+__all__ = ["MediaReader", "PreparedMedia", "digest_pixels"]
 
 _TOKEN_PIXELS = TOKEN_SIDE_PIXELS**2
 
@@ -82,7 +82,7 @@ class PreparedMedia:
         if self._pixels is not None:
             return self._pixels
         pixels = self._read()
-        if _digest_pixels(pixels, is_video=self.slot.timestamps is not None) != self.key:
+        if digest_pixels(pixels, is_video=self.slot.timestamps is not None) != self.key:
             source = self.part.source.source if isinstance(self.part.source, PdfPage) else self.part.source
             named = f" {shorten_name(str(source))!r}" if isinstance(source, (str, Path)) else ""
             raise MediaError(f"the file{named} changed while it was being embedded; embed it again")
@@ -162,7 +162,7 @@ class MediaReader:
             timestamps = tuple((times[i] + times[i + 1]) / 2 for i in range(0, len(times), 2))
         _, height, width, _ = pixels.shape
         slot = MediaSlot(height // TOKEN_SIDE_PIXELS, width // TOKEN_SIDE_PIXELS, timestamps)
-        key = _digest_pixels(pixels, is_video=timestamps is not None)
+        key = digest_pixels(pixels, is_video=timestamps is not None)
         return PreparedMedia(part, slot, key, pixels, self._make_reader(part, budget, sampling))
 
     def _make_reader(
@@ -183,7 +183,8 @@ def _read_picture(part: ImagePart, policy: MediaPolicy, budget: PixelBudget) -> 
     return np.asarray(resized, dtype=np.uint8)[None]
 
 
-def _digest_pixels(pixels: npt.NDArray[np.uint8], *, is_video: bool) -> bytes:
+def digest_pixels(pixels: npt.NDArray[np.uint8], *, is_video: bool) -> bytes:
+    """Returns the content key of a picture, or of frames of a clip."""
     digest = hashlib.blake2b(repr((pixels.shape, is_video)).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()
