@@ -1,4 +1,4 @@
-"""Attention of rows that continue a prefix, against the formula."""
+"""Attention of rows side by side, which may continue prefixes, against the formula."""
 
 from __future__ import annotations
 
@@ -8,47 +8,80 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3_vl_retrieval.engine.attention import attend_by_kernel, attend_causally, attend_from_last
-from qwen3_vl_retrieval.engine.packing import group_rows
+from qwen3_vl_retrieval.engine.arrangements import SideBySide
+from qwen3_vl_retrieval.engine.attention import attend_by_kernel
+from qwen3_vl_retrieval.engine.packing import HeadLayout, group_rows
+from qwen3_vl_retrieval.engine.varlen import attend_by_formula, build_spans
 
-SHAPES = [(1, 1, 0), (2, 5, 0), (3, 4, 7), (1, 1100, 3), (2, 513, 600)]
+HEADS, GROUPS, SIZE = 4, 2, 8
+CPU = torch.device("cpu")
 
-
-def draw_states(rows, length, before):
-    torch.manual_seed(length + before)
-    return (
-        torch.randn(rows, length, 4, 8),
-        torch.randn(rows, before + length, 2, 8),
-        torch.randn(rows, before + length, 2, 8),
-    )
-
-
-def attend_by_formula(query, key, value, seen):
-    key, value = (states.repeat_interleave(2, dim=2) for states in (key, value))
-    weights = torch.einsum("rqhs,rkhs->rhqk", query, key) / query.shape[-1] ** 0.5
-    return torch.einsum("rhqk,rkhs->rqhs", weights.masked_fill(~seen, -torch.inf).softmax(-1), value)
-
-
-@pytest.mark.parametrize(("rows", "length", "before"), SHAPES)
-@pytest.mark.parametrize("attend", [attend_causally, attend_by_kernel])
-def test_each_token_sees_the_prefix_and_what_stands_before_it(attend, rows, length, before):
-    query, key, value = draw_states(rows, length, before)
-    seen = torch.ones(length, before + length, dtype=torch.bool).tril(before)
-    torch.testing.assert_close(
-        attend(query, key, value), attend_by_formula(query, key, value, seen), atol=1e-5, rtol=1e-4
-    )
+BATCHES = [
+    # Tokens of each row, the prefix of each, tokens of the prefixes.
+    ([1], [None], []),
+    ([5, 5], [None, None], []),
+    ([9, 8, 8, 3, 1], [None] * 5, []),
+    ([4, 4, 4], [0, 0, 0], [7]),
+    ([6, 5, 5, 1, 9, 2], [1, 1, 0, 0, None, None], [3, 11]),
+    ([1100], [0], [3]),
+    ([513, 513], [0, 0], [600]),
+]
 
 
-def test_a_last_token_sees_its_row_and_no_padding():
-    query, key, value = draw_states(3, 1, 9)
-    counts = torch.tensor([10, 4, 1])
-    seen = (torch.arange(10) < counts[:, None])[:, None, None]
-    expected = attend_by_formula(query, key, value, seen)
-    torch.testing.assert_close(attend_from_last(query, key, value, counts), expected)
-    everything = torch.ones(1, 10, dtype=torch.bool)
-    torch.testing.assert_close(
-        attend_from_last(query, key, value, None), attend_by_formula(query, key, value, everything)
-    )
+@pytest.fixture(params=[True, False], ids=["heads folded into queries", "keys repeated"])
+def layout(request):
+    return HeadLayout(HEADS, GROUPS, folds=request.param)
+
+
+@pytest.fixture
+def attend_by_gpu_kernel(layout, monkeypatch):
+    """Where keys are repeated, a GPU has kernels; what they are given can be computed on a CPU as well."""
+    if not layout.folds:
+        monkeypatch.setattr(SideBySide, "_attend_group", lambda _, *states: attend_by_kernel(*states))
+
+
+def draw_batch(lengths, prefixes, prefix_lengths):
+    random = torch.Generator().manual_seed(len(lengths) + sum(lengths))
+
+    def draw(tokens, heads):
+        return torch.randn(tokens, heads, SIZE, generator=random)
+
+    states = draw(sum(lengths), HEADS), draw(sum(lengths), GROUPS), draw(sum(lengths), GROUPS)
+    return states, [(draw(length, GROUPS), draw(length, GROUPS)) for length in prefix_lengths]
+
+
+def arrange(lengths, prefixes, prefix_lengths, layout):
+    return SideBySide(lengths, prefixes, prefix_lengths, layout=layout, move=torch.from_numpy)
+
+
+def attend_row_by_row(states, shared, lengths, prefixes):
+    """Rows one after the other, each behind its prefix, by the formula."""
+    mixed = []
+    for query, key, value, prefix in zip(*(own.split(lengths) for own in states), prefixes, strict=True):
+        if prefix is not None:
+            key, value = (torch.cat(pair) for pair in zip(shared[prefix], (key, value), strict=True))
+        spans = build_spans([len(query)], [len(key)], is_causal=True, device=CPU)
+        mixed.append(attend_by_formula(query, key, value, spans))
+    return mixed
+
+
+@pytest.mark.parametrize(("lengths", "prefixes", "prefix_lengths"), BATCHES)
+@pytest.mark.usefixtures("attend_by_gpu_kernel")
+def test_each_token_sees_its_prefix_and_what_stands_before_it(lengths, prefixes, prefix_lengths, layout):
+    states, shared = draw_batch(lengths, prefixes, prefix_lengths)
+    wanted = torch.cat(attend_row_by_row(states, shared, lengths, prefixes))
+    own = arrange(lengths, prefixes, prefix_lengths, layout).attend(*states, shared)
+    torch.testing.assert_close(own, wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("lengths", "prefixes", "prefix_lengths"), BATCHES)
+def test_a_last_token_sees_its_row_and_no_padding(lengths, prefixes, prefix_lengths, layout):
+    states, shared = draw_batch(lengths, prefixes, prefix_lengths)
+    query, key, value = states
+    last = torch.tensor(lengths).cumsum(0) - 1
+    wanted = torch.stack([row[-1] for row in attend_row_by_row(states, shared, lengths, prefixes)])
+    own = arrange(lengths, prefixes, prefix_lengths, layout).attend_last(query[last], key, value, shared)
+    torch.testing.assert_close(own, wanted, atol=1e-5, rtol=1e-4)
 
 
 rows_of_prefixes = st.lists(st.tuples(st.integers(1, 40), st.sampled_from([None, 0, 1])), min_size=1, max_size=30)
@@ -67,9 +100,13 @@ def test_groups_hold_every_token_once_in_order(rows):
         start += group.token_count
         padded = group.longest * len(group.lengths)
         assert padded - group.token_count <= 0.15 * padded
-        packed = np.arange(group.token_count)
-        spread = packed[group.place_tokens()]
-        assert np.array_equal(spread.reshape(-1)[group.place_real()], packed)
-        assert [row[length - 1] for row, length in zip(spread, group.lengths, strict=True)] == (
-            np.cumsum(group.lengths) - 1
+        packed = group.start + np.arange(group.token_count)
+        places = group.place_tokens()
+        assert [row[length - 1] for row, length in zip(places, group.lengths, strict=True)] == (
+            group.start + np.cumsum(group.lengths) - 1
         ).tolist()
+        for folds in (True, False):
+            layout = HeadLayout(HEADS, GROUPS, folds=folds)
+            spread = layout.place_queries(group).reshape(-1)
+            heads = packed[:, None] * HEADS + np.arange(HEADS)
+            assert np.array_equal(spread[layout.place_mixed(group)], heads)

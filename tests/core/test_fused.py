@@ -8,7 +8,13 @@ from torch import nn
 from torch.nn import functional
 
 from qwen3_vl_retrieval.engine import fused
-from qwen3_vl_retrieval.engine.fused import add_linear, agrees_with_plain, apply_linear, apply_linear_gelu
+from qwen3_vl_retrieval.engine.fused import (
+    add_linear,
+    add_linear_in_place,
+    agrees_with_plain,
+    apply_linear,
+    apply_linear_gelu,
+)
 
 
 @pytest.fixture
@@ -51,6 +57,24 @@ def test_results_are_those_of_plain_layers(layer, states, residual):
 
 def test_layers_without_a_bias_are_served(states, residual):
     assert_same(nn.Linear(24, 40, bias=False).requires_grad_(False), states, residual)
+
+
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_a_residual_may_be_where_the_sum_is_written(has_bias, states, residual):
+    layer = nn.Linear(24, 40, bias=has_bias).requires_grad_(False)
+    wanted = layer(states) + residual
+    own = add_linear_in_place(layer, states, residual)
+    torch.testing.assert_close(own, wanted, atol=1e-6, rtol=1e-5)
+    assert (own is residual) != has_bias
+
+
+def test_weights_of_a_class_of_their_own_are_left_to_their_layer(layer, states, residual):
+    class Quantised(torch.Tensor):
+        """As torchao's: says that it is float32."""
+
+    layer.weight = nn.Parameter(layer.weight.data.as_subclass(Quantised), requires_grad=False)
+    assert not fused._is_served(layer, states)
+    assert_same(layer, states, residual)
 
 
 def test_the_operator_is_used_where_pytorch_has_onednn(layer, states):

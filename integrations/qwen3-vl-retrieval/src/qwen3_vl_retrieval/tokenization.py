@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from functools import lru_cache
+from itertools import accumulate, groupby, pairwise
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +28,11 @@ from qwen3_vl_retrieval.prompts import (
 )
 
 __all__ = ["PromptTokenizer", "TokenSequence"]
+
+_WORDING = (Role.TEMPLATE, Role.SUFFIX, Role.TIMESTAMP)
+"""Of runs that come again and again."""
+
+_KEPT_WORDINGS = 256
 
 _IMAGE_PAD = "<|image_pad|>"
 _VIDEO_PAD = "<|video_pad|>"
@@ -54,6 +60,12 @@ class TokenSequence:
     def __len__(self) -> int:
         return len(self.token_ids)
 
+    def mark_roles(self, *roles: Role) -> Bool[np.ndarray, " length"]:
+        """Returns which tokens have one of these roles."""
+        is_marked = np.zeros(len(Role), dtype=np.bool_)
+        is_marked[list(roles)] = True
+        return is_marked[self.roles]
+
 
 class PromptTokenizer:
     """Tokenises prompt elements with a checkpoint's own vocabulary; safe to share between threads.
@@ -77,6 +89,7 @@ class PromptTokenizer:
             raise ModelError(f"the tokenizer has no {', '.join(missing)}; a Qwen3-VL tokenizer is needed")
         self._special_ids: dict[str, int] = {name: token_id for name, token_id in ids.items() if token_id is not None}
         added = self._tokenizer.get_added_tokens_decoder()
+        self._encode_wording = lru_cache(maxsize=_KEPT_WORDINGS)(self._encode)
         self._all_special_ids = np.array([token_id for token_id, token in added.items() if token.special], np.int32)
 
     @property
@@ -95,31 +108,36 @@ class PromptTokenizer:
     def tokenize(self, elements: Sequence[Element]) -> TokenSequence:
         """Returns the tokens of a prompt, uncut."""
         token_ids: list[int] = []
-        roles: list[int] = []
+        spans: list[tuple[Role, int]] = []
         visuals: list[VisualRun] = []
         for is_text, group in groupby(elements, key=lambda element: isinstance(element, TextRun)):
             if is_text:
-                ids, run_roles = self._tokenize_run([run for run in group if isinstance(run, TextRun)])
+                ids, run_spans = self._tokenize_run([run for run in group if isinstance(run, TextRun)])
                 token_ids += ids
-                roles += run_roles
+                spans += run_spans
                 continue
             for element in group:
                 if isinstance(element, SpecialToken):
                     token_ids.append(self._special_ids[element.token])
-                    roles.append(element.role)
+                    spans.append((element.role, 1))
                 elif isinstance(element, VisualRun):
                     count = element.height * element.width
                     token_ids += [self._special_ids[_VIDEO_PAD if element.is_video else _IMAGE_PAD]] * count
-                    roles += [Role.VISUAL] * count
+                    spans.append((Role.VISUAL, count))
                     visuals.append(element)
-        return TokenSequence(np.array(token_ids, np.int32), np.array(roles, np.uint8), tuple(visuals))
+        roles = np.array([role for role, _ in spans], np.uint8)
+        counts = np.array([count for _, count in spans], np.int64)
+        return TokenSequence(np.array(token_ids, np.int32), np.repeat(roles, counts), tuple(visuals))
 
-    def _tokenize_run(self, runs: list[TextRun]) -> tuple[list[int], list[int]]:
+    def _tokenize_run(self, runs: list[TextRun]) -> tuple[list[int], list[tuple[Role, int]]]:
         """Adjacent texts as one string, as in the official template; each token has its first character's role."""
-        encoding = self._tokenizer.encode("".join(run.text for run in runs), add_special_tokens=False)
-        if len({run.role for run in runs}) == 1:
-            return encoding.ids, [runs[0].role] * len(encoding.ids)
-        ends = list(accumulate(len(run.text) for run in runs))
-        offsets: list[tuple[int, int]] = encoding.offsets
-        owners = [min(bisect_right(ends, start), len(runs) - 1) for start, _ in offsets]
-        return encoding.ids, [runs[owner].role for owner in owners]
+        text = "".join(run.text for run in runs)
+        is_wording = all(run.role in _WORDING for run in runs)
+        token_ids, offsets = self._encode_wording(text) if is_wording else self._encode(text)
+        ends = accumulate(len(run.text) for run in runs[:-1])
+        bounds = [0, *(bisect_left(offsets, (end, 0)) for end in ends), len(token_ids)]
+        return token_ids, [(run.role, end - start) for run, (start, end) in zip(runs, pairwise(bounds), strict=True)]
+
+    def _encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets

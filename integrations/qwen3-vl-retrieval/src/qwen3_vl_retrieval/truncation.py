@@ -17,7 +17,7 @@ _CUTTABLE_IN_PAIR = (Role.QUERY, Role.DOCUMENT)
 def count_required_tokens(sequence: TokenSequence, *, is_pair: bool) -> int:
     """Returns how many tokens remain at least, however much text is cut; the suffix of a pair is not counted."""
     cuttable = (*_CUTTABLE_IN_PAIR, Role.SUFFIX) if is_pair else _CUTTABLE_IN_ITEM
-    return int(np.count_nonzero(~np.isin(sequence.roles, cuttable)))
+    return int(np.count_nonzero(~sequence.mark_roles(*cuttable)))
 
 
 def truncate_item(sequence: TokenSequence, *, max_length: int) -> TokenSequence:
@@ -30,7 +30,7 @@ def truncate_item(sequence: TokenSequence, *, max_length: int) -> TokenSequence:
     if excess <= 0:
         return sequence
     keep = np.ones(len(sequence), dtype=np.bool_)
-    candidates = np.flatnonzero(np.isin(sequence.roles, _CUTTABLE_IN_ITEM))
+    candidates = np.flatnonzero(sequence.mark_roles(*_CUTTABLE_IN_ITEM))
     keep[candidates[len(candidates) - excess :]] = False
     return _select(sequence, keep)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Protocol, TypeAlias
 
@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from qwen3_vl_retrieval.engine.attention import CausalMasks, attend_causally, attend_from_last
-from qwen3_vl_retrieval.engine.packing import AttentionGroup, group_rows
+from qwen3_vl_retrieval.engine.attention import CausalMasks, attend_by_kernel, attend_causally, attend_from_last
+from qwen3_vl_retrieval.engine.packing import AttentionGroup, HeadLayout, group_rows
 from qwen3_vl_retrieval.engine.varlen import VarlenKernel, build_spans
 
 __all__ = ["Arrangement", "EndToEnd", "LayerPrefixes", "SideBySide"]
@@ -45,38 +45,63 @@ class SideBySide:
     Args:
         lengths: Tokens of each row.
         prefixes: Which prefix each row continues, if any.
+        prefix_lengths: Tokens of each prefix.
+        layout: Of the heads.
         move: Copies an array to the device.
-        masks: Of the batch.
     """
 
-    def __init__(self, lengths: Sequence[int], prefixes: Sequence[int | None], move: _Move, masks: CausalMasks) -> None:
-        self._groups = [_PlacedGroup(group, move) for group in group_rows(lengths, prefixes)]
-        self._masks = masks
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        prefixes: Sequence[int | None],
+        prefix_lengths: Sequence[int],
+        *,
+        layout: HeadLayout,
+        move: _Move,
+    ) -> None:
+        starts = [0, *accumulate(prefix_lengths)]
+        self._groups = [
+            _PlacedGroup(
+                group,
+                np.arange(0 if group.prefix is None else prefix_lengths[group.prefix])
+                + (0 if group.prefix is None else starts[group.prefix]),
+                starts[-1],
+                layout,
+                move,
+            )
+            for group in group_rows(lengths, prefixes)
+        ]
+        self._masks = CausalMasks()
+        self._shared = layout.shared
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, prefixes: LayerPrefixes
     ) -> Float[Tensor, "tokens heads size"]:
         """Returns what each token takes from those before it, its prefix included."""
-        mixed: list[Tensor] = []
+        keys, values = _join_prefixes(key, value, prefixes)
+        mixed = torch.empty_like(query)
         for placed in self._groups:
-            keys, values = placed.join_prefix(key, value, prefixes)
-            mixed.append(placed.pack(attend_causally(placed.spread(query), keys, values, self._masks)))
-        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+            placed.pack(self._attend_group(placed.spread(query), *placed.spread_keys(keys, values)), mixed)
+        return mixed
 
     def attend_last(
         self, query: Tensor, key: Tensor, value: Tensor, prefixes: LayerPrefixes
     ) -> Float[Tensor, "rows heads size"]:
         """Returns the same for the last tokens alone, whose queries are given."""
+        keys, values = _join_prefixes(key, value, prefixes)
         mixed: list[Tensor] = []
         first = 0
         for placed in self._groups:
-            rows = len(placed.group.lengths)
-            keys, values = placed.join_prefix(key, value, prefixes)
-            before = keys.shape[1] - placed.group.longest
-            counts = None if placed.group.is_even else placed.lengths + before
-            mixed.append(attend_from_last(query[first : first + rows, None], keys, values, counts)[:, 0])
+            rows = placed.row_count
+            own = query[first : first + rows].unflatten(1, (-1, self._shared))
+            mixed.append(attend_from_last(own, *placed.spread_keys(keys, values), placed.key_counts).flatten(1, 2))
             first += rows
         return torch.cat(mixed)
+
+    def _attend_group(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if query.is_cuda:
+            return attend_by_kernel(query, key, value)
+        return attend_causally(query, key, value, shared=self._shared, masks=self._masks)
 
 
 class EndToEnd:
@@ -104,7 +129,7 @@ class EndToEnd:
         self._kernel = kernel
         before = [0 if prefix is None else prefix_lengths[prefix] for prefix in prefixes]
         key_counts = [own + shared for own, shared in zip(lengths, before, strict=True)]
-        self._order = move(_order_keys(lengths, prefixes, prefix_lengths)) if any(before) else None
+        self._order = move(_place_keys(lengths, prefixes, prefix_lengths)) if any(before) else None
         self._spans = build_spans(lengths, key_counts, is_causal=True, device=device)
         self._last_spans = build_spans([1] * len(lengths), key_counts, is_causal=False, device=device)
 
@@ -112,24 +137,29 @@ class EndToEnd:
         self, query: Tensor, key: Tensor, value: Tensor, prefixes: LayerPrefixes
     ) -> Float[Tensor, "tokens heads size"]:
         """Returns what each token takes from those before it, its prefix included."""
-        return self._kernel(query, *self._join_prefixes(key, value, prefixes), self._spans)
+        return self._kernel(query, *self._order_keys(key, value, prefixes), self._spans)
 
     def attend_last(
         self, query: Tensor, key: Tensor, value: Tensor, prefixes: LayerPrefixes
     ) -> Float[Tensor, "rows heads size"]:
         """Returns the same for the last tokens alone, whose queries are given."""
-        return self._kernel(query, *self._join_prefixes(key, value, prefixes), self._last_spans)
+        return self._kernel(query, *self._order_keys(key, value, prefixes), self._last_spans)
 
-    def _join_prefixes(self, key: Tensor, value: Tensor, prefixes: LayerPrefixes) -> tuple[Tensor, Tensor]:
+    def _order_keys(self, key: Tensor, value: Tensor, prefixes: LayerPrefixes) -> tuple[Tensor, Tensor]:
         if self._order is None:
             return key, value
-        return (
-            torch.cat([*(keys for keys, _ in prefixes), key]).index_select(0, self._order),
-            torch.cat([*(values for _, values in prefixes), value]).index_select(0, self._order),
-        )
+        keys, values = _join_prefixes(key, value, prefixes)
+        return keys.index_select(0, self._order), values.index_select(0, self._order)
 
 
-def _order_keys(
+def _join_prefixes(key: Tensor, value: Tensor, prefixes: LayerPrefixes) -> tuple[Tensor, Tensor]:
+    """Keys and values of all prefixes, and behind them those of all rows."""
+    if not prefixes:
+        return key, value
+    return torch.cat([*(keys for keys, _ in prefixes), key]), torch.cat([*(values for _, values in prefixes), value])
+
+
+def _place_keys(
     lengths: Sequence[int], prefixes: Sequence[int | None], prefix_lengths: Sequence[int]
 ) -> np.ndarray[Any, Any]:
     """Places of each row's keys, those of its prefix first, where all prefixes lie before all rows."""
@@ -145,35 +175,46 @@ def _order_keys(
 
 
 class _PlacedGroup:
-    """An attention group with its indices on the device."""
+    """An attention group with its indices on the device.
 
-    def __init__(self, group: AttentionGroup, move: _Move) -> None:
-        self.group = group
-        self._end = group.start + group.token_count
-        if not group.is_even:
-            self.lengths = move(np.array(group.lengths))
-            self._spread = move(group.place_tokens().reshape(-1))
-            self._real = move(group.place_real())
+    Args:
+        group: It.
+        prefix: Places of its prefix among the tokens of all prefixes.
+        before: Tokens of all prefixes.
+        layout: Of the heads.
+        move: Copies an array to the device.
+    """
 
-    def spread(self, states: Float[Tensor, "tokens heads size"]) -> Float[Tensor, "rows length heads size"]:
-        """Returns the states of the group's rows side by side."""
-        own = states[self.group.start : self._end]
-        if not self.group.is_even:
-            own = own.index_select(0, self._spread)
-        return own.view(len(self.group.lengths), -1, *states.shape[1:])
+    def __init__(
+        self, group: AttentionGroup, prefix: np.ndarray[Any, Any], before: int, layout: HeadLayout, move: _Move
+    ) -> None:
+        self.row_count = len(group.lengths)
+        self.key_counts = None if group.is_even else move(np.array(group.lengths) + len(prefix))
+        self._tokens = slice(group.start, group.start + group.token_count)
+        shared_keys = np.broadcast_to(prefix, (self.row_count, len(prefix)))
+        keys = np.concatenate([shared_keys, before + group.place_tokens()], axis=1)
+        self._keyed = layout.rows_of_keys
+        self._queries = move(layout.place_queries(group).reshape(-1))
+        self._keys = move(layout.place_keys(keys).reshape(-1))
+        self._mixed = move(layout.place_mixed(group).reshape(-1))
 
-    def pack(self, states: Float[Tensor, "rows length heads size"]) -> Float[Tensor, "tokens heads size"]:
-        """Returns the states end to end again."""
-        flat = states.flatten(0, 1)
-        return flat if self.group.is_even else flat.index_select(0, self._real)
+    def spread(self, query: Float[Tensor, "tokens heads size"]) -> Float[Tensor, "rows keyed queries size"]:
+        """Returns the queries of the group's rows, head after head."""
+        return self._gather(query, self._queries)
 
-    def join_prefix(self, key: Tensor, value: Tensor, prefixes: LayerPrefixes) -> tuple[Tensor, Tensor]:
-        """Returns keys and values of the group's rows side by side, those of their prefix before each."""
-        keys, values = self.spread(key), self.spread(value)
-        if self.group.prefix is None:
-            return keys, values
-        prefix_keys, prefix_values = prefixes[self.group.prefix]
-        return (
-            torch.cat([prefix_keys.expand(len(keys), -1, -1, -1), keys], dim=1),
-            torch.cat([prefix_values.expand(len(keys), -1, -1, -1), values], dim=1),
-        )
+    def spread_keys(
+        self, *states: Float[Tensor, "tokens groups size"]
+    ) -> Iterator[Float[Tensor, "rows keyed keys size"]]:
+        """Returns keys and values of the group's rows likewise, those of their prefix before each."""
+        return (self._gather(own, self._keys) for own in states)
+
+    def pack(
+        self, states: Float[Tensor, "rows keyed queries size"], packed: Float[Tensor, "tokens heads size"]
+    ) -> None:
+        """Writes what the queries took where their tokens are among all."""
+        own = packed[self._tokens].view(-1, packed.shape[-1])
+        torch.index_select(states.reshape(-1, packed.shape[-1]), 0, self._mixed, out=own)
+
+    def _gather(self, states: Tensor, places: Tensor) -> Tensor:
+        size = states.shape[-1]
+        return states.reshape(-1, size).index_select(0, places).view(self.row_count, self._keyed, -1, size)

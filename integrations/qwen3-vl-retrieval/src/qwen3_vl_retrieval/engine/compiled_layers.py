@@ -66,7 +66,7 @@ class CompiledLayers(PlainLayers):
     def finish(
         self, layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
     ) -> Float[Tensor, "tokens hidden"]:
-        """Returns the layer behind its attention; `hidden` is the residual, and is not changed."""
+        """Returns the layer behind its attention; `hidden` is the residual."""
         if len(hidden) == 1:
             return super().finish(layer, hidden, mixed)
         norm = layer.post_attention_layernorm

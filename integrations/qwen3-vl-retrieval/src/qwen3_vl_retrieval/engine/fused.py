@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["add_linear", "agrees_with_plain", "apply_linear", "apply_linear_gelu"]
+__all__ = ["add_linear", "add_linear_in_place", "agrees_with_plain", "apply_linear", "apply_linear_gelu"]
 
 _logger = logging.getLogger(__name__)
 
@@ -49,14 +49,29 @@ def add_linear(
     return torch.ops.mkldnn._linear_pointwise.binary(states, residual, layer.weight, layer.bias, "add")
 
 
+def add_linear_in_place(
+    layer: Any, states: Float[Tensor, "rows inputs"], residual: Float[Tensor, "rows outputs"]
+) -> Float[Tensor, "rows outputs"]:
+    """Returns the same sum of a layer without a bias; `residual` may be where it is written."""
+    if _is_plain(layer, states) and layer.bias is None:
+        return residual.addmm_(states, layer.weight.t())
+    return layer(states).add_(residual)
+
+
 def _is_served(layer: Any, states: Tensor) -> bool:
-    """Whether oneDNN computes this layer: quantised, adapted and half-precision ones stay what they are."""
+    """Whether oneDNN computes this layer."""
+    return _is_plain(layer, states) and agrees_with_plain()
+
+
+def _is_plain(layer: Any, states: Tensor) -> bool:
+    """Whether a layer is its weights and no more: quantised, adapted and half-precision ones stay what they are."""
     return (
         type(layer) is nn.Linear
+        # Quantised weights are of a class of their own that calls itself float32.
+        and type(layer.weight) is nn.Parameter
         and states.device.type == layer.weight.device.type == "cpu"
         and states.dtype == layer.weight.dtype == torch.float32
         and _is_untouched(vars(layer))
-        and agrees_with_plain()
     )
 
 

@@ -18,10 +18,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from qwen3_vl_retrieval.engine.arrangements import Arrangement, EndToEnd, LayerPrefixes, SideBySide
-from qwen3_vl_retrieval.engine.attention import CausalMasks, attend_causally
 from qwen3_vl_retrieval.engine.copies import copy_to_device
 from qwen3_vl_retrieval.engine.features import VisionFeatures
 from qwen3_vl_retrieval.engine.layers import PlainLayers
+from qwen3_vl_retrieval.engine.packing import HeadLayout
 from qwen3_vl_retrieval.engine.varlen import find_varlen_kernel
 from qwen3_vl_retrieval.engine.widening import Widening
 
@@ -98,7 +98,7 @@ class LanguageModel:
             query, key, value = self._arithmetic.project(layer, hidden, batch.turns)
             keys.append(key)
             values.append(value)
-            mixed = attend_causally(query[None], key[None], value[None], batch.masks)[0]
+            mixed = batch.attend(number, query, key, value)
             hidden = batch.add_deepstack(self._arithmetic.finish(layer, hidden, mixed), number)
         _, key, value = self._arithmetic.project(self._widen(last), hidden, batch.turns)
         return PrefixStates((*keys, key), (*values, value))
@@ -131,7 +131,6 @@ class _Batch:
         self, rows: Sequence[PackedRow], prefixes: Sequence[PrefixStates], model: Any, dtype: torch.dtype | None
     ) -> None:
         self._rows, self._prefixes, self._model = rows, prefixes, model
-        self.masks = CausalMasks()
         weight = model.embed_tokens.weight
         self._device, self._dtype = weight.device, dtype or weight.dtype
         lengths = [len(row.token_ids) for row in rows]
@@ -150,17 +149,13 @@ class _Batch:
         self._features = [features for row in rows for features in row.features]
 
     def _arrange(self, lengths: Sequence[int]) -> Arrangement:
-        continued, config = [row.prefix for row in self._rows], self._model.config
-        kernel = find_varlen_kernel(
-            self._device,
-            self._dtype,
-            heads=config.num_attention_heads,
-            groups=config.num_key_value_heads,
-            size=config.head_dim,
-        )
+        continued, prefix_lengths = [row.prefix for row in self._rows], [len(prefix) for prefix in self._prefixes]
+        config = self._model.config
+        heads, groups = config.num_attention_heads, config.num_key_value_heads
+        kernel = find_varlen_kernel(self._device, self._dtype, heads=heads, groups=groups, size=config.head_dim)
         if kernel is None:
-            return SideBySide(lengths, continued, self._move, self.masks)
-        prefix_lengths = [len(prefix) for prefix in self._prefixes]
+            layout = HeadLayout(heads, groups, folds=self._device.type != "cuda")
+            return SideBySide(lengths, continued, prefix_lengths, layout=layout, move=self._move)
         return EndToEnd(lengths, continued, prefix_lengths, move=self._move, kernel=kernel, device=self._device)
 
     def embed(self) -> Float[Tensor, "tokens hidden"]:

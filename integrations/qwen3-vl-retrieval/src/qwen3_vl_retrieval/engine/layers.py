@@ -9,6 +9,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from qwen3_vl_retrieval.engine.fused import add_linear_in_place
+
 __all__ = ["PlainLayers", "RotaryTurns"]
 
 RotaryTurns: TypeAlias = tuple[Float[Tensor, "tokens 1 half"], Float[Tensor, "tokens 1 half"]]
@@ -42,11 +44,11 @@ class PlainLayers:
     def finish(
         self, layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
     ) -> Float[Tensor, "tokens hidden"]:
-        """Returns the layer behind its attention; `hidden` is the residual, and is not changed."""
-        hidden = layer.self_attn.o_proj(mixed.flatten(1)).add_(hidden)
+        """Returns the layer behind its attention; `hidden` is the residual, which the result may be written into."""
+        hidden = add_linear_in_place(layer.self_attn.o_proj, mixed.flatten(1), hidden)
         normalized = self.normalize(layer.post_attention_layernorm, hidden)
         gate = functional.silu(layer.mlp.gate_proj(normalized), inplace=True)
-        return layer.mlp.down_proj(gate.mul_(layer.mlp.up_proj(normalized))).add_(hidden)
+        return add_linear_in_place(layer.mlp.down_proj, gate.mul_(layer.mlp.up_proj(normalized)), hidden)
 
     def normalize(self, norm: Any, hidden: Float[Tensor, "*places size"]) -> Float[Tensor, "*places size"]:
         """Returns the states divided by their root mean square, times the weights of `norm`."""

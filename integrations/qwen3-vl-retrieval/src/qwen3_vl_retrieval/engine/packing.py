@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-__all__ = ["AttentionGroup", "group_rows"]
+__all__ = ["AttentionGroup", "HeadLayout", "group_rows"]
 
 _MAX_PADDING_SHARE = 0.15
 """Largest share of a group that may be padding: a little more to compute against one kernel call more."""
@@ -44,15 +44,52 @@ class AttentionGroup:
         return len(set(self.lengths)) == 1
 
     def place_tokens(self) -> Int64[np.ndarray, "rows length"]:
-        """Returns the place of each row's tokens within the group; padding repeats the row's last."""
-        starts = np.cumsum([0, *self.lengths[:-1]])
+        """Returns the place of each row's tokens among the packed ones; padding repeats the row's last."""
+        starts = self.start + np.cumsum([0, *self.lengths[:-1]])
         lengths = np.array(self.lengths)
         return starts[:, None] + np.minimum(np.arange(self.longest), lengths[:, None] - 1)
 
-    def place_real(self) -> Int64[np.ndarray, " tokens"]:
-        """Returns the places of the group's tokens in the rectangle, row after row."""
-        width = np.arange(self.longest)
-        return np.flatnonzero(width[None] < np.array(self.lengths)[:, None])
+
+@dataclass(frozen=True, slots=True)
+class HeadLayout:
+    """How heads lie in attention.
+
+    Attributes:
+        heads: Of the queries.
+        groups: Heads of keys and values; neighbouring heads of the queries share one.
+        folds: Whether heads that share keys are laid side by side as further queries. Otherwise keys are repeated.
+    """
+
+    heads: int
+    groups: int
+    folds: bool
+
+    @property
+    def shared(self) -> int:
+        """Heads side by side in place of one."""
+        return self.heads // self.groups if self.folds else 1
+
+    @property
+    def rows_of_keys(self) -> int:
+        """Heads that keys are laid out for."""
+        return self.heads // self.shared
+
+    def place_queries(self, group: AttentionGroup) -> Int64[np.ndarray, "rows keyed length shared"]:
+        """Returns the places of a group's queries among those of all tokens, head after head."""
+        heads = np.arange(self.heads).reshape(self.rows_of_keys, 1, self.shared)
+        return group.place_tokens()[:, None, :, None] * self.heads + heads
+
+    def place_keys(self, places: Int64[np.ndarray, "rows keys"]) -> Int64[np.ndarray, "rows keyed keys"]:
+        """Returns the same for keys, or values, of the tokens at these places."""
+        groups = np.arange(self.rows_of_keys) * self.groups // self.rows_of_keys
+        return places[:, None] * self.groups + groups[:, None]
+
+    def place_mixed(self, group: AttentionGroup) -> Int64[np.ndarray, "tokens heads"]:
+        """Returns where each token's heads lie in what `place_queries` laid out, padding left out."""
+        rows, tokens = np.nonzero(np.arange(group.longest) < np.array(group.lengths)[:, None])
+        heads = np.arange(self.heads)
+        keyed = rows[:, None] * self.rows_of_keys + heads // self.shared
+        return (keyed * group.longest + tokens[:, None]) * self.shared + heads % self.shared
 
 
 def group_rows(lengths: Sequence[int], prefixes: Sequence[int | None]) -> list[AttentionGroup]:

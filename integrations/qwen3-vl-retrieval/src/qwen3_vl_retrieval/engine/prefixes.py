@@ -47,7 +47,7 @@ def find_prefix(tokens: TokenSequence, *, query_media: int, query_visuals: int, 
         is_pair: Whether it is a pair.
     """
     own_role = Role.DOCUMENT if is_pair else Role.QUERY
-    candidates = [len(tokens) - 1, *np.flatnonzero(np.isin(tokens.roles, (own_role, Role.SUFFIX)))[:1].tolist()]
+    candidates = [len(tokens) - 1, *np.flatnonzero(tokens.mark_roles(own_role, Role.SUFFIX))[:1].tolist()]
     if len(tokens.visuals) > query_visuals:
         start = _find_visual(tokens, query_visuals) - 1
         # The mark before a picture, and the time before the mark, belong to the picture.

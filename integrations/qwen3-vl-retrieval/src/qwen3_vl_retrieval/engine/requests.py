@@ -173,7 +173,7 @@ class RequestBuilder:
 
     def _compute_share(self, tokens: TokenSequence, required: int) -> float:
         """Share of the media's tokens that fits beside the prompt and up to a quarter of text."""
-        text = np.count_nonzero(np.isin(tokens.roles, (Role.QUERY, Role.DOCUMENT)))
+        text = np.count_nonzero(tokens.mark_roles(Role.QUERY, Role.DOCUMENT))
         timestamps = np.count_nonzero(tokens.roles == Role.TIMESTAMP)
         media = np.count_nonzero(tokens.roles == Role.VISUAL) + timestamps + 2 * len(tokens.visuals)
         reserved = (required - media) + _SUFFIX_TOKENS + min(int(text), self._max_length // 4)
