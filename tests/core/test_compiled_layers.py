@@ -25,7 +25,7 @@ needs_compiler = pytest.mark.skipif(
 def compiled(make_embedder):
     with pytest.MonkeyPatch.context() as patch:
         # The wrappers that check shapes in tests would be compiled as well.
-        for name in ("_project", "_finish", "_normalize", "_rotate"):
+        for name in ("_project", "_finish", "_normalize", "_turn"):
             patch.setattr(compiled_layers, name, inspect.unwrap(getattr(compiled_layers, name)))
         yield make_embedder(compile_layers=True)
 

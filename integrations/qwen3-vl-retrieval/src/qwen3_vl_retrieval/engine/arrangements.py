@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, Protocol, TypeAlias
 
@@ -59,15 +59,11 @@ class SideBySide:
         layout: HeadLayout,
         move: _Move,
     ) -> None:
-        starts = [0, *accumulate(prefix_lengths)]
+        before = sum(prefix_lengths)
+        places = np.split(np.arange(before), np.cumsum(prefix_lengths)[:-1])
         self._groups = [
             _PlacedGroup(
-                group,
-                np.arange(0 if group.prefix is None else prefix_lengths[group.prefix])
-                + (0 if group.prefix is None else starts[group.prefix]),
-                starts[-1],
-                layout,
-                move,
+                group, places[group.prefix] if group.prefix is not None else places[0][:0], before, layout, move
             )
             for group in group_rows(lengths, prefixes)
         ]
@@ -93,7 +89,7 @@ class SideBySide:
         first = 0
         for placed in self._groups:
             rows = placed.row_count
-            own = query[first : first + rows].unflatten(1, (-1, self._shared))
+            own = query[first : first + rows].reshape(rows, -1, self._shared, query.shape[-1])
             mixed.append(attend_from_last(own, *placed.spread_keys(keys, values), placed.key_counts).flatten(1, 2))
             first += rows
         return torch.cat(mixed)
@@ -202,11 +198,9 @@ class _PlacedGroup:
         """Returns the queries of the group's rows, head after head."""
         return self._gather(query, self._queries)
 
-    def spread_keys(
-        self, *states: Float[Tensor, "tokens groups size"]
-    ) -> Iterator[Float[Tensor, "rows keyed keys size"]]:
+    def spread_keys(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Returns keys and values of the group's rows likewise, those of their prefix before each."""
-        return (self._gather(own, self._keys) for own in states)
+        return self._gather(key, self._keys), self._gather(value, self._keys)
 
     def pack(
         self, states: Float[Tensor, "rows keyed queries size"], packed: Float[Tensor, "tokens heads size"]

@@ -14,7 +14,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qwen3_vl_retrieval.engine.layers import PlainLayers, RotaryTurns
+from qwen3_vl_retrieval.engine.layers import PlainLayers
+from qwen3_vl_retrieval.engine.rotary import RotaryTurns
 from qwen3_vl_retrieval.errors import ModelError
 
 __all__ = ["CompiledLayers"]
@@ -58,7 +59,9 @@ class CompiledLayers(PlainLayers):
             layer.input_layernorm.weight,
             *(own.weight for own in (attention.q_proj, attention.k_proj, attention.v_proj)),
             *(own.weight for own in (attention.q_norm, attention.k_norm)),
-            *turns,
+            turns.cos,
+            turns.sin,
+            turns.both is not None,
             layer.input_layernorm.variance_epsilon,
             attention.head_dim,
         )
@@ -99,6 +102,7 @@ def _project(
     key_norm: Float[Tensor, " size"],
     cos: Float[Tensor, "tokens 1 half"],
     sin: Float[Tensor, "tokens 1 half"],
+    pairs_are_neighbours: bool,
     epsilon: float,
     size: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,11 +112,11 @@ def _project(
         functional.linear(normalized, weight).view(tokens, -1, size)
         for weight in (query_weight, key_weight, value_weight)
     )
-    return (
-        _rotate(_normalize(query, query_norm, epsilon), cos, sin),
-        _rotate(_normalize(key, key_norm, epsilon), cos, sin),
-        value,
+    query, key = (
+        _turn(_normalize(states, own_norm, epsilon), cos, sin, pairs_are_neighbours)
+        for states, own_norm in ((query, query_norm), (key, key_norm))
     )
+    return query, key, value
 
 
 def _finish(
@@ -137,8 +141,13 @@ def _normalize(
     return functional.rms_norm(states, (states.shape[-1],), weight, epsilon)
 
 
-def _rotate(
-    states: Float[Tensor, "tokens heads size"], cos: Float[Tensor, "tokens 1 half"], sin: Float[Tensor, "tokens 1 half"]
+def _turn(
+    states: Float[Tensor, "tokens heads size"],
+    cos: Float[Tensor, "tokens 1 half"],
+    sin: Float[Tensor, "tokens 1 half"],
+    pairs_are_neighbours: bool,
 ) -> Float[Tensor, "tokens heads size"]:
+    """As `RotaryTurns.turn`, order of the values included: keys of a prefix come from there."""
     first, second = states.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    left, right = first * cos - second * sin, second * cos + first * sin
+    return torch.stack((left, right), dim=-1).flatten(-2) if pairs_are_neighbours else torch.cat((left, right), dim=-1)

@@ -22,6 +22,7 @@ from qwen3_vl_retrieval.engine.copies import copy_to_device
 from qwen3_vl_retrieval.engine.features import VisionFeatures
 from qwen3_vl_retrieval.engine.layers import PlainLayers
 from qwen3_vl_retrieval.engine.packing import HeadLayout
+from qwen3_vl_retrieval.engine.rotary import RotaryTurns
 from qwen3_vl_retrieval.engine.varlen import find_varlen_kernel
 from qwen3_vl_retrieval.engine.widening import Widening
 
@@ -140,8 +141,8 @@ class _Batch:
         positions = self._move(np.concatenate([row.positions for row in rows], axis=1))
         cos, sin = model.rotary_emb(torch.empty(0, dtype=self._dtype, device=self._device), positions[:, None])
         half = cos.shape[-1] // 2
-        # Both halves are equal; see `_rotate`.
-        self.turns = (cos[0, :, None, :half], sin[0, :, None, :half])
+        # Both halves are equal.
+        self.turns = RotaryTurns.build(cos[0, :, None, :half], sin[0, :, None, :half])
         starts = ends - lengths
         self._visual_places = self._move(
             np.concatenate([row.visual_places + start for row, start in zip(rows, starts, strict=True)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,11 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from qwen3_vl_retrieval.engine.fused import add_linear_in_place
+from qwen3_vl_retrieval.engine.rotary import RotaryTurns
 
-__all__ = ["PlainLayers", "RotaryTurns"]
-
-RotaryTurns: TypeAlias = tuple[Float[Tensor, "tokens 1 half"], Float[Tensor, "tokens 1 half"]]
-"""Cosines and sines of the angles by which queries and keys are turned."""
+__all__ = ["PlainLayers"]
 
 
 class PlainLayers:
@@ -34,12 +32,11 @@ class PlainLayers:
         size = attention.head_dim
         key = attention.k_proj(normalized).view(len(hidden), -1, size)
         value = attention.v_proj(normalized).view(len(hidden), -1, size)
-        cos, sin = turns
-        key = _rotate(self.normalize(attention.k_norm, key), cos, sin)
+        key = turns.turn(self.normalize(attention.k_norm, key))
         if queries is not None:
-            normalized, cos, sin = normalized[queries], cos[queries], sin[queries]
+            normalized, turns = normalized[queries], turns.select(queries)
         query = attention.q_proj(normalized).view(len(normalized), -1, size)
-        return _rotate(self.normalize(attention.q_norm, query), cos, sin), key, value
+        return turns.turn(self.normalize(attention.q_norm, query)), key, value
 
     def finish(
         self, layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
@@ -59,13 +56,3 @@ class PlainLayers:
         # The same in four passes over the states instead of six: on a CPU torch has no kernel of its own for it.
         length = cast("Tensor", torch.linalg.vector_norm(hidden, dim=-1, keepdim=True))
         return torch.mul(hidden, length.square_().div_(size).add_(norm.variance_epsilon).rsqrt_()).mul_(weight)
-
-
-def _rotate(states: Float[Tensor, "tokens heads size"], cos: Tensor, sin: Tensor) -> Float[Tensor, "tokens heads size"]:
-    """Rotary positions: the halves of a head are the two coordinates that are turned (`rotate_half` upstream)."""
-    first, second = states.chunk(2, dim=-1)
-    turned = torch.empty_like(states)
-    left, right = turned.chunk(2, dim=-1)
-    torch.mul(first, cos, out=left).addcmul_(second, sin, value=-1)
-    torch.mul(second, cos, out=right).addcmul_(first, sin)
-    return turned

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from qwen3_vl_retrieval.engine.fused import apply_linear
+from qwen3_vl_retrieval.engine.rotary import RotaryTurns
 from qwen3_vl_retrieval.engine.varlen import VarlenKernel, build_spans
 
 __all__ = ["PatchPositions", "PicturesEndToEnd", "PicturesSideBySide"]
@@ -23,13 +24,11 @@ class PatchPositions:
 
     Attributes:
         learned: Added to the patches before the first layer.
-        cos: Of the angles by which each layer turns queries and keys.
-        sin: Likewise.
+        turns: By which each layer turns queries and keys.
     """
 
     learned: Float32[Tensor, "patches hidden"]
-    cos: Float32[Tensor, "patches half"]
-    sin: Float32[Tensor, "patches half"]
+    turns: RotaryTurns
 
 
 class PicturesSideBySide:
@@ -49,12 +48,12 @@ class PicturesSideBySide:
         mixed: list[Tensor] = []
         start = 0
         for positions, count in self._runs:
-            size = len(positions.cos)
+            size = len(positions.learned)
             own = states[start : start + count * size].view(count, size, *states.shape[1:])
             query, key, value = (own[:, :, number].transpose(1, 2) for number in range(3))
-            query, key = (_rotate(turned, positions.cos, positions.sin) for turned in (query, key))
+            query, key = (_turn(turned, positions.turns) for turned in (query, key))
             # On a CPU, rows of one head that lie together take a tenth less time than those of all heads side by side:
-            # so do queries and keys, which `_rotate` writes anew.
+            # so do queries and keys, which are written anew.
             value = value if value.is_cuda else value.contiguous()
             attended = functional.scaled_dot_product_attention(query, key, value)
             mixed.append(attended.transpose(1, 2).reshape(count * size, -1))
@@ -74,23 +73,19 @@ class PicturesEndToEnd:
     def __init__(self, positions: Sequence[PatchPositions], counts: Sequence[int], kernel: VarlenKernel) -> None:
         self._kernel = kernel
         runs = list(zip(positions, counts, strict=True))
-        sizes = [len(own.cos) for own, count in runs for _ in range(count)]
-        self._spans = build_spans(sizes, sizes, is_causal=False, device=positions[0].cos.device)
-        self._cos = torch.cat([own.cos.repeat(count, 1) for own, count in runs])[:, None]
-        self._sin = torch.cat([own.sin.repeat(count, 1) for own, count in runs])[:, None]
+        sizes = [len(own.learned) for own, count in runs for _ in range(count)]
+        self._spans = build_spans(sizes, sizes, is_causal=False, device=positions[0].learned.device)
+        cos = torch.cat([own.turns.cos.repeat(count, 1) for own, count in runs])[:, None]
+        sin = torch.cat([own.turns.sin.repeat(count, 1) for own, count in runs])[:, None]
+        self._turns = RotaryTurns.build(cos, sin)
 
     def attend(self, attention: Any, hidden: Float[Tensor, "patches hidden"]) -> Float[Tensor, "patches hidden"]:
         """Returns what each patch takes from its picture."""
         query, key, value = apply_linear(attention.qkv, hidden).view(len(hidden), 3, attention.num_heads, -1).unbind(1)
-        query, key = (_rotate(turned, self._cos, self._sin) for turned in (query, key))
+        query, key = (_turn(turned, self._turns) for turned in (query, key))
         return self._kernel(query, key, value, self._spans).flatten(1)
 
 
-def _rotate(states: Float[Tensor, "*places size"], cos: Tensor, sin: Tensor) -> Float[Tensor, "*places size"]:
-    """Rotary positions, in float32 as upstream (`apply_rotary_pos_emb_vision`); what is returned is contiguous."""
-    first, second = states.float().chunk(2, dim=-1)
-    turned = torch.empty(states.shape, dtype=torch.float32, device=states.device)
-    left, right = turned.chunk(2, dim=-1)
-    torch.mul(first, cos, out=left).addcmul_(second, sin, value=-1)
-    torch.mul(second, cos, out=right).addcmul_(first, sin)
-    return turned.to(states.dtype)
+def _turn(states: Float[Tensor, "*places size"], turns: RotaryTurns) -> Float[Tensor, "*places size"]:
+    """Rotary positions, in float32 as upstream (`apply_rotary_pos_emb_vision`)."""
+    return turns.turn(states.float()).to(states.dtype)

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from qwen3_vl_retrieval.engine.fused import add_linear, apply_linear_gelu
 from qwen3_vl_retrieval.engine.patch_attention import PatchPositions, PicturesEndToEnd, PicturesSideBySide
+from qwen3_vl_retrieval.engine.rotary import RotaryTurns
 from qwen3_vl_retrieval.engine.varlen import find_varlen_kernel
 from qwen3_vl_retrieval.engine.widening import Widening
 
@@ -110,4 +111,4 @@ class VisionTower:
         rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         angles = torch.cat([order(rows)[:, None] * frequencies, order(columns)[:, None] * frequencies], dim=-1)
         angles = angles.to(self.device)
-        return PatchPositions(order(resampled), angles.cos(), angles.sin())
+        return PatchPositions(order(resampled), RotaryTurns.build(angles.cos(), angles.sin()))
