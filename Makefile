@@ -27,7 +27,7 @@ test-quantization: ## Run the tests that need torchao, which is not installed by
 	uv run --group quantization pytest --numprocesses=0 tests/core/test_loading_quantization.py
 
 # What touches other packages; the rest is the same code on any version.
-LOWEST = reference_embeddings reference_scores language vision_tower attention varlen fused widening tokenization patches loading_models \
+LOWEST = reference_embeddings reference_scores language vision_tower attention rotary varlen fused widening tokenization patches loading_models \
 	loading_checkpoints loading_layouts loading_weights media_images media_pdf media_video_files index_store \
 	index_parquet index_multimodal index_reading index_embedding_function cli_stores public_api
 
