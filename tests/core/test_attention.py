@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen3_vl_retrieval.engine.arrangements import SideBySide
-from qwen3_vl_retrieval.engine.attention import attend_by_kernel
 from qwen3_vl_retrieval.engine.packing import HeadLayout, group_rows
 from qwen3_vl_retrieval.engine.varlen import attend_by_formula, build_spans
 
@@ -30,17 +29,11 @@ BATCHES = [
 
 @pytest.fixture(params=[True, False], ids=["heads folded into queries", "keys repeated"])
 def layout(request):
+    """As on CPUs, and as on GPUs, whose kernel PyTorch also has for CPUs."""
     return HeadLayout(HEADS, GROUPS, folds=request.param)
 
 
-@pytest.fixture
-def attend_by_gpu_kernel(layout, monkeypatch):
-    """Where keys are repeated, a GPU has kernels; what they are given can be computed on a CPU as well."""
-    if not layout.folds:
-        monkeypatch.setattr(SideBySide, "_attend_group", lambda _, *states: attend_by_kernel(*states))
-
-
-def draw_batch(lengths, prefixes, prefix_lengths):
+def draw_batch(lengths, prefix_lengths):
     random = torch.Generator().manual_seed(len(lengths) + sum(lengths))
 
     def draw(tokens, heads):
@@ -66,9 +59,8 @@ def attend_row_by_row(states, shared, lengths, prefixes):
 
 
 @pytest.mark.parametrize(("lengths", "prefixes", "prefix_lengths"), BATCHES)
-@pytest.mark.usefixtures("attend_by_gpu_kernel")
 def test_each_token_sees_its_prefix_and_what_stands_before_it(lengths, prefixes, prefix_lengths, layout):
-    states, shared = draw_batch(lengths, prefixes, prefix_lengths)
+    states, shared = draw_batch(lengths, prefix_lengths)
     wanted = torch.cat(attend_row_by_row(states, shared, lengths, prefixes))
     own = arrange(lengths, prefixes, prefix_lengths, layout).attend(*states, shared)
     torch.testing.assert_close(own, wanted, atol=1e-5, rtol=1e-4)
@@ -76,7 +68,7 @@ def test_each_token_sees_its_prefix_and_what_stands_before_it(lengths, prefixes,
 
 @pytest.mark.parametrize(("lengths", "prefixes", "prefix_lengths"), BATCHES)
 def test_a_last_token_sees_its_row_and_no_padding(lengths, prefixes, prefix_lengths, layout):
-    states, shared = draw_batch(lengths, prefixes, prefix_lengths)
+    states, shared = draw_batch(lengths, prefix_lengths)
     query, key, value = states
     last = torch.tensor(lengths).cumsum(0) - 1
     wanted = torch.stack([row[-1] for row in attend_row_by_row(states, shared, lengths, prefixes)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -59,16 +59,13 @@ class SideBySide:
         layout: HeadLayout,
         move: _Move,
     ) -> None:
-        before = sum(prefix_lengths)
-        places = np.split(np.arange(before), np.cumsum(prefix_lengths)[:-1])
+        shared = _place_prefixes(prefix_lengths)
         self._groups = [
-            _PlacedGroup(
-                group, places[group.prefix] if group.prefix is not None else places[0][:0], before, layout, move
-            )
+            _PlacedGroup(group, shared[group.prefix], sum(prefix_lengths), layout, move)
             for group in group_rows(lengths, prefixes)
         ]
         self._masks = CausalMasks()
-        self._shared = layout.shared
+        self._layout = layout
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, prefixes: LayerPrefixes
@@ -89,15 +86,15 @@ class SideBySide:
         first = 0
         for placed in self._groups:
             rows = placed.row_count
-            own = query[first : first + rows].reshape(rows, -1, self._shared, query.shape[-1])
+            own = query[first : first + rows].reshape(rows, -1, self._layout.shared, query.shape[-1])
             mixed.append(attend_from_last(own, *placed.spread_keys(keys, values), placed.key_counts).flatten(1, 2))
             first += rows
         return torch.cat(mixed)
 
     def _attend_group(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        if query.is_cuda:
-            return attend_by_kernel(query, key, value)
-        return attend_causally(query, key, value, shared=self._shared, masks=self._masks)
+        if self._layout.folds:
+            return attend_causally(query, key, value, shared=self._layout.shared, masks=self._masks)
+        return attend_by_kernel(query, key, value)
 
 
 class EndToEnd:
@@ -155,17 +152,21 @@ def _join_prefixes(key: Tensor, value: Tensor, prefixes: LayerPrefixes) -> tuple
     return torch.cat([*(keys for keys, _ in prefixes), key]), torch.cat([*(values for _, values in prefixes), value])
 
 
+def _place_prefixes(prefix_lengths: Sequence[int]) -> dict[int | None, np.ndarray[Any, Any]]:
+    """Places of each prefix among the tokens of all; none for rows that are whole."""
+    ends = [0, *accumulate(prefix_lengths)]
+    return {None: np.arange(0), **{number: np.arange(*span) for number, span in enumerate(pairwise(ends))}}
+
+
 def _place_keys(
     lengths: Sequence[int], prefixes: Sequence[int | None], prefix_lengths: Sequence[int]
 ) -> np.ndarray[Any, Any]:
     """Places of each row's keys, those of its prefix first, where all prefixes lie before all rows."""
-    starts = [0, *accumulate(prefix_lengths)]
+    shared = _place_prefixes(prefix_lengths)
     places: list[np.ndarray[Any, Any]] = []
-    start = starts[-1]
+    start = sum(prefix_lengths)
     for length, prefix in zip(lengths, prefixes, strict=True):
-        if prefix is not None:
-            places.append(np.arange(starts[prefix], starts[prefix] + prefix_lengths[prefix]))
-        places.append(np.arange(start, start + length))
+        places += [shared[prefix], np.arange(start, start + length)]
         start += length
     return np.concatenate(places)
 

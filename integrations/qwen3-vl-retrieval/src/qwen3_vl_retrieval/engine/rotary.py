@@ -28,8 +28,7 @@ class RotaryTurns:
     @classmethod
     def build(cls, cos: Float[Tensor, "*places half"], sin: Float[Tensor, "*places half"]) -> RotaryTurns:
         """Returns the turns with what the device turns fastest by."""
-        # On a CPU one product of complex numbers instead of four of real ones, over rows half as short, takes half the
-        # time (benchmarks/LOG.md).
+        # On a CPU one product of complex numbers takes half the time of four of real ones (benchmarks/LOG.md).
         is_faster = cos.device.type == "cpu" and cos.dtype == torch.float32
         return cls(cos, sin, torch.complex(cos, sin) if is_faster else None)
 
