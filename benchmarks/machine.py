@@ -1,4 +1,4 @@
-"""What a result was measured on, written beside it."""
+"""What a result was measured on, written beside it and in its name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import torch
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -35,6 +37,11 @@ def describe_machine() -> dict[str, Any]:
         "commit": commit.stdout.strip(),
         "day": datetime.now(tz=UTC).date().isoformat(),
     }
+
+
+def name_hardware(device: str) -> str:
+    """Returns a device as the names of results have it: ratios depend on the vectors of a CPU."""
+    return f"cpu-{torch.backends.cpu.get_cpu_capability().lower()}" if device == "cpu" else device
 
 
 def write_result(name: str, result: dict[str, Any]) -> None:

@@ -18,44 +18,43 @@ _QUESTIONS = {"texts": "embedding", "pages": "embedding", "reranking": "rerankin
 
 
 def read_rows(results: Path = RESULTS) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Yields the dtype, the machine, and each row with its question."""
+    """Yields the dtype, the machine, and each row with its question and the vector instructions of the CPU."""
     for dtype in ("float32", "bfloat16"):
         for name, work in _QUESTIONS.items():
-            path = results / f"speed_{name}_74m_{dtype}_cpu.json"
-            if not path.exists():
-                continue
-            document = json.loads(path.read_text(encoding="utf-8"))
-            for question, row in document.items():
-                if isinstance(row, dict) and "ratio" in row:
-                    told = {"question": f"{work}: {question}", "matrix_gflops": document.get("matrix_gflops")}
-                    yield dtype, document["machine"], {**told, **row}
+            for path in sorted(results.glob(f"speed_{name}_74m_{dtype}_cpu-*.json")):
+                document = json.loads(path.read_text(encoding="utf-8"))
+                vectors = path.stem.rsplit("-", 1)[1].upper()
+                for question, row in document.items():
+                    if isinstance(row, dict) and "ratio" in row:
+                        told = {"question": f"{work}: {question}", "vectors": vectors}
+                        yield dtype, document["machine"], {**told, **row}
 
 
 def write_table(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> str:
     """Returns the table in Markdown, and what it was measured on."""
-    lines = ["| work | dtype | ours, seconds | best peer, seconds | times as fast |", "|---|---|---|---|---|"]
+    lines = [
+        "| work | dtype | CPU | ours, seconds | best peer, seconds | times as fast | of the ceiling |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for dtype, _, row in rows:
         seconds = row["seconds"]
         peer = f"{seconds[row['best_peer']]:.2f} ({row['best_peer']})"
-        lines.append(f"| {row['question']} | {dtype} | {seconds['ours']:.2f} | {peer} | {row['ratio']:.2f} |")
+        cells = [row["question"], dtype, row["vectors"], f"{seconds['ours']:.2f}", peer, f"{row['ratio']:.2f}"]
+        lines.append(f"| {' | '.join([*cells, write_share(row)])} |")
     machines = sorted(
         {
-            f"{machine['cpu']}, {machine['cores']} cores, commit {machine['commit']}, {machine['day']}"
-            for _, machine, _ in rows
+            f"{row['vectors']}: {machine['cpu']}, {machine['cores']} cores, "
+            f"commit {machine['commit']}, {machine['day']}"
+            for _, machine, row in rows
         }
     )
-    return "\n".join([*lines, *write_ceilings(rows), "", "Measured on: " + "; ".join(machines) + "."])
+    return "\n".join([*lines, "", "Measured on: " + "; ".join(machines) + "."])
 
 
-def write_ceilings(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> list[str]:
-    """Returns a line on what of the machine's matrix throughput pages reached, where it was measured."""
-    parts: list[str] = []
-    for dtype, _, row in rows:
-        if "share_of_ceiling" in row:
-            shares = {name: f"{100 * share:.0f} %" for name, share in row["share_of_ceiling"].items()}
-            ours, peer = shares["ours"], f"{row['best_peer']} {shares[row['best_peer']]}"
-            parts.append(f"{dtype}: ceiling {row['matrix_gflops']:.0f} GFLOP/s, pages at {ours} ({peer})")
-    return ["", f"Of the machine's matrix products, in {'; in '.join(parts)}."] if parts else []
+def write_share(row: dict[str, Any]) -> str:
+    """Returns what of the machine's matrix throughput we and the best peer reached, where it was measured."""
+    shares = row.get("share_of_ceiling")
+    return f"{100 * shares['ours']:.0f} % ({100 * shares[row['best_peer']]:.0f} %)" if shares else ""
 
 
 def fill_page(text: str, table: str) -> str:
@@ -73,7 +72,7 @@ def draw(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> None:
     from matplotlib import pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = "speed"
-    shown = [(f"{row['question']} ({dtype})", row["ratio"]) for dtype, _, row in rows][::-1]
+    shown = [(f"{row['question']} ({dtype}, {row['vectors']})", row["ratio"]) for dtype, _, row in rows][::-1]
     figure, axes = plt.subplots(figsize=(7.6, 0.42 * len(shown) + 1.1))
     bars = axes.barh([label for label, _ in shown], [ratio for _, ratio in shown], color="#2f6f8f")
     axes.bar_label(bars, fmt="%.2f ×", padding=3)

@@ -1,9 +1,11 @@
-"""How many floating point operations a page takes, counted from the numbers of a shape."""
+"""How many floating point operations items take, counted from the numbers of a shape."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from qwen3_vl_retrieval.engine.requests import Request
 
 _PATCH_VALUES = 3 * 2 * 16 * 16
 """Of a patch: three colours, two frames (of a picture twice the same), 16 x 16 pixels."""
@@ -11,8 +13,16 @@ _PATCH_VALUES = 3 * 2 * 16 * 16
 _PATCHES_PER_TOKEN = 4
 
 
-def count_page_operations(shape: Mapping[str, Mapping[str, Any]], *, patches: int, text_tokens: int) -> int:
-    """Returns the floating point operations of a picture in a prompt: matrix products and attention, nothing else.
+def count_request_operations(shape: Mapping[str, Mapping[str, Any]], request: Request) -> int:
+    """Returns the floating point operations of what an embedder has prepared."""
+    grids = [(media.slot.height * media.slot.width, media.pair_count) for media in request.media]
+    pictures = [_PATCHES_PER_TOKEN * tokens for tokens, pairs in grids for _ in range(pairs)]
+    text_tokens = len(request) - sum(pictures) // _PATCHES_PER_TOKEN
+    return count_operations(shape, pictures=pictures, text_tokens=text_tokens)
+
+
+def count_operations(shape: Mapping[str, Mapping[str, Any]], *, pictures: Sequence[int], text_tokens: int) -> int:
+    """Returns the floating point operations of a prompt with pictures: matrix products and attention, nothing else.
 
     A multiplication and an addition are two. Counted is the forward pass as the model defines it: who leaves out a part
     of it (we: most of the last layer, and the system prompt after the first item) is credited with it. Transformers'
@@ -21,13 +31,12 @@ def count_page_operations(shape: Mapping[str, Mapping[str, Any]], *, patches: in
 
     Args:
         shape: One of `SHAPES`.
-        patches: Of the picture: four for each of its tokens.
-        text_tokens: Of the prompt, beside those of the picture.
+        pictures: Patches of each picture or pair of frames: four for each of its tokens.
+        text_tokens: Of the prompt, beside those of the pictures.
     """
-    tokens = patches // _PATCHES_PER_TOKEN + text_tokens
-    return _count_vision(shape["vision"], patches, width=shape["text"]["hidden"]) + _count_language(
-        shape["text"], tokens
-    )
+    tokens = sum(pictures) // _PATCHES_PER_TOKEN + text_tokens
+    vision = sum(_count_vision(shape["vision"], patches, width=shape["text"]["hidden"]) for patches in pictures)
+    return vision + _count_language(shape["text"], tokens)
 
 
 def _count_vision(vision: Mapping[str, Any], patches: int, *, width: int) -> int:

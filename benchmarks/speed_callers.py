@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from checkpoints import build_checkpoint
-from machine import write_result
+from machine import name_hardware, write_result
 from speed_inputs import draw_texts
 from speed_peers import load_embedder, load_peer_embedder
 from speed_timing import compare, parse_options
@@ -39,7 +39,7 @@ def main() -> None:
     seconds = result["seconds"]
     own = seconds["ours, one after the other"] / seconds["ours"]
     write_result(
-        f"speed_callers_{options.shape}_{options.dtype}_{options.device}",
+        f"speed_callers_{options.shape}_{options.dtype}_{name_hardware(options.device)}",
         {"64 callers": result | {"ratio_to_own_loop": round(own, 2), "forward_passes": passes}},
     )
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from checkpoints import build_checkpoint
-from machine import write_result
+from machine import name_hardware, write_result
 from speed_inputs import draw_texts
 from speed_peers import load_embedder
 from speed_timing import measure_peak_memory, parse_options
@@ -40,7 +40,7 @@ def main() -> None:
         }
         rows.append(row)
         print(row, flush=True)
-    write_result(f"speed_growth_{options.shape}_{options.dtype}_{options.device}", {"rows": rows})
+    write_result(f"speed_growth_{options.shape}_{options.dtype}_{name_hardware(options.device)}", {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -15,17 +15,20 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from checkpoints import SHAPES
 from PIL import Image
-from speed_timing import Work, compare
+from speed_arithmetic import count_request_operations
+from speed_timing import Work, compare, measure_ceiling, rate_share
 
 from qwen3_vl_retrieval import FrameSampling, MediaPolicy, PixelBudget, Qwen3VLEmbedder, Qwen3VLReranker
+from qwen3_vl_retrieval.engine.requests import Request
 from qwen3_vl_retrieval.inputs import VideoPart
 from qwen3_vl_retrieval.media import read_clip
 
 Encode = Callable[[Sequence[Any], int], Any]
 """Makes vectors of items, so many at a time."""
 
-_BATCH_SIZES = (1, 4, 16, 32, 128)
+BATCH_SIZES = (1, 4, 16, 32, 128)
 
 _FRAME_RATE = 4.0
 """Of the clips of `speed_inputs`."""
@@ -175,7 +178,7 @@ def load_official(clone: Path, folder: Path, dtype: str, device: str, *, kind: L
     return official
 
 
-def choose_batch_size(run: Encode, inputs: Sequence[Any], *, sizes: Sequence[int] = _BATCH_SIZES) -> int:
+def choose_batch_size(run: Encode, inputs: Sequence[Any], *, sizes: Sequence[int] = BATCH_SIZES) -> int:
     """Returns the batch size with which a peer is fastest on half of the inputs, at its better of two tries.
 
     One try on a quarter of them has chosen a size that took a quarter longer: a favour to us.
@@ -197,12 +200,16 @@ def compare_embedders(
     items: Sequence[Any],
     *,
     options: argparse.Namespace,
-    sizes: Sequence[int] = _BATCH_SIZES,
+    sizes: Sequence[int] = BATCH_SIZES,
 ) -> dict[str, Any]:
     """Returns timings with the best batch size of each peer, the lowest cosine of its vectors with ours, and tokens."""
     best = {name: choose_batch_size(encode, items, sizes=sizes) for name, encode in peers.items()}
     before = ours.stats
     vectors = normalize(ours.embed(items))
+    shape = SHAPES[options.shape]
+    operations = sum(
+        count_request_operations(shape, request) for request in ours.prepare(items) if isinstance(request, Request)
+    )
     done = ours.stats - before
     works: dict[str, Work] = {name: partial(encode, items, best[name]) for name, encode in peers.items()}
     cosines = {name: np.sum(vectors * normalize(work()), axis=1) for name, work in works.items()}
@@ -211,8 +218,28 @@ def compare_embedders(
         "batch_sizes": best,
         "lowest_cosine": {name: round(float(values.min()), 6) for name, values in cosines.items()},
         "tokens": done.tokens_real,
+        "gigaflop": round(operations / 1e9, 1),
         "tokens_computed_per_real": round(done.tokens_computed / done.tokens_real, 3),
     }
+
+
+def compare_sets(
+    ours: Qwen3VLEmbedder,
+    peers: Mapping[str, Encode],
+    sets: Mapping[str, tuple[Sequence[Any], Sequence[int]]],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Returns the matrix throughput of the machine, and a row for each set of items with the batch sizes to try."""
+    width = SHAPES[options.shape]["text"]["hidden"]
+    # Before, between and after: the speed of a machine changes within an hour.
+    ceilings = [measure_ceiling(options.dtype, options.device, width=width)]
+    rows: dict[str, Any] = {}
+    for name, (items, sizes) in sets.items():
+        rows[name] = compare_embedders(ours, peers, items, options=options, sizes=sizes)
+        ceilings.append(measure_ceiling(options.dtype, options.device, width=width))
+    for row in rows.values():
+        row["share_of_ceiling"] = rate_share(row, ceiling=max(ceilings))
+    return {"matrix_gflops": max(ceilings), **rows}
 
 
 def normalize(vectors: Any) -> np.ndarray[Any, Any]:

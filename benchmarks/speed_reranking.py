@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from checkpoints import build_checkpoint
-from machine import write_result
+from machine import name_hardware, write_result
 from speed_inputs import draw_texts, write_pages
 from speed_peers import PeerReranker, choose_batch_size, load_peer_rerankers, load_reranker
 from speed_timing import Work, build_parser, compare, measure_peak_memory, measure_seconds, rate
@@ -33,7 +33,7 @@ def main() -> None:
         "50 texts of 20 to 200 words": compare_texts(ours, peers, draw_texts(50, fewest=20, most=200), options),
         **compare_pages(ours, peers, write_pages(options.checkpoints.parent / "pages", options.pages), options),
     }
-    write_result(f"speed_reranking_{options.shape}_{options.dtype}_{options.device}", result)
+    write_result(f"speed_reranking_{options.shape}_{options.dtype}_{name_hardware(options.device)}", result)
 
 
 def compare_texts(

@@ -5,13 +5,11 @@ uv run python benchmarks/speed_texts.py [--dtype bfloat16] [--shape 2b] [--offic
 
 from __future__ import annotations
 
-from typing import Any
-
-from checkpoints import SHAPES, build_checkpoint
-from machine import write_result
+from checkpoints import build_checkpoint
+from machine import name_hardware, write_result
 from speed_inputs import draw_texts
-from speed_peers import compare_embedders, load_embedder, load_peer_embedders
-from speed_timing import measure_ceiling, parse_options
+from speed_peers import BATCH_SIZES, compare_sets, load_embedder, load_peer_embedders
+from speed_timing import parse_options
 
 SETS = {"texts of 5 to 200 words": (5, 200), "texts of 3 to 12 words": (3, 12)}
 
@@ -21,11 +19,11 @@ def main() -> None:
     folder = build_checkpoint(options.checkpoints, "embedding", shape=options.shape)
     ours = load_embedder(folder, options.dtype, options.device)
     peers = load_peer_embedders(folder, options)
-    rows: dict[str, Any] = {}
-    for name, (fewest, most) in SETS.items():
-        rows[name] = compare_embedders(ours, peers, draw_texts(128, fewest=fewest, most=most), options=options)
-    ceiling = measure_ceiling(options.dtype, options.device, width=SHAPES[options.shape]["text"]["hidden"])
-    write_result(f"speed_texts_{options.shape}_{options.dtype}_{options.device}", {"matrix_gflops": ceiling, **rows})
+    sets = {name: (draw_texts(128, fewest=fewest, most=most), BATCH_SIZES) for name, (fewest, most) in SETS.items()}
+    write_result(
+        f"speed_texts_{options.shape}_{options.dtype}_{name_hardware(options.device)}",
+        compare_sets(ours, peers, sets, options),
+    )
 
 
 if __name__ == "__main__":

@@ -84,6 +84,11 @@ def rate(seconds: Mapping[str, float], *, rounds: int, ours: str = "ours") -> di
     return result
 
 
+def rate_share(row: Mapping[str, Any], *, ceiling: float) -> dict[str, float]:
+    """Returns the share of a ceiling of matrix throughput, in GFLOP/s, that each competitor of a row reached."""
+    return {name: round(row["gigaflop"] / seconds / ceiling, 3) for name, seconds in row["seconds"].items()}
+
+
 def measure_matrix_throughput(dtype: torch.dtype, device: str, *, width: int) -> float:
     """Returns the GFLOP/s of the matrix product that the model's feed-forward layers are made of."""
     left = torch.randn(2048, width, dtype=dtype, device=device)

@@ -1,4 +1,4 @@
-"""Linear layers in one pass over memory give what PyTorch's own give, and leave alone what they must not touch."""
+"""Linear layers in few passes over memory give what PyTorch's own give, and leave alone what they must not touch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from torch.nn import functional
 from qwen3_vl_retrieval.engine import fused
 from qwen3_vl_retrieval.engine.fused import (
     add_linear,
-    add_linear_in_place,
     agrees_with_plain,
     apply_linear,
     apply_linear_gelu,
+    has_wide_vectors,
 )
+
+
+@pytest.fixture(params=["AVX2", "AVX512"], autouse=True)
+def has_avx512(request, monkeypatch):
+    """Both arrangements run on any CPU: oneDNN computes without these instructions, too."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
+    has_wide_vectors.cache_clear()
+    yield request.param == "AVX512"
+    has_wide_vectors.cache_clear()
 
 
 @pytest.fixture
@@ -36,7 +45,14 @@ def residual():
 
 
 def compute(layer, states, residual):
-    return apply_linear(layer, states), apply_linear_gelu(layer, states), add_linear(layer, states, residual)
+    given = states.clone()
+    computed = (
+        apply_linear(layer, states),
+        apply_linear_gelu(layer, states),
+        add_linear(layer, states, residual.clone()),
+    )
+    assert torch.equal(states, given)
+    return computed
 
 
 def compute_plainly(layer, states, residual):
@@ -45,10 +61,8 @@ def compute_plainly(layer, states, residual):
 
 
 def assert_same(layer, states, residual):
-    before = residual.clone()
     for own, wanted in zip(compute(layer, states, residual), compute_plainly(layer, states, residual), strict=True):
         torch.testing.assert_close(own, wanted, atol=1e-6, rtol=1e-5)
-    assert torch.equal(residual, before)
 
 
 def test_results_are_those_of_plain_layers(layer, states, residual):
@@ -59,13 +73,20 @@ def test_layers_without_a_bias_are_served(states, residual):
     assert_same(nn.Linear(24, 40, bias=False).requires_grad_(False), states, residual)
 
 
+def test_gelu_is_right_far_out_and_over_many_rows(layer):
+    torch.manual_seed(3)
+    states = torch.randn(600, 24) * torch.logspace(-4, 3, 600)[:, None]
+    wanted = functional.gelu(functional.linear(states, layer.weight, layer.bias), approximate="tanh")
+    torch.testing.assert_close(apply_linear_gelu(layer, states), wanted, atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("has_bias", [False, True])
-def test_a_residual_may_be_where_the_sum_is_written(has_bias, states, residual):
+def test_the_sum_is_written_where_the_residual_is_unless_onednn_writes_it(has_bias, has_avx512, states, residual):
     layer = nn.Linear(24, 40, bias=has_bias).requires_grad_(False)
     wanted = layer(states) + residual
-    own = add_linear_in_place(layer, states, residual)
+    own = add_linear(layer, states, residual)
     torch.testing.assert_close(own, wanted, atol=1e-6, rtol=1e-5)
-    assert (own is residual) != has_bias
+    assert (own is residual) != (has_bias and has_avx512)
 
 
 def test_weights_of_a_class_of_their_own_are_left_to_their_layer(layer, states, residual):
@@ -77,9 +98,9 @@ def test_weights_of_a_class_of_their_own_are_left_to_their_layer(layer, states, 
     assert_same(layer, states, residual)
 
 
-def test_the_operator_is_used_where_pytorch_has_onednn(layer, states):
+def test_the_operator_is_used_where_pytorch_has_onednn_and_the_cpu_wide_vectors(has_avx512, layer, states):
     assert agrees_with_plain() == torch.backends.mkldnn.is_available()
-    assert fused._is_served(layer, states) == torch.backends.mkldnn.is_available()
+    assert fused._is_served(layer, states) == (torch.backends.mkldnn.is_available() and has_avx512)
 
 
 @pytest.mark.parametrize("change", ["missing", "wrong", "refusing"])

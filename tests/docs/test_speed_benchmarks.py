@@ -7,10 +7,12 @@ import inspect
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen3VLConfig, Qwen3VLModel
 
 from markdown_pages import ROOT
+from qwen3_vl_retrieval import Qwen3VLEmbedder
 
 SHAPE = {
     "text": {"hidden": 64, "intermediate": 96, "layers": 2, "heads": 4, "kv_heads": 2, "head": 32},
@@ -75,24 +77,39 @@ def test_operations_are_those_of_transformers_without_the_masked_half_of_causal_
         model(input_ids=ids, pixel_values=torch.randn(patches, 3 * 2 * 16 * 16), image_grid_thw=grid, **asked)
     text = SHAPE["text"]
     masked = 2 * text["layers"] * text["heads"] * text["head"] * tokens * (tokens - 1)
-    counted = load_benchmark("speed_arithmetic").count_page_operations(SHAPE, patches=patches, text_tokens=TEXT_TOKENS)
+    count = load_benchmark("speed_arithmetic").count_operations
+    counted = count(SHAPE, pictures=[patches], text_tokens=TEXT_TOKENS)
     # transformers 4 rotates by matrix products, too.
     assert counter.get_total_flops() - masked == pytest.approx(counted, rel=1e-3)
 
 
-def test_the_table_is_followed_by_the_ceiling_where_a_result_holds_it():
+def test_pairs_of_frames_are_counted_as_pictures():
+    embedder = Qwen3VLEmbedder.from_pretrained("pocket", device="cpu")
+    frames = [Image.new("RGB", (64, 96), (40 * number, 0, 0)) for number in range(4)]
+    [clip, text] = embedder.prepare([{"video": frames}, "a text"])
+    arithmetic = load_benchmark("speed_arithmetic")
+    patches = 4 * clip.media[0].slot.height * clip.media[0].slot.width
+    others = len(clip) - clip.media[0].token_count
+    wanted = arithmetic.count_operations(SHAPE, pictures=[patches, patches], text_tokens=others)
+    assert arithmetic.count_request_operations(SHAPE, clip) == wanted
+    wanted = arithmetic.count_operations(SHAPE, pictures=[], text_tokens=len(text))
+    assert arithmetic.count_request_operations(SHAPE, text) == wanted
+
+
+def test_the_table_names_the_cpu_and_the_share_of_the_ceiling_where_a_result_holds_it():
     report = load_benchmark("report_speed")
     machine = {"cpu": "a processor", "cores": 2, "commit": "abc", "day": "2026-11-21"}
     row = {
         "question": "embedding: pages",
+        "vectors": "AVX2",
         "seconds": {"ours": 1.0, "peer": 1.25},
         "best_peer": "peer",
         "ratio": 1.25,
-        "matrix_gflops": 128.8,
     }
-    assert "ceiling" not in report.write_table([("float32", machine, row)])
+    assert "| AVX2 | 1.00 | 1.25 (peer) | 1.25 |  |" in report.write_table([("float32", machine, row)])
     table = report.write_table([("float32", machine, row | {"share_of_ceiling": {"ours": 0.9, "peer": 0.72}})])
-    assert "float32: ceiling 129 GFLOP/s, pages at 90 % (peer 72 %)" in table
+    assert "| 1.25 | 90 % (72 %) |" in table
+    assert "AVX2: a processor, 2 cores" in table
 
 
 def test_peak_memory_is_what_each_call_adds_and_is_not_measured_on_a_cpu(monkeypatch):

@@ -179,4 +179,4 @@ def build_budget(model: Any, limit: int | None) -> TokenBudget:
 
 def _choose_max_batch_tokens(device: torch.device) -> int:
     """Returns the first guess of how many tokens a forward pass may hold; an out-of-memory error lowers it."""
-    return {"cuda": 32_768, "mps": 8_192}.get(device.type, 4_096)
+    return {"cuda": 32_768, "mps": 8_192}.get(device.type, 2_048)

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import torch
 
 from qwen3_vl_retrieval.coercion import coerce_input
+from qwen3_vl_retrieval.engine.allocation import keep_freed_memory
 from qwen3_vl_retrieval.engine.dispatcher import Dispatcher
 from qwen3_vl_retrieval.engine.executor import Executor
 from qwen3_vl_retrieval.engine.failures import Outcome
@@ -76,6 +77,8 @@ class Engine:
         compile_layers: bool = False,
     ) -> None:
         _check_options(max_length, on_overflow, pair_truncation, max_batch_tokens)
+        if model.device.type == "cpu":
+            keep_freed_memory()
         tokenizer = PromptTokenizer(processor.tokenizer)
         layout = PatchLayout.from_processor(processor.image_processor)
         features = _build_cache(model.device, vision_cache_bytes)

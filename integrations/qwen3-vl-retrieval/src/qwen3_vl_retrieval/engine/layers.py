@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from qwen3_vl_retrieval.engine.fused import add_linear_in_place
+from qwen3_vl_retrieval.engine.fused import add_linear
 from qwen3_vl_retrieval.engine.rotary import RotaryTurns
 
 __all__ = ["PlainLayers"]
@@ -42,10 +42,10 @@ class PlainLayers:
         self, layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
     ) -> Float[Tensor, "tokens hidden"]:
         """Returns the layer behind its attention; `hidden` is the residual, which the result may be written into."""
-        hidden = add_linear_in_place(layer.self_attn.o_proj, mixed.flatten(1), hidden)
+        hidden = add_linear(layer.self_attn.o_proj, mixed.flatten(1), hidden)
         normalized = self.normalize(layer.post_attention_layernorm, hidden)
         gate = functional.silu(layer.mlp.gate_proj(normalized), inplace=True)
-        return add_linear_in_place(layer.mlp.down_proj, gate.mul_(layer.mlp.up_proj(normalized)), hidden)
+        return add_linear(layer.mlp.down_proj, gate.mul_(layer.mlp.up_proj(normalized)), hidden)
 
     def normalize(self, norm: Any, hidden: Float[Tensor, "*places size"]) -> Float[Tensor, "*places size"]:
         """Returns the states divided by their root mean square, times the weights of `norm`."""
