@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,21 @@ _QUESTIONS = {"texts": "embedding", "pages": "embedding", "reranking": "rerankin
 
 
 def read_rows(results: Path = RESULTS) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Yields the dtype, the machine, and each row with its question and the vector instructions of the CPU."""
+    """Yields the dtype, the machine, and each row with its question and the vector instructions of the CPU.
+
+    Rows of one question are neighbours.
+    """
     for dtype in ("float32", "bfloat16"):
         for name, work in _QUESTIONS.items():
+            found: dict[str, list[tuple[str, dict[str, Any], dict[str, Any]]]] = {}
             for path in sorted(results.glob(f"speed_{name}_74m_{dtype}_cpu-*.json")):
                 document = json.loads(path.read_text(encoding="utf-8"))
                 vectors = path.stem.rsplit("-", 1)[1].upper()
                 for question, row in document.items():
                     if isinstance(row, dict) and "ratio" in row:
                         told = {"question": f"{work}: {question}", "vectors": vectors}
-                        yield dtype, document["machine"], {**told, **row}
+                        found.setdefault(question, []).append((dtype, document["machine"], {**told, **row}))
+            yield from chain.from_iterable(found.values())
 
 
 def write_table(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> str:
