@@ -6,6 +6,7 @@ uv run python benchmarks/report_speed.py
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -71,25 +72,44 @@ def fill_page(text: str, table: str) -> str:
 
 
 def draw(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> None:
-    """Draws the ratios as bars; equal results give an equal file."""
+    """Draws the ratios as bars, those of one question together; equal results give an equal file."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = "speed"
-    shown = [(f"{row['question']} ({dtype}, {row['vectors']})", row["ratio"]) for dtype, _, row in rows][::-1]
-    figure, axes = plt.subplots(figsize=(7.6, 0.42 * len(shown) + 1.1))
-    bars = axes.barh([label for label, _ in shown], [ratio for _, ratio in shown], color="#2f6f8f")
-    axes.bar_label(bars, fmt="%.2f ×", padding=3)
+    labels = list(dict.fromkeys(write_label(row["question"], dtype) for dtype, _, row in rows))
+    hardware = sorted({row["vectors"] for _, _, row in rows})
+    figure, axes = plt.subplots(figsize=(7.6, 0.52 * len(labels) + 1.1))
+    for place, vectors in enumerate(hardware):
+        shown = [(write_label(row["question"], dtype), row) for dtype, _, row in rows if row["vectors"] == vectors]
+        height = 0.8 / len(hardware)
+        heights = [labels.index(label) - 0.4 + (place + 0.5) * height for label, _ in shown]
+        # From 1 on: what is no faster than the peer has no bar.
+        widths = [row["ratio"] - 1 for _, row in shown]
+        bars = axes.barh(heights, widths, height=height, left=1, color=f"C{place}", label=vectors)
+        axes.bar_label(bars, labels=[f"{row['ratio']:.2f}" for _, row in shown], padding=3, fontsize=8)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlim(0.95, 1.35 * max(row["ratio"] for _, _, row in rows))
+    ticks = [tick for tick in (1, 2, 4, 8, 16, 32) if tick < axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{tick} ×" for tick in ticks])
+    axes.minorticks_off()
     axes.axvline(1.0, color="#999999", linewidth=1)
-    axes.set_xlabel("times as fast as the best peer in the same run")
-    axes.set_xlim(0, 1.18 * max(ratio for _, ratio in shown))
+    axes.set_xlabel("times as fast as the best peer in the same run (logarithmic)")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     figure.tight_layout()
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, metadata={"Date": None})
+
+
+def write_label(question: str, dtype: str) -> str:
+    """Returns a question in lines that leave room for bars."""
+    return "\n".join(textwrap.wrap(f"{question}, {dtype}", width=44))
 
 
 if __name__ == "__main__":
