@@ -1,6 +1,6 @@
 """How fast are pictures embedded? Six pages of 800 x 1040 as JPEG files, and a folder of texts, pages and clips.
 
-uv run python benchmarks/speed_pages.py [--dtype bfloat16] [--shape 2b] [--official PATH]
+uv run python benchmarks/speed_pages.py [--dtype bfloat16] [--shape 2b] [--official PATH] [--pages 6]
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from checkpoints import build_checkpoint
 from machine import name_hardware, write_result
 from speed_inputs import draw_texts, write_clips, write_pages
 from speed_peers import compare_sets, load_embedder, load_peer_embedders
-from speed_timing import parse_options
+from speed_timing import build_parser
 
-COUNT, SIZE = 6, (800, 1040)
+SIZE = (800, 1040)
 
 
 def main() -> None:
-    options = parse_options(__doc__ or "")
+    parser = build_parser(__doc__ or "")
+    parser.add_argument("--pages", type=int, default=6, help="how many pages are embedded; fewer where one takes long")
+    options = parser.parse_args()
     folder = build_checkpoint(options.checkpoints, "embedding", shape=options.shape)
     ours = load_embedder(folder, options.dtype, options.device)
     peers = load_peer_embedders(folder, options)
@@ -32,7 +34,10 @@ def main() -> None:
     ]
     random.Random(0).shuffle(folder_of_files)
     sets = {
-        f"{COUNT} pages of {SIZE[0]} x {SIZE[1]}": (write_pages(media, COUNT, size=SIZE), (1, COUNT)),
+        f"{options.pages} pages of {SIZE[0]} x {SIZE[1]}": (
+            write_pages(media, options.pages, size=SIZE),
+            (1, options.pages),
+        ),
         "96 texts, 8 pages of 320 x 416, 4 clips of 4 s": (folder_of_files, (1, 4, 16, 32)),
     }
     write_result(

@@ -203,7 +203,8 @@ def compare_embedders(
     sizes: Sequence[int] = BATCH_SIZES,
 ) -> dict[str, Any]:
     """Returns timings with the best batch size of each peer, the lowest cosine of its vectors with ours, and tokens."""
-    best = {name: choose_batch_size(encode, items, sizes=sizes) for name, encode in peers.items()}
+    tried = sizes if options.peer_batch_size is None else (options.peer_batch_size,)
+    best = {name: choose_batch_size(encode, items, sizes=tried) for name, encode in peers.items()}
     before = ours.stats
     vectors = normalize(ours.embed(items))
     shape = SHAPES[options.shape]

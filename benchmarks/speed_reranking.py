@@ -39,7 +39,8 @@ def main() -> None:
 def compare_texts(
     ours: Qwen3VLReranker, peers: Mapping[str, PeerReranker], texts: Sequence[str], options: argparse.Namespace
 ) -> dict[str, Any]:
-    best = choose_batch_sizes(peers, texts, sizes=(1, 4, 16, 32))
+    tried = (1, 4, 16, 32) if options.peer_batch_size is None else (options.peer_batch_size,)
+    best = choose_batch_sizes(peers, texts, sizes=tried)
     works: dict[str, Work] = {name: partial(peer.judge, QUERY, texts, best[name]) for name, peer in peers.items()}
     differences = {name: measure_difference(ours, peers[name], texts, work()) for name, work in works.items()}
     compared = compare(

@@ -22,6 +22,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--page-rounds", type=int, default=5, help="rounds of what takes minutes")
+    parser.add_argument("--peer-batch-size", type=int, help="of all peers, where it takes too long to try several")
     parser.add_argument("--checkpoints", type=Path, default=Path(".benchmarks/checkpoints"))
     parser.add_argument("--official", type=Path, help="a clone of QwenLM/Qwen3-VL-Embedding, timed as well")
     return parser
