@@ -75,9 +75,11 @@ def test_layers_without_a_bias_are_served(states, residual):
 
 def test_gelu_is_right_far_out_and_over_many_rows(layer):
     torch.manual_seed(3)
-    states = torch.randn(600, 24) * torch.logspace(-4, 3, 600)[:, None]
+    sizes = torch.logspace(-4, 3, 600)[:, None]
+    states = torch.randn(600, 24) * sizes
     wanted = functional.gelu(functional.linear(states, layer.weight, layer.bias), approximate="tanh")
-    torch.testing.assert_close(apply_linear_gelu(layer, states), wanted, atol=1e-6, rtol=1e-5)
+    # Rounding of the products grows with what is summed.
+    assert ((apply_linear_gelu(layer, states) - wanted).abs() / (1 + sizes)).max() < 1e-6
 
 
 @pytest.mark.parametrize("has_bias", [False, True])
