@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from qwen3_vl_retrieval.engine import engine
+
 MEASURE_MAPPED = """
 import ctypes
 import sys
@@ -45,3 +47,10 @@ def test_large_states_come_from_memory_that_is_kept():
     # What is mapped for one block goes back to the system with it.
     assert measure() >= 31 << 20
     assert measure("kept") == 0
+
+
+def test_a_model_on_the_cpu_has_freed_memory_kept(make_embedder, monkeypatch):
+    calls: list[None] = []
+    monkeypatch.setattr(engine, "keep_freed_memory", lambda: calls.append(None))
+    make_embedder()
+    assert len(calls) == 1

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["add_linear", "agrees_with_plain", "apply_linear", "apply_linear_gelu"]
+__all__ = ["add_linear", "agrees_with_plain", "apply_linear", "apply_linear_gelu", "has_wide_vectors"]
 
 _logger = logging.getLogger(__name__)
 
