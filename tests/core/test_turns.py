@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
@@ -44,6 +45,39 @@ def test_a_turn_ends_with_an_error_too():
         raise RuntimeError
     with turns.take(1):
         pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows cannot interrupt a thread from within")
+def test_who_is_interrupted_while_waiting_stands_in_nobodys_way():
+    def interrupt(_number, _frame):
+        raise KeyboardInterrupt
+
+    turns = Turns()
+    begun, may_end, done = threading.Event(), threading.Event(), threading.Event()
+
+    def hold():
+        with turns.take(1):
+            begun.set()
+            may_end.wait(5)
+
+    def wait_behind():
+        with turns.take(900):
+            done.set()
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (hold, wait_behind)]
+    threads[0].start()
+    begun.wait(5)
+    threads[1].start()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt), turns.take(5):
+            pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    may_end.set()
+    assert done.wait(5)
 
 
 def test_a_query_does_not_wait_for_a_long_job(make_embedder):

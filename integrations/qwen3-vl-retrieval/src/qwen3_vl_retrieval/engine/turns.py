@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,11 +23,7 @@ class Turns:
     def take(self, work: int) -> Generator[None]:
         """Holds the turn within the block; `work` is what the caller still has to do altogether, in tokens."""
         with self._condition:
-            ticket = (work, next(self._numbers))
-            heapq.heappush(self._waiting, ticket)
-            while self._is_taken or self._waiting[0] != ticket:
-                self._condition.wait()
-            heapq.heappop(self._waiting)
+            self._wait((work, next(self._numbers)))
             self._is_taken = True
         try:
             yield
@@ -36,3 +31,15 @@ class Turns:
             with self._condition:
                 self._is_taken = False
                 self._condition.notify_all()
+
+    def _wait(self, ticket: tuple[int, int]) -> None:
+        self._waiting.append(ticket)
+        try:
+            while self._is_taken or min(self._waiting) != ticket:
+                self._condition.wait()
+        except BaseException:
+            # Ctrl-C while another thread computes: this may have been the one that all others are waiting behind.
+            self._condition.notify_all()
+            raise
+        finally:
+            self._waiting.remove(ticket)
