@@ -90,6 +90,7 @@ NOT_RUN = {
             "speed_pages.py",
             "speed_callers.py",
             "speed_growth.py",
+            "speed_compiling.py",
             "report_speed.py",
         )
     },
