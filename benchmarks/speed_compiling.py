@@ -1,4 +1,4 @@
-"""Do compiled layers pay? 128 texts of 5 to 200 words, and what the first batch costs.
+"""Do compiled layers pay? 128 texts of 5 to 200 words, and how long the first call takes.
 
 uv run python benchmarks/speed_compiling.py [--dtype bfloat16] [--shape 2b]
 """

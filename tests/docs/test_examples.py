@@ -91,6 +91,7 @@ NOT_RUN = {
             "speed_callers.py",
             "speed_growth.py",
             "speed_compiling.py",
+            "speed_operators.py",
             "report_speed.py",
         )
     },

@@ -15,31 +15,26 @@ class Turns:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._waiting: list[tuple[int, int]] = []
+        self._waiting: set[tuple[int, int]] = set()
         self._numbers = count()
-        self._is_taken = False
+        self._holder: tuple[int, int] | None = None
 
     @contextmanager
     def take(self, work: int) -> Generator[None]:
         """Holds the turn within the block; `work` is what the caller still has to do altogether, in tokens."""
-        with self._condition:
-            self._wait((work, next(self._numbers)))
-            self._is_taken = True
+        ticket = (work, next(self._numbers))
         try:
+            with self._condition:
+                self._waiting.add(ticket)
+                while self._holder is not None or min(self._waiting) != ticket:
+                    self._condition.wait()
+                self._waiting.remove(ticket)
+                self._holder = ticket
             yield
         finally:
             with self._condition:
-                self._is_taken = False
+                # Still there after Ctrl-C while another thread computes: all others may be waiting behind it.
+                self._waiting.discard(ticket)
+                if self._holder == ticket:
+                    self._holder = None
                 self._condition.notify_all()
-
-    def _wait(self, ticket: tuple[int, int]) -> None:
-        self._waiting.append(ticket)
-        try:
-            while self._is_taken or min(self._waiting) != ticket:
-                self._condition.wait()
-        except BaseException:
-            # Ctrl-C while another thread computes: this may have been the one that all others are waiting behind.
-            self._condition.notify_all()
-            raise
-        finally:
-            self._waiting.remove(ticket)
