@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 _POLL_SECONDS = 0.1
 
+_CLOSE_SECONDS = 2.0
+"""For the thread to end. What it still reads after that is bounded by the limits of the `MediaPolicy`, and dropped."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Value(Generic[T]):
@@ -26,11 +29,13 @@ class _End:
     error: BaseException | None
 
 
-def look_ahead(produce: Callable[[], Generator[T, None, None]], *, depth: int) -> Generator[T, None, None]:
-    """Yields what `produce()` yields, which runs in another thread, at most `depth` values ahead.
+def look_ahead(
+    produce: Callable[[threading.Event], Generator[T, None, None]], *, depth: int
+) -> Generator[T, None, None]:
+    """Yields what `produce` yields, which runs in another thread, at most `depth` values ahead.
 
-    What it raises is raised here, after the values before it. Closing the generator ends the thread, once the value
-    that it is working on is done.
+    What it raises is raised here, after the values before it. Closing the generator sets the event that `produce` is
+    given and waits for the thread, but not for long: Ctrl-C is heard while a value takes minutes.
     """
     values: queue.Queue[_Value[T] | _End] = queue.Queue(maxsize=depth)
     is_closed = threading.Event()
@@ -43,7 +48,7 @@ def look_ahead(produce: Callable[[], Generator[T, None, None]], *, depth: int) -
 
     def run() -> None:
         try:
-            with closing(produce()) as produced:
+            with closing(produce(is_closed)) as produced:
                 for content in produced:
                     put(_Value(content))
                     if is_closed.is_set():
@@ -61,4 +66,4 @@ def look_ahead(produce: Callable[[], Generator[T, None, None]], *, depth: int) -
             raise value.error
     finally:
         is_closed.set()
-        thread.join()
+        thread.join(_CLOSE_SECONDS)

@@ -7,15 +7,19 @@ ends is the beginning of the work.
 
 from __future__ import annotations
 
+import os
+import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy.typing as npt
 
-from qwen3_vl_retrieval.errors import InputError, MediaError
+from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError
 from qwen3_vl_retrieval.index.batches import Batch
 from qwen3_vl_retrieval.index.embedding import Prepared, compute_vectors, prepare_documents
 from qwen3_vl_retrieval.index.findings import (
@@ -33,9 +37,9 @@ from qwen3_vl_retrieval.index.progress import RunCounter
 from qwen3_vl_retrieval.index.records import FileState, Metadata
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.store import Store
-from qwen3_vl_retrieval.index.units import load_item
+from qwen3_vl_retrieval.index.units import MOST_COSTLY_PAGES, load_item
 from qwen3_vl_retrieval.inputs import Embedder, Item
-from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
 
 __all__ = ["run_pipeline"]
 
@@ -44,6 +48,9 @@ _GROUP_UNITS = 32
 
 _GROUP_FINDINGS = 512
 """Findings that are entered together where little or nothing has to be embedded."""
+
+_LOADING_THREADS = min(8, os.cpu_count() or 1)
+"""Pages that are rendered at the same time, each in a process of its own."""
 
 _GROUPS_UNDER_WAY = 4
 """Groups that may be read and not be in the catalog yet: read, waiting, computed, and one to spare."""
@@ -54,6 +61,7 @@ class _Group:
     """Findings in their order; the new units among them, and their items, read and tokenised."""
 
     findings: list[Finding] = field(default_factory=list[Finding])
+    loading: list[tuple[FoundUnit, Future[Item]]] = field(default_factory=list[tuple[FoundUnit, Future[Item]]])
     new: list[FoundUnit] = field(default_factory=list[FoundUnit])
     items: list[Item] = field(default_factory=list[Item])
     failures: dict[str, InputError] = field(default_factory=dict[str, InputError])
@@ -62,7 +70,18 @@ class _Group:
     @property
     def is_full(self) -> bool:
         """Whether it is time to embed it."""
-        return len(self.items) >= _GROUP_UNITS or len(self.findings) >= _GROUP_FINDINGS
+        return len(self.loading) >= _GROUP_UNITS or len(self.findings) >= _GROUP_FINDINGS
+
+    def finish_loading(self) -> None:
+        """Waits for the items of new units; those that cannot be loaded are failures."""
+        for found, loaded in self.loading:
+            try:
+                self.items.append(loaded.result())
+            except InputError as error:
+                self.failures[found.record.id] = error.at(None)
+            else:
+                self.new.append(found)
+        self.loading.clear()
 
 
 def run_pipeline(
@@ -101,10 +120,15 @@ def run_pipeline(
     )
     writer = _GroupWriter(store, counter)
 
-    def read_groups() -> Generator[_Group, None, None]:
-        for group in _collect_groups(reader.read(sources), store, policy):
-            group.prepared = prepare_documents(embedder, group.items)
-            yield group
+    def read_groups(is_closed: threading.Event) -> Generator[_Group, None, None]:
+        with ThreadPoolExecutor(max_workers=_LOADING_THREADS, thread_name_prefix="load-pages") as threads:
+            loader = _ItemLoader(threads, policy, is_closed)
+            for group in _collect_groups(reader.read(sources), store, loader):
+                group.finish_loading()
+                if is_closed.is_set():
+                    return
+                group.prepared = prepare_documents(embedder, group.items)
+                yield group
 
     with closing(look_ahead(read_groups, depth=1)) as groups:
         for group in groups:
@@ -113,7 +137,7 @@ def run_pipeline(
                 cache_media(shown)
 
 
-def _collect_groups(findings: Iterable[Finding], store: Store, policy: MediaPolicy) -> Generator[_Group, None, None]:
+def _collect_groups(findings: Iterable[Finding], store: Store, loader: _ItemLoader) -> Generator[_Group, None, None]:
     """Findings in groups, the items of new units loaded. What is under way in an earlier group is not loaded again."""
     under_way: list[set[str]] = [set()]
     group = _Group()
@@ -123,23 +147,42 @@ def _collect_groups(findings: Iterable[Finding], store: Store, policy: MediaPoli
             unit_id = finding.record.id
             if not any(unit_id in ids for ids in under_way) and not store.catalog.find_rows([unit_id]):
                 under_way[0].add(unit_id)
-                _load(finding, group, policy)
-        if group.is_full:
+                group.loading.append((finding, loader.load(finding)))
+        if group.is_full or loader.is_closed.is_set():
             yield group
             group = _Group()
             under_way = [set(), *under_way[: _GROUPS_UNDER_WAY - 1]]
     yield group
 
 
-def _load(found: FoundUnit, group: _Group, policy: MediaPolicy) -> None:
-    try:
-        item = found.item if found.unit is None else load_item(found.unit, policy)
-    except InputError as error:
-        group.failures[found.record.id] = error.at(None)
-        return
-    if item is not None:
-        group.new.append(found)
-        group.items.append(item)
+class _ItemLoader:
+    """Loads the items of units, several pages at a time; the rest of a file with too many costly pages is given up."""
+
+    def __init__(self, threads: ThreadPoolExecutor, policy: MediaPolicy, is_closed: threading.Event) -> None:
+        self._threads = threads
+        self._policy = policy
+        self._costly_pages: Counter[Path] = Counter()
+        self.is_closed = is_closed
+
+    def load(self, found: FoundUnit) -> Future[Item]:
+        """Returns the item once it is loaded, or why it cannot be."""
+        return self._threads.submit(self._load, found)
+
+    def _load(self, found: FoundUnit) -> Item:
+        if found.unit is None:
+            # An item in memory: it is there already.
+            return cast("Item", found.item)
+        path = found.unit.source
+        if self.is_closed.is_set() or self._costly_pages[path] >= MOST_COSTLY_PAGES:
+            raise MediaPolicyError(
+                f"this page of {shorten_name(str(path))!r} was not read: {MOST_COSTLY_PAGES} pages of the file took "
+                "more time or memory than the MediaPolicy allows (max_read_seconds, max_read_bytes)"
+            )
+        try:
+            return load_item(found.unit, self._policy)
+        except MediaPolicyError:
+            self._costly_pages[path] += 1
+            raise
 
 
 class _GroupWriter:

@@ -7,6 +7,7 @@ pixels: `load_item` opens what a unit stands for when it is about to be embedded
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -20,13 +21,16 @@ from qwen3_vl_retrieval.index.scenes import find_scene_seconds, plan_windows
 from qwen3_vl_retrieval.inputs import Item
 from qwen3_vl_retrieval.media.policy import MediaPolicy, read_file, resolve_path
 
-__all__ = ["MediaType", "ReadOcr", "Unit", "load_item", "read_units"]
+__all__ = ["MOST_COSTLY_PAGES", "MediaType", "ReadOcr", "Unit", "load_item", "read_units"]
 
 MediaType: TypeAlias = Literal["text", "image", "page", "video", "mixed"]
 """What a unit is. `mixed` is an item of several parts that was given in memory; no file is one."""
 
 ReadOcr: TypeAlias = Callable[[Image.Image], str]
 """Reads the words of a picture; `""` if there are none."""
+
+MOST_COSTLY_PAGES = 3
+"""Pages of one file that may exceed the limits of time and memory before the rest of the file is given up."""
 
 _FEWEST_CHUNK_CHARACTERS = 500
 _MOST_CHUNK_CHARACTERS = 1500
@@ -102,8 +106,8 @@ def read_units(
             text = None if ocr is None else _read_words(media.read_image(path, policy), ocr)
             return [Unit(source=path, media_type="image", text=text, width=width, height=height)]
         case "pdf":
-            pages = range(1, media.count_pdf_pages(path, policy) + 1)
-            return [_read_page(path, page, policy, ocr) for page in pages]
+            texts = enumerate(_read_page_texts(path, policy), start=1)
+            return [_build_page(path, page, text, policy, ocr) for page, text in texts]
         case "video":
             return _read_windows(path, policy, window_seconds, overlap_seconds, cut_at_scenes=cut_at_scenes)
         case "office":
@@ -144,14 +148,29 @@ def load_item(unit: Unit, policy: MediaPolicy, *, render_pages: bool = True) -> 
             raise ValueError(f"{str(unit.source)!r} is a file, and no file is of the media type 'mixed'")
 
 
-def _read_page(path: Path, page: int, policy: MediaPolicy, ocr: ReadOcr | None) -> Unit:
-    try:
-        text = media.read_pdf_text(path, page, policy).strip()
-        if not text and ocr is not None:
+def _read_page_texts(path: Path, policy: MediaPolicy) -> list[str]:
+    """The text layer of each page; `""` for a page that has none, or that cannot be read."""
+    count = media.count_pdf_pages(path, policy)
+    texts: list[str] = []
+    failed = 0
+    while len(texts) < count:
+        try:
+            # A page whose text cannot be read stays a unit of its own: rendering it reports what is wrong with it.
+            for text in media.read_pdf_texts(path, policy, first_page=len(texts) + 1):
+                texts.append("" if isinstance(text, MediaError) else text.strip())  # noqa: PERF401 - kept on errors
+        except MediaError:
+            # This page took too much time or memory, or crashed PDFium. Each such page costs as much again.
+            failed += 1
+            if failed == MOST_COSTLY_PAGES:
+                raise
+            texts.append("")
+    return texts
+
+
+def _build_page(path: Path, page: int, text: str, policy: MediaPolicy, ocr: ReadOcr | None) -> Unit:
+    if not text and ocr is not None:
+        with suppress(MediaError):
             text = ocr(media.render_pdf_page(path, page, policy)).strip()
-    except MediaError:
-        # The page stays a unit of its own: rendering it reports what is wrong, and the other pages are kept.
-        text = ""
     return Unit(source=path, media_type="page", page=page, text=text if text else None)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.media.download import fetch_url
     from qwen3_vl_retrieval.media.images import measure_image, read_image, resize_image
     from qwen3_vl_retrieval.media.pages import PdfPage
-    from qwen3_vl_retrieval.media.pdf import count_pdf_pages, read_pdf_text, render_pdf_page
+    from qwen3_vl_retrieval.media.pdf import count_pdf_pages, read_pdf_text, read_pdf_texts, render_pdf_page
     from qwen3_vl_retrieval.media.policy import MediaPolicy
     from qwen3_vl_retrieval.media.video import Clip, measure_clip, read_clip
 
@@ -30,6 +30,7 @@ __all__ = [
     "read_clip",
     "read_image",
     "read_pdf_text",
+    "read_pdf_texts",
     "render_pdf_page",
     "resize_image",
 ]
@@ -47,6 +48,7 @@ _MODULES = {
     "read_clip": "video",
     "read_image": "images",
     "read_pdf_text": "pdf",
+    "read_pdf_texts": "pdf",
     "render_pdf_page": "pdf",
     "resize_image": "images",
 }

@@ -17,9 +17,16 @@ __all__ = ["MediaPolicy", "check_pixels", "check_size", "open_file", "read_file"
 
 _DATA_CHARACTERS = 60
 _NAME_CHARACTERS = 1000
-_SWITCHES = ("allow_urls", "allow_private_addresses")
-_LEAST_COUNTS = {"max_bytes": 1, "max_pixels": 1, "max_frames": 1, "max_pages": 1, "max_redirects": 0}
-_DURATIONS = ("max_duration_seconds", "timeout_seconds")
+_SWITCHES = ("allow_urls", "allow_private_addresses", "isolate_reading")
+_LEAST_COUNTS = {
+    "max_bytes": 1,
+    "max_pixels": 1,
+    "max_frames": 1,
+    "max_pages": 1,
+    "max_redirects": 0,
+    "max_read_bytes": 1,
+}
+_DURATIONS = ("max_duration_seconds", "max_read_seconds", "timeout_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +51,12 @@ class MediaPolicy:
         max_frames: Most frames that a clip may hold, before sampling.
         max_pages: Most pages that a PDF may hold.
         max_duration_seconds: Longest clip.
+        max_read_seconds: Longest time that an image, a page, the index of a video or its next frame may take to be
+            read, see `isolate_reading`.
+        max_read_bytes: Most memory that reading one file may take in its process, beyond what the process starts with.
+            Not known on Windows.
+        isolate_reading: Whether files are read in processes of their own, which are ended when they exceed the two
+            limits above. `False` reads them in this process, where neither limit holds and a damaged file can crash it.
         timeout_seconds: Time for a whole download, redirects included.
         max_redirects: Most redirects of a download.
     """
@@ -57,6 +70,9 @@ class MediaPolicy:
     max_frames: int = 1_000_000
     max_pages: int = 2_000
     max_duration_seconds: int | float = 4 * 3600
+    max_read_seconds: int | float = 60
+    max_read_bytes: int = 1536 * 1024 * 1024
+    isolate_reading: bool = True
     timeout_seconds: int | float = 30
     max_redirects: int = 3
 
