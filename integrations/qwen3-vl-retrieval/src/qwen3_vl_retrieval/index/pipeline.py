@@ -34,7 +34,8 @@ from qwen3_vl_retrieval.index.records import FileState, Metadata
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.store import Store
 from qwen3_vl_retrieval.index.units import load_item
-from qwen3_vl_retrieval.inputs import Embedder, Item
+from qwen3_vl_retrieval.inputs import Embedder, ImageReading, Item
+from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 __all__ = ["run_pipeline"]
@@ -91,6 +92,7 @@ def run_pipeline(
     Raises:
         StoreError: The disk or Chroma fails.
     """
+    reading = check_image_reading(store.head.fingerprint.image_reading)
     reader = SourceReader(
         store.catalog,
         store.layout.media,
@@ -98,11 +100,12 @@ def run_pipeline(
         policy=policy,
         read_units=read_units,
         metadata=metadata,
+        image_reading=reading,
     )
     writer = _GroupWriter(store, counter)
 
     def read_groups() -> Generator[_Group, None, None]:
-        for group in _collect_groups(reader.read(sources), store, policy):
+        for group in _collect_groups(reader.read(sources), store, policy, reading):
             group.prepared = prepare_documents(embedder, group.items)
             yield group
 
@@ -113,7 +116,9 @@ def run_pipeline(
                 cache_media(shown)
 
 
-def _collect_groups(findings: Iterable[Finding], store: Store, policy: MediaPolicy) -> Generator[_Group, None, None]:
+def _collect_groups(
+    findings: Iterable[Finding], store: Store, policy: MediaPolicy, reading: ImageReading
+) -> Generator[_Group, None, None]:
     """Findings in groups, the items of new units loaded. What is under way in an earlier group is not loaded again."""
     under_way: list[set[str]] = [set()]
     group = _Group()
@@ -123,7 +128,7 @@ def _collect_groups(findings: Iterable[Finding], store: Store, policy: MediaPoli
             unit_id = finding.record.id
             if not any(unit_id in ids for ids in under_way) and not store.catalog.find_rows([unit_id]):
                 under_way[0].add(unit_id)
-                _load(finding, group, policy)
+                _load(finding, group, policy, reading)
         if group.is_full:
             yield group
             group = _Group()
@@ -131,9 +136,9 @@ def _collect_groups(findings: Iterable[Finding], store: Store, policy: MediaPoli
     yield group
 
 
-def _load(found: FoundUnit, group: _Group, policy: MediaPolicy) -> None:
+def _load(found: FoundUnit, group: _Group, policy: MediaPolicy, reading: ImageReading) -> None:
     try:
-        item = found.item if found.unit is None else load_item(found.unit, policy)
+        item = found.item if found.unit is None else load_item(found.unit, policy, image_reading=reading)
     except InputError as error:
         group.failures[found.record.id] = error.at(None)
         return
