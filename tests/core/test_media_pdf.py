@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
-from qwen3_vl_retrieval.inputs import PdfPage
+from qwen3_vl_retrieval.inputs import DocumentPage
 from qwen3_vl_retrieval.media.images import describe_image, measure_image, read_image
 from qwen3_vl_retrieval.media.pdf import count_pdf_pages, find_pdf_page, read_pdf_text, render_pdf_page
 from qwen3_vl_retrieval.media.policy import MediaPolicy
@@ -236,13 +236,13 @@ def test_a_page_stands_for_its_picture(tmp_path):
     (tmp_path / "a.pdf").write_bytes(write_pdf("one", "two"))
     for source in (tmp_path / "a.pdf", str(tmp_path / "a.pdf"), write_pdf("one", "two")):
         rendered = render_pdf_page(source, 2, POLICY)
-        for page in (PdfPage(source, 2), find_pdf_page(source, 2, POLICY)):
+        for page in (DocumentPage(source, 2), find_pdf_page(source, 2, POLICY)):
             assert measure_image(page, POLICY) == rendered.size
             assert read_image(page, POLICY).tobytes() == rendered.tobytes()
     small = render_pdf_page(tmp_path / "a.pdf", 1, POLICY, max_pixels=5000)
-    assert read_image(PdfPage(tmp_path / "a.pdf", 1, max_pixels=5000), POLICY).tobytes() == small.tobytes()
+    assert read_image(DocumentPage(tmp_path / "a.pdf", 1, max_pixels=5000), POLICY).tobytes() == small.tobytes()
     with pytest.raises(ValueError, match="at least 1"):
-        PdfPage("a.pdf", 1, max_pixels=0)
+        DocumentPage("a.pdf", 1, max_pixels=0)
 
 
 def test_finding_a_page_says_what_rendering_it_would_say_and_renders_nothing(tmp_path, monkeypatch):
@@ -275,12 +275,12 @@ def test_a_page_that_was_found_is_opened_under_the_policy_it_was_found_under(tmp
     page = find_pdf_page(tmp_path / "a.pdf", 1, MediaPolicy(max_pixels=5000))
     assert read_image(page, closed).tobytes() == render_pdf_page(write_pdf("one"), 1, POLICY, max_pixels=5000).tobytes()
     with pytest.raises(MediaPolicyError, match="allowed folders"):
-        read_image(PdfPage(tmp_path / "a.pdf", 1), closed)
+        read_image(DocumentPage(tmp_path / "a.pdf", 1), closed)
 
 
 def test_a_page_is_named_by_its_number_and_file():
-    assert describe_image(PdfPage("a.pdf", 3)) == "page 3 of the PDF 'a.pdf'"
-    assert describe_image(PdfPage(b"", 3)) == "page 3 of the PDF given as bytes"
-    page = PdfPage(write_pdf("x"), 1)
+    assert describe_image(DocumentPage("a.pdf", 3)) == "page 3 of the PDF 'a.pdf'"
+    assert describe_image(DocumentPage(b"", 3)) == "page 3 of the PDF given as bytes"
+    page = DocumentPage(write_pdf("x"), 1)
     with pytest.raises(MediaPolicyError, match=r"page 1 of the PDF given as bytes is .* above max_pixels=100;"):
         read_image(find_pdf_page(page.source, 1, POLICY), MediaPolicy(max_pixels=100))

@@ -98,7 +98,7 @@ def test_a_page_is_rendered_for_the_first_question_alone_and_for_rerankers_of_ot
     os.utime(page.metadata["source"], (1_700_000_000, 1_700_000_000))
     rerank.compress_documents([page], questions[0])
     with monkeypatch.context() as patched:
-        patched.delattr(pypdfium2.PdfPage, "render")
+        patched.delattr(pypdfium2.DocumentPage, "render")
         rerank.compress_documents([page], questions[1])
     given = []
     monkeypatch.setattr(PlainReranker, "score", lambda _, query, documents: given.extend(documents) or np.ones(1))

@@ -117,7 +117,7 @@ def test_a_page_is_rendered_for_the_first_query_alone_and_for_rerankers_of_other
     os.utime(pictures / "paper.pdf", (1_700_000_000, 1_700_000_000))
     everything.postprocess_nodes([page], QueryBundle(questions[0]))
     with monkeypatch.context() as patched:
-        patched.delattr(pypdfium2.PdfPage, "render")
+        patched.delattr(pypdfium2.DocumentPage, "render")
         everything.postprocess_nodes([page], QueryBundle(questions[1]))
     given = []
     monkeypatch.setattr(PlainReranker, "score", lambda _, query, documents: given.extend(documents) or np.ones(1))

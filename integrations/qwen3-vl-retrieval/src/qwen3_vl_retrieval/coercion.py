@@ -19,14 +19,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.image_formats import IMAGE_SUFFIXES, identify_image
 from qwen3_vl_retrieval.inputs import (
     CoercedInput,
+    DocumentPage,
     ImagePart,
     ImageSource,
     Item,
     MultimodalInput,
     Part,
-    PdfPage,
     TextPart,
     VideoPart,
     VideoSource,
@@ -41,12 +42,8 @@ __all__ = [
     "list_items",
 ]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"})
 TEXT_SUFFIXES = frozenset({".txt", ".md", ".rst", ".csv", ".json"})
-
-# First bytes of the image formats above, to tell a list of encoded frames from a list of encoded clips.
-_IMAGE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\x00", b"MM\x00*")
 
 
 class _VideoOptions(TypedDict, total=False):
@@ -202,7 +199,7 @@ def _video_part(source: Any, options: _VideoOptions) -> VideoPart:
 
 
 def _check_image_source(source: Any) -> ImageSource:
-    if isinstance(source, (str, Path, bytes, Image.Image, PdfPage)):
+    if isinstance(source, (str, Path, bytes, Image.Image, DocumentPage)):
         return source
     if isinstance(source, np.ndarray):
         array = cast("npt.NDArray[Any]", source)
@@ -281,12 +278,12 @@ def _split_videos(video: Any) -> list[Any]:
 
 def _is_picture(source: Any) -> bool:
     match source:
-        case Image.Image() | PdfPage():
+        case Image.Image() | DocumentPage():
             return True
         case np.ndarray():
             return _is_picture_array(cast("npt.NDArray[Any]", source))
         case bytes():
-            return (source.startswith(_IMAGE_MAGIC) and not source.startswith(b"RIFF")) or source[8:12] == b"WEBP"
+            return identify_image(source) is not None
         case Path():
             return source.suffix.lower() in IMAGE_SUFFIXES
         case str():

@@ -19,7 +19,8 @@ from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.inputs import CoercedInput, Item
 from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, hash_parameters, load_model, name_quantization
-from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.pooling import check_dimensions
 from qwen3_vl_retrieval.precision import Precision, check_precision
 from qwen3_vl_retrieval.prompts import (
@@ -66,6 +67,9 @@ class Qwen3VLEmbedder:
         pixel_budget: Limits on the pixels that the model sees; `None` takes the official scripts', and with
             `from_pretrained` those of the checkpoint's `retrieval_config.json`, if it has one.
         frame_sampling: How frames are taken from clips; `None` likewise.
+        image_reading: `"viewer"`: images as a viewer shows them, upright, on white where they are transparent, in
+            sRGB; `"reference"`: as the official scripts see them. It belongs to the fingerprint; docs/semantics.md
+            lists the differences.
         max_length: Tokens of an item at most, up to 32,768.
         on_overflow: `"fit"` cuts text from its end and gives pictures and clips fewer pixels and frames, with one
             warning a call; `"error"` raises `InputTooLongError`.
@@ -92,6 +96,7 @@ class Qwen3VLEmbedder:
         media_policy: MediaPolicy | None = None,
         pixel_budget: PixelBudget | None = None,
         frame_sampling: FrameSampling | None = None,
+        image_reading: ImageReading = "viewer",
         max_length: int = MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         max_batch_tokens: int | None = None,
@@ -101,6 +106,7 @@ class Qwen3VLEmbedder:
         base_model = check_model(model)
         self.pixel_budget = PixelBudget() if pixel_budget is None else pixel_budget
         self.frame_sampling = FrameSampling() if frame_sampling is None else frame_sampling
+        self.image_reading = check_image_reading(image_reading)
         self._engine = Engine(
             base_model,
             processor,
@@ -108,6 +114,7 @@ class Qwen3VLEmbedder:
             media_policy=MediaPolicy() if media_policy is None else media_policy,
             pixel_budget=self.pixel_budget,
             frame_sampling=self.frame_sampling,
+            image_reading=self.image_reading,
             max_length=max_length,
             on_overflow=on_overflow,
             max_batch_tokens=max_batch_tokens,
@@ -145,6 +152,7 @@ class Qwen3VLEmbedder:
         media_policy: MediaPolicy | None = None,
         pixel_budget: PixelBudget | None = None,
         frame_sampling: FrameSampling | None = None,
+        image_reading: ImageReading = "viewer",
         max_length: int = MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         max_batch_tokens: int | None = None,
@@ -198,6 +206,7 @@ class Qwen3VLEmbedder:
             media_policy=media_policy,
             pixel_budget=loaded.defaults.pixel_budget if pixel_budget is None else pixel_budget,
             frame_sampling=loaded.defaults.frame_sampling if frame_sampling is None else frame_sampling,
+            image_reading=image_reading,
             max_length=max_length,
             on_overflow=on_overflow,
             max_batch_tokens=max_batch_tokens,
@@ -240,6 +249,7 @@ class Qwen3VLEmbedder:
             frame_sampling=sampling.describe(),
             max_length=self._max_length,
             prompt_version=PROMPT_VERSION,
+            image_reading=self.image_reading,
         )
 
     def prepare(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
 from PIL import Image
@@ -14,13 +14,14 @@ from qwen3_vl_retrieval.fingerprint import Fingerprint
 
 __all__ = [
     "CoercedInput",
+    "DocumentPage",
     "Embedder",
     "ImagePart",
+    "ImageReading",
     "ImageSource",
     "Item",
     "MultimodalInput",
     "Part",
-    "PdfPage",
     "Ranked",
     "Reranker",
     "TextPart",
@@ -28,22 +29,26 @@ __all__ = [
     "VideoSource",
 ]
 
-ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any] | PdfPage"
+ImageReading: TypeAlias = Literal["viewer", "reference"]
+"""How images are read: as a viewer shows them, or as the official scripts see them; see `media.read_image`."""
+
+ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any] | DocumentPage"
 """A picture: path, URL, `data:` or `file:` URI as `str`; `Path`; encoded `bytes`; PIL image; `(h, w[, c])` array;
-`PdfPage`."""
+`DocumentPage`."""
 
 VideoSource: TypeAlias = "str | Path | bytes | npt.NDArray[Any] | Sequence[ImageSource]"
 """A clip: path or URI as `str`; `Path`; encoded `bytes`; `(frames, h, w, c)` array; sequence of pictures."""
 
 
 @dataclass(frozen=True, slots=True)
-class PdfPage:
-    """A page of a PDF in place of a picture, rendered when its pixels are needed.
+class DocumentPage:
+    """A page of a PDF or of a TIFF in place of an image, rendered or decoded when its pixels are needed.
 
     Unlike a rendered page it is known again: a page whose features a model keeps is not rendered for the next query.
 
     Attributes:
-        source: Path, URL, `data:` or `file:` URI as `str`; `Path`; the content as `bytes`.
+        source: Path, URL, `data:` or `file:` URI as `str`; `Path`; the content as `bytes`. Its content says
+            which of the two it is, of a URL its name.
         page: Its number, from 1.
         max_pixels: Most pixels of the picture; `None` is as many as the models see by default.
 

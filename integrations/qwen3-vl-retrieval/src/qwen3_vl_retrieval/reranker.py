@@ -22,7 +22,8 @@ from qwen3_vl_retrieval.engine.statistics import EngineStatistics
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.inputs import CoercedInput, Item, Ranked
 from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, load_model, read_score_weight
-from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.prompts import DEFAULT_RERANKING_INSTRUCTION
 from qwen3_vl_retrieval.scoring import ScoreOutput, compute_margins, compute_probabilities, rank_scores
 
@@ -56,6 +57,7 @@ class Qwen3VLReranker:
         media_policy: What may be opened; by default local files, no URLs.
         pixel_budget: Limits on the pixels that the model sees.
         frame_sampling: How frames are taken from clips.
+        image_reading: How images are read, as in `Qwen3VLEmbedder`; give both models the same.
         max_length: Tokens of a pair at most, up to 32,768; the five tokens of the assistant's turn come on top.
         on_overflow: `"fit"` cuts text and gives pictures and clips fewer pixels and frames, with one warning a call;
             `"error"` raises `InputTooLongError`.
@@ -75,7 +77,7 @@ class Qwen3VLReranker:
     """
 
     takes_pages: ClassVar[bool] = True
-    """Whether a `media.PdfPage` may stand for a picture: adapters render pages for rerankers that do not say so."""
+    """Whether a `media.DocumentPage` may stand for an image: adapters render pages for rerankers that do not say so."""
 
     def __init__(
         self,
@@ -88,6 +90,7 @@ class Qwen3VLReranker:
         media_policy: MediaPolicy | None = None,
         pixel_budget: PixelBudget | None = None,
         frame_sampling: FrameSampling | None = None,
+        image_reading: ImageReading = "viewer",
         max_length: int = MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         truncation: PairTruncation = "longest_first",
@@ -101,6 +104,7 @@ class Qwen3VLReranker:
         base_model = check_model(model)
         self.pixel_budget = PixelBudget() if pixel_budget is None else pixel_budget
         self.frame_sampling = FrameSampling() if frame_sampling is None else frame_sampling
+        self.image_reading = check_image_reading(image_reading)
         self._engine = Engine(
             base_model,
             processor,
@@ -108,6 +112,7 @@ class Qwen3VLReranker:
             media_policy=MediaPolicy() if media_policy is None else media_policy,
             pixel_budget=self.pixel_budget,
             frame_sampling=self.frame_sampling,
+            image_reading=self.image_reading,
             max_length=max_length,
             on_overflow=on_overflow,
             pair_truncation=truncation,
@@ -140,6 +145,7 @@ class Qwen3VLReranker:
         media_policy: MediaPolicy | None = None,
         pixel_budget: PixelBudget | None = None,
         frame_sampling: FrameSampling | None = None,
+        image_reading: ImageReading = "viewer",
         max_length: int = MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         truncation: PairTruncation = "longest_first",
@@ -177,6 +183,7 @@ class Qwen3VLReranker:
             media_policy=media_policy,
             pixel_budget=loaded.defaults.pixel_budget if pixel_budget is None else pixel_budget,
             frame_sampling=loaded.defaults.frame_sampling if frame_sampling is None else frame_sampling,
+            image_reading=image_reading,
             max_length=max_length,
             on_overflow=on_overflow,
             truncation=truncation,

@@ -16,6 +16,7 @@ __all__ = [
     "DeviceOption",
     "DimensionsOption",
     "DtypeOption",
+    "ImageReadingOption",
     "KOption",
     "MaxPixelsOption",
     "ModelOptions",
@@ -38,6 +39,9 @@ MaxPixelsOption: TypeAlias = Annotated[
     int | None,
     typer.Option(min=4096, help="Pixels that the models see of a picture, page or frame at most; fewer is faster."),
 ]
+ImageReadingOption: TypeAlias = Annotated[
+    str, typer.Option(help="viewer: images as a viewer shows them; reference: as the official scripts see them.")
+]
 ProfileOption: TypeAlias = Annotated[
     bool, typer.Option("--profile", help="Show what the models had to compute, and how long it took.")
 ]
@@ -55,6 +59,7 @@ class ModelOptions:
         dtype: In which precision; `"auto"` chooses.
         dimensions: Length of a vector; `None` is the hidden size.
         max_pixels: Pixels of a picture, page or frame at most; `None` is the models' own limit.
+        image_reading: How images are read.
         profile: Where models are noted once they are loaded; `None` if nobody asks what they computed.
     """
 
@@ -64,4 +69,5 @@ class ModelOptions:
     dtype: str
     dimensions: int | None = None
     max_pixels: int | None = None
+    image_reading: str = "viewer"
     profile: Profile | None = None

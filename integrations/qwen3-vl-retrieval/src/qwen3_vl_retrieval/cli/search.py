@@ -67,6 +67,10 @@ def search_folder(
     dtype: DtypeOption = "auto",
     dimensions: DimensionsOption = None,
     max_pixels: MaxPixelsOption = None,
+    image_reading: Annotated[
+        str | None,
+        typer.Option(help="viewer or reference, as for qwen3vl index.  [default: the one of the index, or viewer]"),
+    ] = None,
     instruction: Annotated[str | None, typer.Option(help="What makes a file relevant, in a sentence.")] = None,
     profile: ProfileOption = False,
 ) -> None:
@@ -83,10 +87,13 @@ def search_folder(
         dtype=dtype,
         dimensions=dimensions,
         max_pixels=max_pixels,
+        image_reading="viewer" if image_reading is None else image_reading,
         profile=Profile() if profile else None,
     )
     if StoreLayout(folder).exists():
-        _search_index(folder, query, query_image, options, model, k, wanted, instruction, as_json=json, html=html)
+        _search_index(
+            folder, query, query_image, options, model, image_reading, k, wanted, instruction, as_json=json, html=html
+        )
         return
     if html is not None:
         raise typer.BadParameter("--html needs an index; make one with qwen3vl index FOLDER --to STORE")
@@ -130,6 +137,7 @@ def _search_index(
     query_image: Path | None,
     options: ModelOptions,
     model: str | None,
+    image_reading: str | None,
     k: int,
     fetch_k: int,
     instruction: str | None,
@@ -144,7 +152,15 @@ def _search_index(
 
         asked = join_query(query, query_image)
         results = search_store(
-            store, asked, options, messages, embedder_name=model, k=k, fetch_k=fetch_k, instruction=instruction
+            store,
+            asked,
+            options,
+            messages,
+            embedder_name=model,
+            image_reading=image_reading,
+            k=k,
+            fetch_k=fetch_k,
+            instruction=instruction,
         )
         if html is not None:
             results.to_html(html)

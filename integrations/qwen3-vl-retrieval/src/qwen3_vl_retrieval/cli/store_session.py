@@ -75,6 +75,7 @@ def search_store(
     messages: Console,
     *,
     embedder_name: str | None,
+    image_reading: str | None = None,
     k: int,
     fetch_k: int,
     instruction: str | None,
@@ -87,6 +88,7 @@ def search_store(
         options: Which reranker to take, and how to load models; the embedder is the one that wrote the index.
         messages: Where progress is shown.
         embedder_name: Another name or folder of the same embedder; `None` is the one that `qwen3vl index` was given.
+        image_reading: How images are read; `None` is as when the index was written.
         k: Hits at most.
         fetch_k: Candidates that the reranker judges.
         instruction: What makes a unit relevant.
@@ -106,11 +108,16 @@ def search_store(
     chosen = replace(
         options,
         dimensions=head.fingerprint.dimensions,
+        image_reading=head.fingerprint.image_reading if image_reading is None else image_reading,
         max_pixels=int(pixels) if pixels and options.max_pixels is None else options.max_pixels,
     )
     with messages.status("loading the models"):
         embedder = load_embedder(name, chosen, policy)
-        reranker = None if options.reranker is None else load_reranker(options.reranker, options, policy)
+        reranker = (
+            None
+            if options.reranker is None
+            else load_reranker(options.reranker, replace(options, image_reading=chosen.image_reading), policy)
+        )
     with MultimodalIndex.open(store, embedder, reranker) as index, messages.status("searching"):
         return index.search(query, k=k, fetch_k=fetch_k, instruction=instruction)
 

@@ -18,6 +18,7 @@ from qwen3_vl_retrieval.cli.options import (
     DeviceOption,
     DimensionsOption,
     DtypeOption,
+    ImageReadingOption,
     MaxPixelsOption,
     ModelOptions,
     ProfileOption,
@@ -41,6 +42,7 @@ def index_folder(
     dtype: DtypeOption = "auto",
     dimensions: DimensionsOption = None,
     max_pixels: MaxPixelsOption = None,
+    image_reading: ImageReadingOption = "viewer",
     short_dimensions: Annotated[
         int | None, typer.Option(min=32, help="Length of the vectors that are recalled with.  [default: 256]")
     ] = None,
@@ -63,6 +65,7 @@ def index_folder(
         dtype=dtype,
         dimensions=dimensions,
         max_pixels=max_pixels,
+        image_reading=image_reading,
         profile=Profile() if profile else None,
     )
     messages = Console(stderr=True)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
-from qwen3_vl_retrieval.inputs import ImagePart, PdfPage, VideoPart
+from qwen3_vl_retrieval.inputs import DocumentPage, ImagePart, VideoPart
 from qwen3_vl_retrieval.media import MediaPolicy
 from qwen3_vl_retrieval.media.pages import find_policy
 from qwen3_vl_retrieval.media.sources import open_source
@@ -60,7 +60,7 @@ def identify_source(part: ImagePart | VideoPart, policy: MediaPolicy) -> bytes |
     """
     source = part.source
     page = None
-    if isinstance(source, PdfPage):
+    if isinstance(source, DocumentPage):
         policy = find_policy(source, policy)
         # The whole policy: whether a PDF has too many pages is known once it is open.
         page = (source.page, source.max_pixels, policy)

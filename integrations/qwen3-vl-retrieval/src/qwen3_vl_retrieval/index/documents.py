@@ -7,7 +7,6 @@ Pixels stay in their files.
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,6 +14,7 @@ from typing import Any, cast, get_args
 from PIL import Image
 
 from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.image_formats import guess_mime_type
 from qwen3_vl_retrieval.index.hits import Hit
 from qwen3_vl_retrieval.index.pictures import View, read_frames, read_picture, view_item, view_unit
 from qwen3_vl_retrieval.index.units import MediaType, Unit, load_item
@@ -106,7 +106,7 @@ def describe_unit(unit: Unit) -> dict[str, str | int | float]:
         "page": unit.page,
         "start": unit.start,
         "end": unit.end,
-        "mime_type": mimetypes.guess_type(source)[0],
+        "mime_type": guess_mime_type(source),
         "width": unit.width,
         "height": unit.height,
     }
@@ -200,7 +200,7 @@ def _guess_kind(source: object, metadata: Mapping[str, Any]) -> str | None:
         first = cast("Sequence[object]", source)[0]
     told = metadata.get("mime_type")
     name = str(first) if isinstance(first, (str, Path)) else ""
-    mime = told if isinstance(told, str) else mimetypes.guess_type(name)[0]
+    mime = told if isinstance(told, str) else guess_mime_type(name)
     kind = None if mime is None else mime.partition("/")[0]
     return kind if kind in ("image", "video") else None
 

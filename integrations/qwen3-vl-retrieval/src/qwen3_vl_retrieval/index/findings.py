@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.image_formats import guess_mime_type
 from qwen3_vl_retrieval.index.catalog import ITEM_PREFIX, Catalog
 from qwen3_vl_retrieval.index.identity import compute_unit_id, hash_file, hash_text, is_unchanged, read_signature
 from qwen3_vl_retrieval.index.items import decode_item, encode_item
 from qwen3_vl_retrieval.index.records import FileState, Metadata, Place, Record
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.units import Unit
-from qwen3_vl_retrieval.inputs import Item
+from qwen3_vl_retrieval.inputs import ImageReading, Item
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 __all__ = ["FileRead", "Finding", "FoundUnit", "SourceReader", "UnchangedFile", "UnitReader", "UnreadableSource"]
@@ -84,6 +84,7 @@ class SourceReader:
         policy: What may be opened.
         read_units: Turns a file into units.
         metadata: The caller's own, of all units; `None` leaves what was given before.
+        image_reading: How the model of the store reads images.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class SourceReader:
         policy: MediaPolicy,
         read_units: UnitReader,
         metadata: Metadata | None,
+        image_reading: ImageReading,
     ) -> None:
         self._catalog = catalog
         self._media_folder = media_folder
@@ -102,6 +104,7 @@ class SourceReader:
         self._policy = policy
         self._read_units = read_units
         self._metadata = metadata
+        self._image_reading: ImageReading = image_reading
 
     def read(self, sources: Iterable[Path | Item]) -> Generator[Finding, None, None]:
         """Yields what is found in files (`Path`) and items, in their order; the units of a file before its end."""
@@ -128,7 +131,7 @@ class SourceReader:
         except InputError as error:
             yield UnreadableSource(source=source, failure=FailedFile(path=path, unit=None, error=error.at(None)))
             return
-        mime_type, _ = mimetypes.guess_type(path.name)
+        mime_type = guess_mime_type(path.name)
         for unit in units:
             yield self._place_unit(unit, state, mime_type)
         yield FileRead(state=state, is_new=known is None and not self._catalog.has_places(source))
@@ -164,7 +167,7 @@ class SourceReader:
 
     def _read_item(self, position: int, item: Item) -> Finding:
         try:
-            given = encode_item(item, self._media_folder, self._policy)
+            given = encode_item(item, self._media_folder, self._policy, image_reading=self._image_reading)
         except InputError as error:
             source = f"item {position}"
             failure = FailedFile(path=Path(source), unit=None, error=error.at(None))
@@ -175,7 +178,7 @@ class SourceReader:
             id=unit_id,
             media_type=given.media_type,
             sha256=given.sha256,
-            mime_type=None if given.source is None else mimetypes.guess_type(given.source.name)[0],
+            mime_type=None if given.source is None else guess_mime_type(given.source.name),
             width=given.width,
             height=given.height,
             text=given.text,

@@ -32,7 +32,11 @@ file system's clock (FAT's is two seconds); git calls such entries racy and read
 
 def hash_space(fingerprint: Fingerprint) -> str:
     """Returns the vector space as a hash, a part of every unit's id."""
-    return hashlib.sha256(json.dumps(fingerprint.to_dict(), sort_keys=True).encode()).hexdigest()
+    values = fingerprint.to_dict()
+    if fingerprint.image_reading == "reference":
+        # The ids of units from before there was a choice hold.
+        del values["image_reading"]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def hash_text(text: str) -> str:

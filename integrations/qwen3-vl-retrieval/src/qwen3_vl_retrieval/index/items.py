@@ -18,7 +18,7 @@ from qwen3_vl_retrieval.coercion import coerce_input
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.index.identity import hash_file, hash_text
 from qwen3_vl_retrieval.index.units import MediaType
-from qwen3_vl_retrieval.inputs import ImagePart, Item, MultimodalInput, Part, TextPart, VideoPart
+from qwen3_vl_retrieval.inputs import ImagePart, ImageReading, Item, MultimodalInput, Part, TextPart, VideoPart
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.media.sources import open_source
 
@@ -60,19 +60,20 @@ def describe_text(item: Item) -> str:
     return " ".join(part.text for part in coerce_input(item).parts if isinstance(part, TextPart))
 
 
-def encode_item(item: Item, folder: Path, policy: MediaPolicy) -> GivenItem:
+def encode_item(item: Item, folder: Path, policy: MediaPolicy, *, image_reading: ImageReading = "viewer") -> GivenItem:
     """Returns an item as it is kept; pictures that are not in a file are written to `folder`.
 
     Args:
         item: A text, a picture, a mixture; clips only as files.
         folder: Where pictures are kept.
         policy: What may be opened.
+        image_reading: How the model that the item is kept for reads images.
 
     Raises:
         InputError: The item is not understood, cannot be read, or is a clip without a file.
     """
     coerced = coerce_input(item)
-    parts = [_encode_part(part, folder, policy) for part in coerced.parts]
+    parts = [_encode_part(part, folder, policy, image_reading) for part in coerced.parts]
     texts = [part.text for part in coerced.parts if isinstance(part, TextPart)]
     text = " ".join(texts) if texts else None
     if len(parts) == 1 and text is not None and coerced.instruction is None:
@@ -80,7 +81,7 @@ def encode_item(item: Item, folder: Path, policy: MediaPolicy) -> GivenItem:
     only = coerced.parts[0] if len(parts) == 1 else None
     size = (None, None)
     if isinstance(only, ImagePart):
-        size = media.measure_image(only.source, policy)
+        size = media.measure_image(only.source, policy, reading=image_reading)
         file = parts[0].name
         if coerced.instruction is None and not file.startswith(_KEPT):
             # The same unit as the file itself, given as a path.
@@ -148,23 +149,23 @@ def _find_media_type(only: Part | None, texts: list[str]) -> MediaType:
             return "text" if only is not None and texts else "mixed"
 
 
-def _encode_part(part: Part, folder: Path, policy: MediaPolicy) -> _EncodedPart:
+def _encode_part(part: Part, folder: Path, policy: MediaPolicy, reading: ImageReading) -> _EncodedPart:
     match part:
         case TextPart():
             return _EncodedPart(kind="text", name=part.text, sha256=hash_text(part.text), options={})
         case ImagePart():
-            return _encode_image(part, folder, policy)
+            return _encode_image(part, folder, policy, reading)
         case VideoPart():
             return _encode_video(part, policy)
 
 
-def _encode_image(part: ImagePart, folder: Path, policy: MediaPolicy) -> _EncodedPart:
+def _encode_image(part: ImagePart, folder: Path, policy: MediaPolicy, reading: ImageReading) -> _EncodedPart:
     source = part.source
     opened = open_source(source, policy) if isinstance(source, (str, Path, bytes)) else None
     if isinstance(opened, Path):
         return _EncodedPart(kind="image", name=str(opened), sha256=hash_file(opened, policy), options={})
     # Decoded once, so that nothing is kept that cannot be opened again; numbers become the pixels they stand for.
-    picture = media.read_image(source if opened is None else opened, policy)
+    picture = media.read_image(source if opened is None else opened, policy, reading=reading)
     content, suffix = opened, ".img"
     if content is None:
         stream = io.BytesIO()

@@ -25,6 +25,7 @@ from qwen3_vl_retrieval.index.transfer import export_store
 from qwen3_vl_retrieval.index.two_stages import SearchOptions, search_in_stages
 from qwen3_vl_retrieval.index.units import MediaType, ReadOcr, read_units
 from qwen3_vl_retrieval.inputs import Embedder, Item, Reranker
+from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 __all__ = ["MultimodalIndex"]
@@ -75,6 +76,7 @@ class MultimodalIndex:
             overlap_seconds=overlap_seconds,
             cut_at_scenes=cut_at_scenes,
             ocr=ocr,
+            image_reading=check_image_reading(embedder.fingerprint.image_reading),
         )
 
     @classmethod

@@ -65,7 +65,7 @@ _MOST_CARD_CHARACTERS = 8_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagePart:
-    """A page of a PDF, not rendered yet.
+    """A page of a PDF or TIFF, not rendered yet.
 
     Attributes:
         source: The file.
@@ -118,7 +118,7 @@ def read_picture(view: View, policy: MediaPolicy, *, page_pixels: int = _FULL_PA
     """
     match view:
         case PagePart():
-            return media.render_pdf_page(view.source, view.page, policy, max_pixels=page_pixels)
+            return media.render_page(media.DocumentPage(view.source, view.page, page_pixels), policy)
         case ImagePart():
             return media.read_image(view.source, policy)
         case VideoPart():

@@ -38,7 +38,8 @@ from qwen3_vl_retrieval.index.records import FileState, Metadata
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.store import Store
 from qwen3_vl_retrieval.index.units import MOST_COSTLY_PAGES, load_item
-from qwen3_vl_retrieval.inputs import Embedder, Item
+from qwen3_vl_retrieval.inputs import Embedder, ImageReading, Item
+from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
 
 __all__ = ["run_pipeline"]
@@ -110,6 +111,7 @@ def run_pipeline(
     Raises:
         StoreError: The disk or Chroma fails.
     """
+    reading = check_image_reading(store.head.fingerprint.image_reading)
     reader = SourceReader(
         store.catalog,
         store.layout.media,
@@ -117,12 +119,13 @@ def run_pipeline(
         policy=policy,
         read_units=read_units,
         metadata=metadata,
+        image_reading=reading,
     )
     writer = _GroupWriter(store, counter)
 
     def read_groups(is_closed: threading.Event) -> Generator[_Group, None, None]:
         with ThreadPoolExecutor(max_workers=_LOADING_THREADS, thread_name_prefix="load-pages") as threads:
-            loader = _ItemLoader(threads, policy, is_closed)
+            loader = _ItemLoader(threads, policy, reading, is_closed)
             for group in _collect_groups(reader.read(sources), store, loader):
                 group.finish_loading()
                 if is_closed.is_set():
@@ -158,9 +161,12 @@ def _collect_groups(findings: Iterable[Finding], store: Store, loader: _ItemLoad
 class _ItemLoader:
     """Loads the items of units, several pages at a time; the rest of a file with too many costly pages is given up."""
 
-    def __init__(self, threads: ThreadPoolExecutor, policy: MediaPolicy, is_closed: threading.Event) -> None:
+    def __init__(
+        self, threads: ThreadPoolExecutor, policy: MediaPolicy, image_reading: ImageReading, is_closed: threading.Event
+    ) -> None:
         self._threads = threads
         self._policy = policy
+        self._image_reading: ImageReading = image_reading
         self._costly_pages: Counter[Path] = Counter()
         self.is_closed = is_closed
 
@@ -179,7 +185,7 @@ class _ItemLoader:
                 "more time or memory than the MediaPolicy allows (max_read_seconds, max_read_bytes)"
             )
         try:
-            return load_item(found.unit, self._policy)
+            return load_item(found.unit, self._policy, image_reading=self._image_reading)
         except MediaPolicyError:
             self._costly_pages[path] += 1
             raise

@@ -1,7 +1,7 @@
 """What a file becomes: units, each small enough to be embedded and shown as one hit.
 
-A picture is one unit, a PDF one per page, a clip one per window of time, a text one per chunk. Units hold places, not
-pixels: `load_item` opens what a unit stands for when it is about to be embedded.
+An image is one unit, a PDF or TIFF one per page, a clip one per window of time, a text one per chunk. Units hold
+places, not pixels: `load_item` opens what a unit stands for when it is about to be embedded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qwen3_vl_retrieval import media
 from qwen3_vl_retrieval.errors import InputError, MediaError
 from qwen3_vl_retrieval.index.files import find_kind
 from qwen3_vl_retrieval.index.scenes import find_scene_seconds, plan_windows
-from qwen3_vl_retrieval.inputs import Item
+from qwen3_vl_retrieval.inputs import ImageReading, Item
 from qwen3_vl_retrieval.media.policy import MediaPolicy, read_file, resolve_path
 
 __all__ = ["MOST_COSTLY_PAGES", "MediaType", "ReadOcr", "Unit", "load_item", "read_units"]
@@ -48,7 +48,8 @@ class Unit:
 
     Attributes:
         source: The file.
-        media_type: `"text"` (a chunk), `"image"`, `"page"` (of a PDF) or `"video"` (a window of a clip).
+        media_type: `"text"` (a chunk), `"image"`, `"page"` (of a PDF, or of a TIFF of several) or `"video"` (a window
+            of a clip).
         page: Number of the page, from 1.
         start: First second of the window; `None` if the unit is the whole clip.
         end: Last second of the window; `None` if the unit is the whole clip.
@@ -75,6 +76,7 @@ def read_units(
     overlap_seconds: float = 5.0,
     cut_at_scenes: bool = False,
     ocr: ReadOcr | None = None,
+    image_reading: ImageReading = "viewer",
 ) -> list[Unit]:
     """Returns the units of a file in reading order; an empty list if files with its suffix are skipped.
 
@@ -87,6 +89,7 @@ def read_units(
         overlap_seconds: What a window shares with the one before, so that no moment is only seen cut in two.
         cut_at_scenes: Let windows end where the picture changes, too; then a short clip may be several units.
         ocr: Reads the words of pages without a text layer, and of pictures; `None` leaves them unread.
+        image_reading: How the model that embeds the units reads images, see `media.read_image`.
 
     Raises:
         ValueError: The windows would not advance.
@@ -102,9 +105,7 @@ def read_units(
         case "text":
             return _read_chunks(path, policy)
         case "image":
-            width, height = media.measure_image(path, policy)
-            text = None if ocr is None else _read_words(media.read_image(path, policy), ocr)
-            return [Unit(source=path, media_type="image", text=text, width=width, height=height)]
+            return _read_images(path, policy, ocr, image_reading)
         case "pdf":
             texts = enumerate(_read_page_texts(path, policy), start=1)
             return [_build_page(path, page, text, policy, ocr) for page, text in texts]
@@ -116,13 +117,16 @@ def read_units(
             return []
 
 
-def load_item(unit: Unit, policy: MediaPolicy, *, render_pages: bool = True) -> Item:
+def load_item(
+    unit: Unit, policy: MediaPolicy, *, render_pages: bool = True, image_reading: ImageReading = "viewer"
+) -> Item:
     """Returns what an embedder or reranker takes for `unit`: text, a rendered page, or where to find the pixels.
 
     Args:
         unit: What to load.
         policy: What may be opened of a page; other files are opened by the model, under its own policy.
         render_pages: Render a page now; otherwise it is opened, and `policy` goes along for whoever renders it.
+        image_reading: How a page of a TIFF is read that is rendered now.
 
     Raises:
         MediaPolicyError: The policy refuses the file of a page.
@@ -134,10 +138,8 @@ def load_item(unit: Unit, policy: MediaPolicy, *, render_pages: bool = True) -> 
         case "page":
             number = 1 if unit.page is None else unit.page
             if render_pages:
-                return media.render_pdf_page(unit.source, number, policy)
-            from qwen3_vl_retrieval.media.pdf import find_pdf_page
-
-            return {"image": find_pdf_page(unit.source, number, policy)}
+                return media.render_page(media.DocumentPage(unit.source, number), policy, reading=image_reading)
+            return {"image": media.find_page(unit.source, number, policy)}
         case "image":
             return {"image": unit.source}
         case "video" if unit.start is None:
@@ -172,6 +174,25 @@ def _build_page(path: Path, page: int, text: str, policy: MediaPolicy, ocr: Read
         with suppress(MediaError):
             text = ocr(media.render_pdf_page(path, page, policy)).strip()
     return Unit(source=path, media_type="page", page=page, text=text if text else None)
+
+
+def _read_images(path: Path, policy: MediaPolicy, ocr: ReadOcr | None, reading: ImageReading) -> list[Unit]:
+    header = media.read_image_header(path, policy, reading=reading)
+    if header.pages == 1:
+        text = None if ocr is None else _read_words(media.read_image(path, policy, reading=reading), ocr)
+        return [Unit(source=path, media_type="image", text=text, width=header.width, height=header.height)]
+    units: list[Unit] = []
+    for number in range(1, header.pages + 1):
+        text = None
+        if ocr is not None:
+            try:
+                page = media.render_page(media.DocumentPage(path, number), policy, reading=reading)
+                text = _read_words(page, ocr)
+            except MediaError:
+                # As with a PDF: the page stays a unit, and loading it reports what is wrong.
+                text = None
+        units.append(Unit(source=path, media_type="page", page=number, text=text))
+    return units
 
 
 def _read_words(picture: Image.Image, ocr: ReadOcr) -> str | None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
-from qwen3_vl_retrieval.inputs import ImageSource, VideoPart
+from qwen3_vl_retrieval.inputs import ImageReading, ImageSource, VideoPart
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.container import FrameIndex, decode_frames, read_index
 from qwen3_vl_retrieval.media.images import describe_image, measure_image, read_image
@@ -49,7 +49,12 @@ class Clip:
 
 
 def measure_clip(
-    part: VideoPart, *, policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget
+    part: VideoPart,
+    *,
+    policy: MediaPolicy,
+    sampling: FrameSampling,
+    budget: PixelBudget,
+    reading: ImageReading = "viewer",
 ) -> tuple[int, int, int]:
     """Returns (frames, width, height) that `read_clip` would give, in pixels, decoding one frame at most.
 
@@ -68,17 +73,26 @@ def measure_clip(
     frames = _list_frames(part.source, policy)
     numbers, _ = _sample_list(part, len(frames), sampling)
     first = numbers[0]
-    width, height = _fit_listed(frames, first, measure_image(frames[first], policy))
+    width, height = _fit_listed(frames, first, measure_image(frames[first], policy, reading=reading))
     for number in dict.fromkeys(numbers):
-        _check_size(frames, number, _fit_listed(frames, number, measure_image(frames[number], policy)), (width, height))
+        size = measure_image(frames[number], policy, reading=reading)
+        _check_size(frames, number, _fit_listed(frames, number, size), (width, height))
     shown = _describe_frame(frames, first)
     return len(numbers), *fit_clip_size(width, height, frames=len(numbers), budget=budget, shown=shown)
 
 
-def read_clip(part: VideoPart, *, policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget) -> Clip:
+def read_clip(
+    part: VideoPart,
+    *,
+    policy: MediaPolicy,
+    sampling: FrameSampling,
+    budget: PixelBudget,
+    reading: ImageReading = "viewer",
+) -> Clip:
     """Returns the sampled frames of a clip, resized, with their times.
 
-    Frames are resized as they are decoded: memory is bounded by the frames kept.
+    `reading` is for frames that are given as images, see `read_image`. Frames are resized as they are decoded: memory
+    is bounded by the frames kept.
 
     Raises:
         InputError: The window holds too few frames, or needs a rate.
@@ -88,7 +102,7 @@ def read_clip(part: VideoPart, *, policy: MediaPolicy, sampling: FrameSampling, 
     if isinstance(part.source, (str, Path, bytes)):
         shown = _describe_clip(part.source)
         return _read_file(part, open_source(part.source, policy), policy, sampling, budget, shown)
-    return _read_list(part, _list_frames(part.source, policy), policy, sampling, budget)
+    return _read_list(part, _list_frames(part.source, policy), policy, sampling, budget, reading)
 
 
 def _read_file(
@@ -106,7 +120,12 @@ def _read_file(
 
 
 def _read_list(
-    part: VideoPart, sources: Sequence[ImageSource], policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget
+    part: VideoPart,
+    sources: Sequence[ImageSource],
+    policy: MediaPolicy,
+    sampling: FrameSampling,
+    budget: PixelBudget,
+    reading: ImageReading,
 ) -> Clip:
     numbers, times = _sample_list(part, len(sources), sampling)
     frames: npt.NDArray[np.uint8] | None = None
@@ -115,7 +134,7 @@ def _read_list(
         if frames is not None and place > 0 and number == numbers[place - 1]:
             frames[place] = frames[place - 1]
             continue
-        image = read_image(sources[number], policy)
+        image = read_image(sources[number], policy, reading=reading)
         image = image.resize(_fit_listed(sources, number, image.size))
         first_size = image.size if first_size is None else first_size
         _check_size(sources, number, image.size, first_size)
