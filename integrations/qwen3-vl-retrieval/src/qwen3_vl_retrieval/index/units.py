@@ -85,11 +85,12 @@ def read_units(
     Args:
         path: The file.
         policy: What may be opened, and how large it may be.
-        window_seconds: Length of a window of a clip; a clip that is not longer is one unit.
+        window_seconds: Length of a window of a clip; a clip that is hardly longer is one unit, see `plan_windows`.
         overlap_seconds: What a window shares with the one before, so that no moment is only seen cut in two.
         cut_at_scenes: Let windows end where the picture changes, too; then a short clip may be several units.
         ocr: Reads the words of pages without a text layer, and of pictures; `None` leaves them unread.
-        image_reading: How the model that embeds the units reads images, see `media.read_image`.
+        image_reading: How the model that embeds the units reads images, see `media.read_image`. It decides for video,
+            too, see `media.read_clip`.
 
     Raises:
         ValueError: The windows would not advance.
@@ -110,7 +111,14 @@ def read_units(
             texts = enumerate(_read_page_texts(path, policy), start=1)
             return [_build_page(path, page, text, policy, ocr) for page, text in texts]
         case "video":
-            return _read_windows(path, policy, window_seconds, overlap_seconds, cut_at_scenes=cut_at_scenes)
+            return _read_windows(
+                path,
+                policy,
+                window_seconds,
+                overlap_seconds,
+                cut_at_scenes=cut_at_scenes,
+                by_time=image_reading == "viewer",
+            )
         case "office":
             raise InputError(f"{path.suffix.lower()} files are not read. {_CONVERSION_HINT}")
         case None:
@@ -224,17 +232,23 @@ def _read_text(path: Path, policy: MediaPolicy) -> str:
 
 
 def _read_windows(
-    path: Path, policy: MediaPolicy, window_seconds: float, overlap_seconds: float, *, cut_at_scenes: bool
+    path: Path,
+    policy: MediaPolicy,
+    window_seconds: float,
+    overlap_seconds: float,
+    *,
+    cut_at_scenes: bool,
+    by_time: bool,
 ) -> list[Unit]:
-    from qwen3_vl_retrieval.media.container import read_index
+    from qwen3_vl_retrieval.media.frame_indexes import find_index
 
     resolved = resolve_path(path, policy)
-    index = read_index(resolved, policy)
+    index = find_index(resolved, policy)
     windows = plan_windows(
-        index.total / index.frame_rate,
+        index.duration_seconds if by_time else index.total / index.frame_rate,
         window_seconds=window_seconds,
         overlap_seconds=overlap_seconds,
-        scene_seconds=find_scene_seconds(resolved, policy) if cut_at_scenes else (),
+        scene_seconds=find_scene_seconds(resolved, policy, by_time=by_time) if cut_at_scenes else (),
     )
     if len(windows) == 1:
         return [Unit(source=path, media_type="video")]
