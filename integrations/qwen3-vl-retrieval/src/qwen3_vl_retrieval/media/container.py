@@ -1,5 +1,7 @@
 """Video files: opened, indexed and decoded with PyAV, frame by frame as decord numbers and colours them.
 
+FFmpeg runs in processes of its own (`reader_processes`), where `_read_index` and `_decode_frames` are called.
+
 The official scripts read files with decord. A frame's number is its place among the packets of the stream sorted by
 presentation time, quarter turns noted in the file are applied, and colours are converted by swscale from the matrix and
 range that the frame declares. Pixels are equal to decord's for 8-bit streams; for 10-bit ones the versions of swscale
@@ -30,6 +32,7 @@ from av.video.stream import VideoStream
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.media.frame_index import FrameIndex
 from qwen3_vl_retrieval.media.policy import MediaPolicy, check_pixels, open_file, shorten_name
+from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs, stream
 
 __all__ = ["decode_frames", "read_index"]
 
@@ -80,6 +83,11 @@ def read_index(source: Path | bytes, policy: MediaPolicy, *, shown: str | None =
         MediaError: The file is not a video in an allowed container, is truncated, has no frames, neither a frame rate
             nor times, or a codec that is not understood.
     """
+    named = _describe(source) if shown is None else shown
+    return read(_read_index, policy, named, source, resolve_dirs(policy), named)
+
+
+def _read_index(source: Path | bytes, policy: MediaPolicy, shown: str) -> FrameIndex:
     with _open_clip(source, policy, shown) as clip:
         _check_duration(clip, clip.container.duration, 1 / _MICROSECONDS, policy)
         packets = _read_packets(clip, policy)
@@ -100,6 +108,13 @@ def decode_frames(
         MediaPolicyError: A frame has more than `max_pixels`.
         MediaError: The file is truncated or damaged.
     """
+    named = _describe(source) if shown is None else shown
+    yield from stream(_decode_frames, policy, named, source, resolve_dirs(policy), index, wanted, named)
+
+
+def _decode_frames(
+    source: Path | bytes, policy: MediaPolicy, index: FrameIndex, wanted: Sequence[int], shown: str
+) -> Generator[npt.NDArray[np.uint8], None, None]:
     done = 0
     for may_seek in (True, False):
         with _open_clip(source, policy, shown) as clip:
@@ -200,11 +215,13 @@ class _Cursor:
             yield number, frame
 
 
+def _describe(source: Path | bytes) -> str:
+    return f"the clip {shorten_name(str(source))!r}" if isinstance(source, Path) else "the clip given as bytes"
+
+
 @contextmanager
-def _open_clip(source: Path | bytes, policy: MediaPolicy, shown: str | None) -> Generator[_OpenClip, None, None]:
+def _open_clip(source: Path | bytes, policy: MediaPolicy, shown: str) -> Generator[_OpenClip, None, None]:
     """Opens the file, closes it, and turns what FFmpeg raises in between into `MediaError`."""
-    if shown is None:
-        shown = f"the clip {shorten_name(str(source))!r}" if isinstance(source, Path) else "the clip given as bytes"
     file = io.BytesIO(source) if isinstance(source, bytes) else open_file(source, policy)
     try:
         with file, av.open(file, "r", options=dict(_OPTIONS), metadata_errors="replace") as container:

@@ -4,6 +4,9 @@ An image is read in one of two ways. `"viewer"` is what a person sees who opens 
 transparent parts on white, 16 bits and numbers scaled, embedded colour profiles converted. `"reference"` is what the
 official scripts see, who do none of this. Of an animation the first image is read, and of a photograph of several views
 (MPO) the main one; the other pages of a TIFF are read by their number, see `DocumentPage`.
+
+Files are read in processes of their own (`reader_processes`), where `_read_header` and `_decode_image` are called;
+images that a caller has opened are read here.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from qwen3_vl_retrieval.image_formats import HEADER_BYTES, ImageFormat, identify
 from qwen3_vl_retrieval.inputs import DocumentPage, ImageReading, ImageSource
 from qwen3_vl_retrieval.media.pages import describe_page
 from qwen3_vl_retrieval.media.policy import MediaPolicy, check_pixels, open_file, shorten_name
+from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs
 from qwen3_vl_retrieval.media.sizing import MAX_ASPECT_RATIO, fit_image_size
 from qwen3_vl_retrieval.media.sources import open_source
 from qwen3_vl_retrieval.media.tiff_pages import list_tiff_pages
@@ -173,7 +177,7 @@ def read_image(source: ImageSource, policy: MediaPolicy, *, reading: ImageReadin
 def read_header(
     opened: Path | bytes, policy: MediaPolicy, reading: ImageReading, *, page: int | None, shown: str
 ) -> ImageHeader:
-    """Returns what an image file says of itself; the arguments can be sent to another process.
+    """Returns what an image file says of itself.
 
     Args:
         opened: The file, or its content; see `open_source`.
@@ -183,9 +187,15 @@ def read_header(
         shown: Names the image in errors.
 
     Raises:
-        MediaPolicyError: It has more than `max_pixels` or `max_pages`.
+        MediaPolicyError: It has more than `max_pixels` or `max_pages`, or takes too much to read.
         MediaError: It is not a picture in an allowed format, or is too thin, or there is no such page.
     """
+    return read(_read_header, policy, shown, opened, resolve_dirs(policy), reading, page, shown)
+
+
+def _read_header(
+    opened: Path | bytes, policy: MediaPolicy, reading: ImageReading, page: int | None, shown: str
+) -> ImageHeader:
     with ExitStack() as stack:
         image, file, found, pages = _open_file(opened, policy, reading, page, shown, stack)
         width, height = image.size
@@ -206,10 +216,16 @@ def read_header(
 def decode_image(
     opened: Path | bytes, policy: MediaPolicy, reading: ImageReading, *, page: int | None, shown: str
 ) -> Image.Image:
-    """Returns an image file decoded to RGB; arguments and result can be sent to another process.
+    """Returns an image file decoded to RGB.
 
     Arguments and errors are those of `read_header`; a damaged or truncated file is a `MediaError`, too.
     """
+    return read(_decode_image, policy, shown, opened, resolve_dirs(policy), reading, page, shown)
+
+
+def _decode_image(
+    opened: Path | bytes, policy: MediaPolicy, reading: ImageReading, page: int | None, shown: str
+) -> Image.Image:
     with ExitStack() as stack:
         image, _, _, _ = _open_file(opened, policy, reading, page, shown, stack, first_only=page is None)
         key_scale = find_key_scale(image)
