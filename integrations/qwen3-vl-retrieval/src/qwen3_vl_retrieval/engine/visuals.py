@@ -20,11 +20,9 @@ from qwen3_vl_retrieval.media import (
     MediaPolicy,
     PixelBudget,
     read_clip,
-    read_image,
-    resize_image,
 )
 from qwen3_vl_retrieval.media.budgets import TOKEN_SIDE_PIXELS
-from qwen3_vl_retrieval.media.images import describe_image
+from qwen3_vl_retrieval.media.images import read_resized_image
 from qwen3_vl_retrieval.media.policy import shorten_name
 from qwen3_vl_retrieval.prompts import MediaSlot
 
@@ -183,9 +181,9 @@ class MediaReader:
 def _read_picture(
     part: ImagePart, policy: MediaPolicy, budget: PixelBudget, reading: ImageReading
 ) -> npt.NDArray[np.uint8]:
-    image = read_image(part.source, policy, reading=reading)
-    shown = describe_image(part.source)
-    resized = resize_image(image, min_pixels=budget.min_pixels, max_pixels=budget.max_pixels, shown=shown)
+    resized = read_resized_image(
+        part.source, policy, reading=reading, min_pixels=budget.min_pixels, max_pixels=budget.max_pixels
+    )
     return np.asarray(resized, dtype=np.uint8)[None]
 
 

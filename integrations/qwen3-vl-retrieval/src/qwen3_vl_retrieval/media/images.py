@@ -56,6 +56,7 @@ __all__ = [
     "read_header",
     "read_image",
     "read_image_header",
+    "read_resized_image",
     "resize_image",
 ]
 
@@ -172,6 +173,43 @@ def read_image(source: ImageSource, policy: MediaPolicy, *, reading: ImageReadin
     else:
         key_scale = 1
     return _convert(image, reading, key_scale, shown)
+
+
+def read_resized_image(
+    source: ImageSource, policy: MediaPolicy, *, reading: ImageReading, min_pixels: int, max_pixels: int
+) -> Image.Image:
+    """Returns the image as the models see it: `read_image`, then `resize_image`.
+
+    A file is resized in the process that reads it, so that only what is needed of a large photograph is sent.
+
+    Raises:
+        MediaPolicyError: The policy refuses the source, or it has more than `max_pixels` of the policy.
+        MediaError: The source is not an image in an allowed format, is damaged, truncated, closed, or too thin.
+    """
+    shown = describe_image(source)
+    if not isinstance(source, (str, Path, bytes)):
+        image = read_image(source, policy, reading=reading)
+        return resize_image(image, min_pixels=min_pixels, max_pixels=max_pixels, shown=shown)
+    check_image_reading(reading)
+    opened = open_source(source, policy)
+    return read(
+        _decode_resized_image,
+        policy,
+        shown,
+        opened,
+        resolve_dirs(policy),
+        reading,
+        shown,
+        min_pixels=min_pixels,
+        max_pixels=max_pixels,
+    )
+
+
+def _decode_resized_image(
+    opened: Path | bytes, policy: MediaPolicy, reading: ImageReading, shown: str, *, min_pixels: int, max_pixels: int
+) -> Image.Image:
+    image = _decode_image(opened, policy, reading, None, shown)
+    return resize_image(image, min_pixels=min_pixels, max_pixels=max_pixels, shown=shown)
 
 
 def read_header(
