@@ -126,7 +126,7 @@ def test_every_window_of_a_screen_recording_shows_its_own_moment(recording):
             **{"source" if name == "video" else name: value for name, value in load_item(unit, POLICY).items()}
         )
         clip = read_clip(part, **OPTIONS)
-        assert len(clip.frames) == pytest.approx(30, abs=4)
+        assert len(clip.frames) == pytest.approx(min(unit.end - unit.start, 30), abs=4)
         assert measure_clip(part, **OPTIONS)[0] == len(clip.frames)
         check_moments(clip, seconds, unit.start, unit.end)
 
@@ -215,7 +215,7 @@ def test_a_clip_of_two_rates_that_agree_on_average_is_uneven():
     assert not index.is_constant
     numbers, seconds = sample_shown_frames(index, fps=1.0, max_frames=64, start=None, end=None)
     assert all(times[number] / 1000 == pytest.approx(second) for number, second in zip(numbers, seconds, strict=True))
-    np.testing.assert_allclose(np.diff(seconds), 1.0, atol=0.1)
+    np.testing.assert_allclose(np.diff(seconds), 1.1, atol=0.05)
 
 
 @st.composite
@@ -322,7 +322,7 @@ def test_more_frames_than_there_are_may_be_asked_for_without_a_message(tmp_path,
 
 
 def test_the_frames_of_a_file_without_times_are_counted(tmp_path):
-    path = write_clip(tmp_path / "a.mpg", range(0, 4000, 40), codec="mpeg1video", options={"bf": "2"})
+    path = write_clip(tmp_path / "a.mpg", range(100), unit=Fraction(1, 25), codec="mpeg1video", options={"bf": "2"})
     index = read_index(path, POLICY)
     assert index.is_constant
     assert not index.is_matched

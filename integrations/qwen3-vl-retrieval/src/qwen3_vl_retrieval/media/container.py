@@ -26,7 +26,7 @@ import numpy.typing as npt
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
@@ -54,6 +54,9 @@ _ALIGNMENT_PIXELS = 1_000_000
 
 _MOST_MISSING_FRAMES = 16
 """Frames in a row that may fail to decode and show the one before instead (decord's `DECORD_REWIND_RETRY_MAX`)."""
+
+_DEPENDENT_TYPES = (PictureType.P, PictureType.B)
+"""What a key frame is not. Streams that refresh a strip at a time mark such frames, and are whole some frames later."""
 
 _SEEKS = 3
 """Key frames to seek before giving up: MPEG-TS leads to the one after the time that is sought."""
@@ -179,7 +182,7 @@ class _Cursor:
         # Frames that are shown before the key frame follow it in the file, and depend on what was skipped.
         self._ahead = next((pair for pair in self._following if pair[0] >= key_number), None)
         self._shown = None
-        if self._ahead is None or self._ahead[0] != key_number:
+        if self._ahead is None or self._ahead[0] != key_number or self._ahead[1].pict_type in _DEPENDENT_TYPES:
             raise _MisplacedSeekError
 
     def _start_at(self, key_time: int) -> Iterator[Packet[VideoStream]] | None:
