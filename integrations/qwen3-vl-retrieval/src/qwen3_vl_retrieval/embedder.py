@@ -107,11 +107,12 @@ class Qwen3VLEmbedder:
         self.pixel_budget = PixelBudget() if pixel_budget is None else pixel_budget
         self.frame_sampling = FrameSampling() if frame_sampling is None else frame_sampling
         self.image_reading = check_image_reading(image_reading)
+        self.media_policy = MediaPolicy() if media_policy is None else media_policy
         self._engine = Engine(
             base_model,
             processor,
             role="item",
-            media_policy=MediaPolicy() if media_policy is None else media_policy,
+            media_policy=self.media_policy,
             pixel_budget=self.pixel_budget,
             frame_sampling=self.frame_sampling,
             image_reading=self.image_reading,

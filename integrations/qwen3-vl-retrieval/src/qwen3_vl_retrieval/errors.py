@@ -60,6 +60,7 @@ class InputError(RetrievalError):
         """Returns the same error placed at `index` of the caller's list; the original is unchanged."""
         placed = type(self)(self.reason, index=index, role=role)
         placed.__cause__ = self.__cause__
+        placed.__context__ = self.__context__
         return placed
 
 

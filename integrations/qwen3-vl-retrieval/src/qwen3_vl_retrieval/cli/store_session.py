@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from qwen3_vl_retrieval.cli.models import load_embedder, load_reranker
 from qwen3_vl_retrieval.cli.options import ModelOptions
+from qwen3_vl_retrieval.index.bars import show_name
 from qwen3_vl_retrieval.index.hits import SearchResults
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
 from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, OnIndexProgress
@@ -36,6 +37,9 @@ def index_into(
     window_seconds: float,
     overlap_seconds: float,
     cut_at_scenes: bool,
+    allow_removals: bool,
+    retry_failed: bool,
+    grace_days: float,
 ) -> IndexReport:
     """Makes the index in `store` hold what `folder` holds, shows the progress, and returns what was done.
 
@@ -57,6 +61,7 @@ def index_into(
             window_seconds=window_seconds,
             overlap_seconds=overlap_seconds,
             cut_at_scenes=cut_at_scenes,
+            grace_days=grace_days,
         ) as index,
         show_index_progress(messages) as on_progress,
     ):
@@ -65,7 +70,7 @@ def index_into(
             index.store.catalog.write_setting(
                 _MAX_PIXELS, "" if options.max_pixels is None else str(options.max_pixels)
             )
-        return index.sync(folder, on_progress=on_progress)
+        return index.sync(folder, allow_removals=allow_removals, retry_failed=retry_failed, on_progress=on_progress)
 
 
 def search_store(
@@ -132,9 +137,10 @@ def show_index_progress(console: Console) -> Generator[OnIndexProgress, None, No
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[file]}", markup=False),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("indexing", total=None, speed="")
+        bar = progress.add_task("indexing", total=None, speed="", file="")
 
         def advance(moment: IndexProgress) -> None:
             progress.update(
@@ -142,6 +148,7 @@ def show_index_progress(console: Console) -> Generator[OnIndexProgress, None, No
                 total=moment.files_total,
                 completed=moment.files_done,
                 speed=f"{moment.units_embedded:,} units, {moment.units_per_second:.1f}/s",
+                file="" if moment.current is None else show_name(moment.current),
             )
 
         yield advance

@@ -1,4 +1,4 @@
-"""`qwen3vl index`, `stats`, `delete`, `repair` and `export`: an index on disk made, looked at, and kept in order."""
+"""`qwen3vl index`, `stats`, `delete`, `repair`, `compact` and `export`: an index on disk made, looked at, and kept in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,15 @@ from qwen3_vl_retrieval.cli.profiles import Profile
 from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
 from qwen3_vl_retrieval.index.excerpts import clean_text
 
-__all__ = ["delete_units", "explain_errors", "export_units", "index_folder", "repair_index", "show_statistics"]
+__all__ = [
+    "compact_index",
+    "delete_units",
+    "explain_errors",
+    "export_units",
+    "index_folder",
+    "repair_index",
+    "show_statistics",
+]
 
 StoreArgument = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of the index.")]
 
@@ -51,6 +59,16 @@ def index_folder(
     cut_at_scenes: Annotated[
         bool, typer.Option("--cut-at-scenes", help="Let windows end where the picture changes.")
     ] = False,
+    allow_removals: Annotated[
+        bool,
+        typer.Option("--allow-removals", help="Remove what vanished even if it is more than half of the files."),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Read files again that could not be read and have not changed.")
+    ] = False,
+    grace_days: Annotated[
+        float, typer.Option(min=0.0, help="How long vectors are kept of what vanished, changed or cannot be read.")
+    ] = 30.0,
     failures: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write what could not be read here, a JSON object a line.")
     ] = None,
@@ -81,6 +99,9 @@ def index_folder(
             window_seconds=window_seconds,
             overlap_seconds=overlap_seconds,
             cut_at_scenes=cut_at_scenes,
+            allow_removals=allow_removals,
+            retry_failed=retry_failed,
+            grace_days=grace_days,
         )
     if options.profile is not None:
         options.profile.print(messages)
@@ -100,7 +121,15 @@ def index_folder(
         f"embedded, {report.reused_units:,} known already; {report.seconds:.1f} s",
         highlight=False,
     )
+    if report.moved_files:
+        console.print(f"{report.moved_files:,} of the removed files were moved or renamed", highlight=False)
     _print_failures([describe_failure(failure) for failure in report.failures], messages)
+    if report.known_failures:
+        messages.print(
+            f"{report.known_failures:,} of these were not tried again, because nothing has changed; "
+            "--retry-failed does so",
+            soft_wrap=True,
+        )
 
 
 def show_statistics(
@@ -130,6 +159,11 @@ def show_statistics(
         table.add_row(name.replace("_", " "), Text(clean_text(str(value))))
     table.add_row("short dimensions", f"{statistics.short_dimensions:,}")
     table.add_row("kept as", statistics.precision)
+    if statistics.retired_units:
+        kept = f"{statistics.retired_units:,} units, {statistics.retired_bytes / 1e6:,.1f} MB"
+        table.add_row("kept for a while", f"{kept}; qwen3vl compact ends that")
+    if statistics.free_bytes:
+        table.add_row("free for new vectors", f"{statistics.free_bytes / 1e6:,.1f} MB")
     total = sum(statistics.bytes_by_part.values())
     table.add_row("on the disk", f"{total / 1e6:,.1f} MB")
     for part, size in statistics.bytes_by_part.items():
@@ -164,13 +198,37 @@ def delete_units(
 
 
 def repair_index(store: StoreArgument) -> None:
-    """Builds the collection of a torn index again from its catalog and vectors; needs no model."""
+    """Builds the collection of a torn index again from its catalog and vectors; needs no model.
+
+    Values of metadata that can neither be searched nor shown (infinity, NaN) are taken out, and named.
+    """
+    messages = Console(stderr=True)
+    with explain_errors(messages):
+        from qwen3_vl_retrieval.index.store import Store
+
+        with Store.open(store) as opened:
+            mended = opened.mend_metadata()
+            count = opened.repair()
+    if mended:
+        messages.print("values of metadata that were taken out:", style="bold yellow")
+        for line in mended:
+            messages.print(Text(f"  {clean_text(line)}"), soft_wrap=True)
+    Console().print(f"{count:,} units are in the collection again", highlight=False)
+
+
+def compact_index(store: StoreArgument) -> None:
+    """Gives back the room of what was deleted, and of vectors that are kept for a while; needs no model."""
     with explain_errors(Console(stderr=True)):
         from qwen3_vl_retrieval.index.store import Store
 
         with Store.open(store) as opened:
-            count = opened.repair()
-    Console().print(f"{count:,} units are in the collection again", highlight=False)
+            report = opened.compact()
+    Console().print(
+        f"{report.bytes_before / 1e6:,.1f} MB before, {report.bytes_after / 1e6:,.1f} MB after; {report.units:,} units "
+        f"stay, {report.retired_units:,} that were kept for a while are gone, and {report.media_files:,} kept pictures",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def export_units(

@@ -141,7 +141,7 @@ def _list_units(index: MultimodalIndex) -> tuple[Unit, ...]:
     stored = index.store.catalog.load_units(index.store.catalog.list_rows())
     return tuple(
         Unit(
-            source=Path(unit.sources[0]),
+            source=Path(source),
             media_type=unit.record.media_type,
             page=unit.record.page,
             start=unit.record.start,
@@ -149,7 +149,7 @@ def _list_units(index: MultimodalIndex) -> tuple[Unit, ...]:
             text=unit.record.text,
         )
         for unit in stored.values()
-        if unit.sources
+        if (source := unit.find_source()[0]) is not None
     )
 
 

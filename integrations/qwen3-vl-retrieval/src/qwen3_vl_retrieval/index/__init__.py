@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, write_failures
     from qwen3_vl_retrieval.index.results import FailedFile
     from qwen3_vl_retrieval.index.statistics import IndexStatistics
-    from qwen3_vl_retrieval.index.store import Store
+    from qwen3_vl_retrieval.index.store import CompactReport, Store
     from qwen3_vl_retrieval.index.transfer import export_store, import_store
     from qwen3_vl_retrieval.index.units import Unit, read_units
 
 __all__ = [
+    "CompactReport",
     "FailedFile",
     "Hit",
     "IndexProgress",
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CompactReport": "store",
     "FailedFile": "results",
     "Hit": "hits",
     "IndexProgress": "progress",

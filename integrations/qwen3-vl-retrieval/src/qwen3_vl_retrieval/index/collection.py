@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.index.disk_errors import explain_write_error, is_disk_full
 
 __all__ = ["COLLECTION_NAME", "Collection"]
 
@@ -51,6 +52,11 @@ class Collection:
         self._spelling = ""
         # Searching threads wait while one of them opens the collection afresh.
         self._lock = threading.RLock()
+
+    @property
+    def folder(self) -> Path:
+        """Chroma's."""
+        return self._folder
 
     def create(self, store_id: str, metadata: Mapping[str, str | int]) -> None:
         """Creates the collection, which must not exist.
@@ -164,6 +170,8 @@ class Collection:
             self._client = chromadb.PersistentClient(path=self._spelling, settings=Settings(anonymized_telemetry=False))
         except Exception as error:
             # Chroma raises whatever its database or its native part raise.
+            if is_disk_full(error):
+                raise explain_write_error(self._folder.parent, error) from error
             raise StoreError(f"Chroma cannot open {str(self._folder)!r}: {error}") from error
 
     def _largest_call(self) -> int:
@@ -175,6 +183,8 @@ class Collection:
             with self._lock:
                 return ask()
         except Exception as error:
+            if is_disk_full(error):
+                raise explain_write_error(self._folder.parent, error) from error
             raise StoreError(f"Chroma failed in {str(self._folder)!r}: {error}") from error
 
 

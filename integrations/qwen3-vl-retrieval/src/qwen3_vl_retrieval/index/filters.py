@@ -43,6 +43,8 @@ _JSON_TYPES: dict[_Kind, str] = {
     "boolean": "m.type IN ('true', 'false')",
 }
 
+_SOUND_METADATA = "json_each(CASE WHEN json_valid(p.metadata) THEN p.metadata ELSE '{}' END)"
+
 _MOST_LEVELS = 32
 """Nested `$and` and `$or`. SQLite's parser has room for 100 pending symbols (`YYSTACKDEPTH`), see `_join_clauses`."""
 
@@ -274,10 +276,11 @@ def _compile_column(comparison: _Comparison, operator: str) -> _Clause:
 
 
 def _compile_metadata(comparison: _Comparison, operator: str) -> _Clause:
+    # Older versions kept NaN and infinity, which SQLite refuses to read; `repair` takes them out.
     # Not json_extract: a path in SQLite cannot name every key, one with a quotation mark for example.
     value = f"{_JSON_TYPES[comparison.kind]} AND m.value {_compile_operator(operator, comparison.values)}"
     return _Clause(
-        condition=f"(EXISTS (SELECT 1 FROM json_each(p.metadata) AS m WHERE m.key = ? AND {value}))",  # noqa: S608 - from constants
+        condition=f"(EXISTS (SELECT 1 FROM {_SOUND_METADATA} AS m WHERE m.key = ? AND {value}))",  # noqa: S608 - from constants
         parameters=(comparison.name, *comparison.values),
     )
 

@@ -16,13 +16,14 @@ from typing import Any, cast
 from qwen3_vl_retrieval import media
 from qwen3_vl_retrieval.coercion import coerce_input
 from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.index.disk_errors import explain_disk_errors
 from qwen3_vl_retrieval.index.identity import hash_file, hash_text
 from qwen3_vl_retrieval.index.units import MediaType
 from qwen3_vl_retrieval.inputs import ImagePart, ImageReading, Item, MultimodalInput, Part, TextPart, VideoPart
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.media.sources import open_source
 
-__all__ = ["GivenItem", "decode_item", "describe_text", "encode_item"]
+__all__ = ["GivenItem", "decode_item", "describe_text", "encode_item", "list_kept_files"]
 
 _KEPT = "store:"
 """Begins the name of a file in the store; no absolute path does."""
@@ -71,6 +72,7 @@ def encode_item(item: Item, folder: Path, policy: MediaPolicy, *, image_reading:
 
     Raises:
         InputError: The item is not understood, cannot be read, or is a clip without a file.
+        StoreError: The disk is full.
     """
     coerced = coerce_input(item)
     parts = [_encode_part(part, folder, policy, image_reading) for part in coerced.parts]
@@ -124,6 +126,13 @@ def decode_item(content: str, folder: Path) -> MultimodalInput:
     return MultimodalInput(parts=parts, instruction=stored["instruction"])
 
 
+def list_kept_files(content: str) -> list[str]:
+    """Returns the names of the files that `encode_item` wrote for an item."""
+    stored = cast("Mapping[str, Any]", json.loads(content))
+    names = [part.get(kind) for part in stored["parts"] for kind in ("image", "video")]
+    return [name.removeprefix(_KEPT) for name in names if isinstance(name, str) and name.startswith(_KEPT)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EncodedPart:
     """A text, or the name of a file, with the hash of what it is and the options of a clip."""
@@ -173,13 +182,23 @@ def _encode_image(part: ImagePart, folder: Path, policy: MediaPolicy, reading: I
         content, suffix = stream.getvalue(), ".png"
     sha256 = hashlib.sha256(content).hexdigest()
     name = sha256 + suffix
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / name).exists():
-        # Whole or not at all: a process may be killed while it writes.
-        unfinished = folder / f"{name}.writing"
-        unfinished.write_bytes(content)
-        unfinished.replace(folder / name)
+    with explain_disk_errors(folder.parent):
+        _keep_file(folder / name, content)
     return _EncodedPart(kind="image", name=_KEPT + name, sha256=sha256, options={})
+
+
+def _keep_file(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.exists():
+        return
+    # Whole or not at all: a process may be killed while it writes.
+    unfinished = file.with_name(f"{file.name}.writing")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(file)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _encode_video(part: VideoPart, policy: MediaPolicy) -> _EncodedPart:

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.index.disk_errors import explain_write_error
 
 __all__ = ["StoreLocks"]
 
@@ -45,6 +46,9 @@ class StoreLocks:
         except Timeout:
             self._writing.release()
             raise self._describe_writer("another process, or another index object of this one") from None
+        except OSError as error:
+            self._writing.release()
+            raise explain_write_error(self._folder, error) from error
         try:
             yield
         finally:
@@ -66,6 +70,8 @@ class StoreLocks:
                     f"another process holds the collection of {str(self._folder)!r} for more than "
                     f"{_COLLECTION_SECONDS:g} seconds; end it, and try again"
                 ) from None
+            except OSError as error:
+                raise explain_write_error(self._folder, error) from error
             try:
                 yield
             finally:

@@ -30,12 +30,16 @@ class _End:
 
 
 def look_ahead(
-    produce: Callable[[threading.Event], Generator[T, None, None]], *, depth: int
+    produce: Callable[[threading.Event], Generator[T, None, None]],
+    *,
+    depth: int,
+    on_wait: Callable[[], None] | None = None,
 ) -> Generator[T, None, None]:
     """Yields what `produce` yields, which runs in another thread, at most `depth` values ahead.
 
     What it raises is raised here, after the values before it. Closing the generator sets the event that `produce` is
-    given and waits for the thread, but not for long: Ctrl-C is heard while a value takes minutes.
+    given and waits for the thread, but not for long: Ctrl-C is heard while a value takes minutes. `on_wait` is called
+    now and then while there is nothing to yield yet.
     """
     values: queue.Queue[_Value[T] | _End] = queue.Queue(maxsize=depth)
     is_closed = threading.Event()
@@ -60,10 +64,18 @@ def look_ahead(
     thread = threading.Thread(target=run, name="look-ahead", daemon=True)
     thread.start()
     try:
-        while isinstance(value := values.get(), _Value):
+        while isinstance(value := _take(values, on_wait), _Value):
             yield value.content
         if value.error is not None:
             raise value.error
     finally:
         is_closed.set()
         thread.join(_CLOSE_SECONDS)
+
+
+def _take(values: queue.Queue[_Value[T] | _End], on_wait: Callable[[], None] | None) -> _Value[T] | _End:
+    while on_wait is not None:
+        with suppress(queue.Empty):
+            return values.get(timeout=_POLL_SECONDS)
+        on_wait()
+    return values.get()

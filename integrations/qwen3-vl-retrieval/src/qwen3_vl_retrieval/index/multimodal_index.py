@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.errors import InputError, StoreError
 from qwen3_vl_retrieval.index.bars import show_bar
+from qwen3_vl_retrieval.index.embedding import find_embedder_policy
+from qwen3_vl_retrieval.index.failure_memory import hash_conditions
 from qwen3_vl_retrieval.index.filters import compile_filter
 from qwen3_vl_retrieval.index.hits import SearchResults
 from qwen3_vl_retrieval.index.judging import find_media_cache
@@ -20,15 +22,20 @@ from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.sidecar import SidecarPrecision
 from qwen3_vl_retrieval.index.sources import check_metadata, list_sources
 from qwen3_vl_retrieval.index.statistics import IndexStatistics, measure_store
-from qwen3_vl_retrieval.index.store import Store
+from qwen3_vl_retrieval.index.store import CompactReport, Store
 from qwen3_vl_retrieval.index.transfer import export_store
 from qwen3_vl_retrieval.index.two_stages import SearchOptions, search_in_stages
 from qwen3_vl_retrieval.index.units import MediaType, ReadOcr, read_units
 from qwen3_vl_retrieval.inputs import Embedder, Item, Reranker
 from qwen3_vl_retrieval.media.images import check_image_reading
-from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
 
 __all__ = ["MultimodalIndex"]
+
+_DAY_SECONDS = 24 * 3600
+
+_NAMED_FILES = 3
+"""Of those that an error is about."""
 
 _SHORT_DIMENSIONS = 256
 """Of the vectors in the collection: an eighth of the 2B model's. What is recalled is rescored in full length."""
@@ -37,7 +44,8 @@ _SHORT_DIMENSIONS = 256
 class MultimodalIndex:
     """Files and items in one vector space on disk: added, kept in step with a folder, searched, deleted.
 
-    One process writes at a time; any number search meanwhile. Opened by `open`.
+    One process writes at a time; any number search meanwhile. Opened by `open`. Where the folder cannot be written, the
+    index can be searched (by comparing with all full vectors, which is slower), looked at and exported.
 
     Args:
         store: Where everything is.
@@ -48,8 +56,10 @@ class MultimodalIndex:
         overlap_seconds: As in `open`.
         cut_at_scenes: As in `open`.
         ocr: As in `open`.
+        grace_days: As in `open`.
 
     Raises:
+        ValueError: `grace_days` is negative.
         FingerprintMismatchError: The store was written with another embedder.
     """
 
@@ -64,7 +74,10 @@ class MultimodalIndex:
         overlap_seconds: float = 5.0,
         cut_at_scenes: bool = False,
         ocr: ReadOcr | None = None,
+        grace_days: float = 30.0,
     ) -> None:
+        if not grace_days >= 0:
+            raise ValueError(f"grace_days={grace_days!r} must be at least 0")
         embedder.fingerprint.require_match(store.head.fingerprint)
         self._store = store
         self._embedder = embedder
@@ -78,6 +91,12 @@ class MultimodalIndex:
             ocr=ocr,
             image_reading=check_image_reading(embedder.fingerprint.image_reading),
         )
+        policies = [self._policy, find_embedder_policy(embedder)]
+        self._conditions = hash_conditions(
+            [policy for policy in policies if policy is not None],
+            {**self._read_units.keywords, "ocr": ocr is not None},
+        )
+        self._grace_seconds = grace_days * _DAY_SECONDS
 
     @classmethod
     def open(
@@ -93,6 +112,7 @@ class MultimodalIndex:
         overlap_seconds: float = 5.0,
         cut_at_scenes: bool = False,
         ocr: ReadOcr | None = None,
+        grace_days: float = 30.0,
     ) -> MultimodalIndex:
         """Returns the index in the folder `path`, a new one if there is none.
 
@@ -110,6 +130,8 @@ class MultimodalIndex:
             overlap_seconds: What a window shares with the one before.
             cut_at_scenes: Let windows end where the picture changes.
             ocr: Reads the words of scans and pictures, see `read_with_rapidocr`; `None` leaves them unread.
+            grace_days: How long the vectors are kept of what vanished, changed or could not be read. They are not
+                found, and come back without the model when the same content is seen again. 0 keeps none.
 
         Raises:
             FingerprintMismatchError: The index was written with another embedder or other options of it.
@@ -151,10 +173,21 @@ class MultimodalIndex:
                 overlap_seconds=overlap_seconds,
                 cut_at_scenes=cut_at_scenes,
                 ocr=ocr,
+                grace_days=grace_days,
             )
         except BaseException:
             store.close()
             raise
+
+    def compact(self) -> CompactReport:
+        """Gives back the room of what was deleted, replaced or retired, and ends the grace of all that is retired.
+
+        Needs room for vectors and collection beside the old ones while it works. Searching goes on meanwhile.
+
+        Raises:
+            StoreError: Somebody else is writing, or the index is torn or read-only, or the disk is full.
+        """
+        return self._store.compact()
 
     def close(self) -> None:
         """Lets go of all files."""
@@ -194,6 +227,7 @@ class MultimodalIndex:
         paths_or_items: Path | Iterable[Path | Item],
         *,
         metadata: Metadata | None = None,
+        retry_failed: bool = False,
         cache_media: bool = False,
         show_progress: bool = False,
         on_progress: OnIndexProgress | None = None,
@@ -207,10 +241,13 @@ class MultimodalIndex:
             paths_or_items: `Path`s of files and folders, and items (see `Item`): a `str` is always a text.
             metadata: Flat scalars to be kept with every unit of it, and to be filtered by; those of units that are
                 there already are replaced. `None` leaves them.
+            retry_failed: Read files again that could not be read before. By default those that have not changed are
+                left alone and named, until limits, options or versions of the packages that read are others; what the
+                disk or the network failed with is always tried again.
             cache_media: Let the reranker compute what it sees of each new page, picture and clip now, and not at the
                 first query that finds it. It is kept in memory, within `vision_cache_bytes` of the reranker.
             show_progress: Show a progress bar.
-            on_progress: Called after every group of units.
+            on_progress: Called after every group of units, and while a file takes long to be read.
 
         Raises:
             StoreError: Somebody else is writing, or the disk fails.
@@ -220,43 +257,71 @@ class MultimodalIndex:
         cache = find_media_cache(self._reranker) if cache_media else None
         sources, skipped, failures = list_sources(paths_or_items)
         with self._store.write():
-            return self._run(sources, skipped, failures, metadata, 0, cache, show_progress, on_progress)
+            counter = self._run(sources, failures, metadata, retry_failed, cache, show_progress, on_progress)
+            self._end_grace()
+        return counter.finish(skipped_files=skipped)
 
     def sync(
         self,
         folder: str | Path,
         *,
         metadata: Metadata | None = None,
+        allow_removals: bool = False,
+        retry_failed: bool = False,
         cache_media: bool = False,
         show_progress: bool = False,
         on_progress: OnIndexProgress | None = None,
     ) -> IndexReport:
         """Makes the index hold what the folder holds: adds new files, replaces changed ones, removes vanished ones.
 
-        Unchanged content is never embedded again. Files outside the folder are not touched. Arguments and errors as
-        in `add`.
+        Content is matched first and removed last: what was moved or renamed is not embedded again. Vectors of what
+        vanished, changed or can no longer be read are kept for `grace_days`. Files outside the folder are not touched.
+
+        Args:
+            folder: The folder.
+            metadata: As in `add`.
+            allow_removals: Remove what vanished even if that is more than half of the files that the index knows
+                below the folder. By default that is taken for a folder that is not mounted.
+            retry_failed: As in `add`.
+            cache_media: As in `add`.
+            show_progress: As in `add`.
+            on_progress: As in `add`.
+
+        Raises:
+            StoreError: More than half would be removed (what is new has been added, and nothing removed); or as in
+                `add`.
+            InputError: There is no such folder, or it cannot be read.
+            ValueError: As in `add`.
         """
         cache = find_media_cache(self._reranker) if cache_media else None
         root = Path(folder).absolute()
-        sources, skipped, failures = list_sources(root)
+        sources, skipped, failures = _list_folder(root, allow_removals=allow_removals)
         present = {str(path.absolute()) for path in sources if isinstance(path, Path)}
         unreadable = [failure.path for failure in failures]
         with self._store.write():
-            vanished = [
-                source
-                for source in dict.fromkeys(self._store.catalog.list_sources(str(root)))
+            known = self._store.catalog.list_sources(str(root))
+            counter = self._run(sources, failures, metadata, retry_failed, cache, show_progress, on_progress)
+            vanished = {
+                source: contents
+                for source, contents in known.items()
                 # What is in a folder that cannot be read now may still be there.
                 if source not in present and not any(Path(source).is_relative_to(path) for path in unreadable)
-            ]
-            removed = self._store.remove_files(vanished) if vanished else 0
-            report = self._run(sources, skipped, failures, metadata, len(vanished), cache, show_progress, on_progress)
-        return replace(report, removed_units=report.removed_units + removed)
+            }
+            moved = self._find_moved(vanished, present)
+            gone = [source for source, contents in vanished.items() if contents and source not in moved]
+            held = sum(1 for contents in known.values() if contents)
+            if 2 * len(gone) > held and not allow_removals:
+                raise StoreError(_refuse_removals(root, gone, held))
+            removed = self._store.remove_files(list(vanished)) if vanished else 0
+            self._end_grace()
+        counter.removed_units += removed
+        return counter.finish(skipped_files=skipped, removed_files=len(vanished), moved_files=len(moved))
 
     def delete(self, where: Mapping[str, Any]) -> int:
         """Removes what meets `where`, and returns how many units that were.
 
         A unit of several files goes when all of them are meant: `{"source": path}` takes one file out and leaves its
-        duplicates.
+        duplicates. Their vectors are not kept, unlike those of files that vanish.
 
         Args:
             where: A filter in Chroma's language over `media_type`, `source`, `page`, `start`, `end`, `width`,
@@ -319,14 +384,13 @@ class MultimodalIndex:
     def _run(
         self,
         sources: Sequence[Path | Item],
-        skipped: int,
         failures: Sequence[FailedFile],
         metadata: Metadata | None,
-        removed_files: int,
+        retry_failed: bool,
         cache_media: Callable[[Sequence[Item]], object] | None,
         show_progress: bool,
         on_progress: OnIndexProgress | None,
-    ) -> IndexReport:
+    ) -> RunCounter:
         with show_bar(len(sources), enabled=show_progress, on_progress=on_progress) as advance:
             counter = RunCounter(files_total=len(sources), on_progress=advance)
             counter.failures.extend(failures)
@@ -338,6 +402,44 @@ class MultimodalIndex:
                 policy=self._policy,
                 read_units=self._read_units,
                 metadata=check_metadata(metadata),
+                conditions=self._conditions,
+                retry_failed=retry_failed,
                 cache_media=cache_media,
             )
-        return counter.finish(skipped_files=skipped, removed_files=removed_files)
+        return counter
+
+    def _end_grace(self) -> None:
+        self._store.end_grace(before=time.time() - self._grace_seconds)
+
+    def _find_moved(self, vanished: Mapping[str, set[str]], present: Collection[str]) -> set[str]:
+        """Those of the vanished files whose content is in the index at another path, where the file still is."""
+        contents = {content for held in vanished.values() for content in held}
+        alive = {
+            content
+            for content, source in self._store.catalog.list_files_of(contents)
+            if source not in vanished and (source in present or Path(source).is_file())
+        }
+        return {source for source, held in vanished.items() if held & alive}
+
+
+def _list_folder(root: Path, *, allow_removals: bool) -> tuple[list[Path | Item], int, list[FailedFile]]:
+    """What `list_sources` finds; a folder that does not exist is empty only if everything may be removed."""
+    if root.exists():
+        return list_sources(root)
+    if allow_removals:
+        return [], 0, []
+    raise InputError(
+        f"there is no folder {str(root)!r}; give an existing folder, or remove what the index holds of it with "
+        "allow_removals=True"
+    )
+
+
+def _refuse_removals(root: Path, gone: Sequence[str], held: int) -> str:
+    named = ", ".join(repr(shorten_name(str(Path(source).relative_to(root)))) for source in sorted(gone)[:_NAMED_FILES])
+    more = f" and {len(gone) - _NAMED_FILES:,} more" if len(gone) > _NAMED_FILES else ""
+    return (
+        f"syncing {str(root)!r} would remove {len(gone):,} of the {held:,} files that the index holds of it: {named}"
+        f"{more}. That looks like a folder that is not mounted, or was emptied by mistake: nothing was removed, and "
+        "what is new was added. Bring the files back and sync again; if they are meant to go, sync with "
+        "allow_removals=True (--allow-removals)"
+    )

@@ -22,10 +22,12 @@ import numpy.typing as npt
 from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError
 from qwen3_vl_retrieval.index.batches import Batch
 from qwen3_vl_retrieval.index.embedding import Prepared, compute_vectors, prepare_documents
+from qwen3_vl_retrieval.index.failure_memory import describe_failures, is_passing
 from qwen3_vl_retrieval.index.findings import (
     FileRead,
     Finding,
     FoundUnit,
+    KnownFailure,
     SourceReader,
     UnchangedFile,
     UnitReader,
@@ -34,7 +36,7 @@ from qwen3_vl_retrieval.index.findings import (
 from qwen3_vl_retrieval.index.identity import hash_space, is_same_content, read_signature
 from qwen3_vl_retrieval.index.lookahead import look_ahead
 from qwen3_vl_retrieval.index.progress import RunCounter
-from qwen3_vl_retrieval.index.records import FileState, Metadata
+from qwen3_vl_retrieval.index.records import Attempt, FileState, Metadata
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.store import Store
 from qwen3_vl_retrieval.index.units import MOST_COSTLY_PAGES, load_item
@@ -94,6 +96,8 @@ def run_pipeline(
     policy: MediaPolicy,
     read_units: UnitReader,
     metadata: Metadata | None,
+    conditions: str,
+    retry_failed: bool = False,
     cache_media: Callable[[Sequence[Item]], object] | None = None,
 ) -> None:
     """Embeds what is new in `sources` and enters it in the store, inside `store.write()`.
@@ -106,6 +110,8 @@ def run_pipeline(
         policy: What may be opened here; the embedder has its own.
         read_units: Turns a file into units.
         metadata: The caller's own, of all units; `None` leaves what was given before.
+        conditions: Hash of what decides, beside a file, whether it can be read; see `hash_conditions`.
+        retry_failed: Read files again that could not be read, and have not changed.
         cache_media: Is called with the items of each group that is embedded.
 
     Raises:
@@ -120,8 +126,11 @@ def run_pipeline(
         read_units=read_units,
         metadata=metadata,
         image_reading=reading,
+        conditions=conditions,
+        retry_failed=retry_failed,
+        on_file=counter.begin_file,
     )
-    writer = _GroupWriter(store, counter)
+    writer = _GroupWriter(store, counter, conditions)
 
     def read_groups(is_closed: threading.Event) -> Generator[_Group, None, None]:
         with ThreadPoolExecutor(max_workers=_LOADING_THREADS, thread_name_prefix="load-pages") as threads:
@@ -133,7 +142,7 @@ def run_pipeline(
                 group.prepared = prepare_documents(embedder, group.items)
                 yield group
 
-    with closing(look_ahead(read_groups, depth=1)) as groups:
+    with closing(look_ahead(read_groups, depth=1, on_wait=counter.tell_file)) as groups:
         for group in groups:
             writer.write(group, compute_vectors(embedder, group.prepared))
             if cache_media is not None and (shown := [item for item in group.items if not isinstance(item, str)]):
@@ -148,7 +157,7 @@ def _collect_groups(findings: Iterable[Finding], store: Store, loader: _ItemLoad
         group.findings.append(finding)
         if isinstance(finding, FoundUnit):
             unit_id = finding.record.id
-            if not any(unit_id in ids for ids in under_way) and not store.catalog.find_rows([unit_id]):
+            if not any(unit_id in ids for ids in under_way) and not _has_vector(store, unit_id):
                 under_way[0].add(unit_id)
                 group.loading.append((finding, loader.load(finding)))
         if group.is_full or loader.is_closed.is_set():
@@ -156,6 +165,12 @@ def _collect_groups(findings: Iterable[Finding], store: Store, loader: _ItemLoad
             group = _Group()
             under_way = [set(), *under_way[: _GROUPS_UNDER_WAY - 1]]
     yield group
+
+
+def _has_vector(store: Store, unit_id: str) -> bool:
+    # At one moment: groups that are written meanwhile retire units and revive them.
+    with store.catalog.read():
+        return bool(store.catalog.find_rows([unit_id]) or store.catalog.find_retired([unit_id]))
 
 
 class _ItemLoader:
@@ -194,9 +209,10 @@ class _ItemLoader:
 class _GroupWriter:
     """Enters groups in the store, in the thread that computes."""
 
-    def __init__(self, store: Store, counter: RunCounter) -> None:
+    def __init__(self, store: Store, counter: RunCounter, conditions: str) -> None:
         self._store = store
         self._counter = counter
+        self._conditions = conditions
         # Of files that are not finished yet, and of units: the same content fails wherever else it stands.
         self._failures: dict[str, list[FailedFile]] = {}
         self._placed: set[str] = set()
@@ -224,7 +240,9 @@ class _GroupWriter:
                 case UnchangedFile():
                     self._keep(finding, batch)
                 case UnreadableSource():
-                    self._give_up(finding.source, finding.failure, batch)
+                    self._give_up(finding.source, finding.failure, batch, finding.attempt)
+                case KnownFailure():
+                    self._recall(finding, batch)
         if group.findings:
             self._counter.removed_units += self._store.add_batch(batch)
             self._counter.tell()
@@ -233,8 +251,10 @@ class _GroupWriter:
         error = self._failed_units.get(found.record.id)
         if error is None:
             batch.places.append(found.place)
-            if found.unit is not None:
+            if found.is_part:
                 self._placed.add(found.place.source)
+            if not is_fresh:
+                batch.known[found.record.id] = found.record
             self._counter.reused_units += not is_fresh
             return
         # A picture, and a clip of one window, are the whole file.
@@ -242,7 +262,7 @@ class _GroupWriter:
         is_whole = unit is None or unit.media_type == "image" or (unit.media_type == "video" and unit.start is None)
         path = Path(found.place.source) if unit is None else unit.source
         failure = FailedFile(path=path, unit=None if is_whole else unit, error=error)
-        if unit is None:
+        if not found.is_part:
             self._give_up(found.place.source, failure, batch)
         else:
             self._failures.setdefault(found.place.source, []).append(failure)
@@ -257,31 +277,49 @@ class _GroupWriter:
             error = MediaError("the file was written to while it was being read; index it again")
             self._give_up(source, FailedFile(path=Path(source), unit=None, error=error), batch)
             return
+        state = read.state
+        attempt = Attempt(source=source, sha256=state.sha256, signature=state.signature, conditions=self._conditions)
+        is_settled = failures and not any(is_passing(failure.error, failure.path) for failure in failures)
         if failures and not has_units:
-            # Read again the next time, like a file that could not be opened at all.
-            for failure in failures:
-                self._give_up(source, failure, batch)
-            self._counter.failed_files -= len(failures) - 1
-            batch.failures[source] = [_describe(failure) for failure in failures]
+            # Like a file that could not be opened at all.
+            self._give_up(source, failures[0], batch, attempt if is_settled else None)
+            self._counter.failures.extend(failures[1:])
+            batch.failures[source] = describe_failures(failures)
             return
-        batch.finished.append(read.state)
-        batch.failures[source] = [_describe(failure) for failure in failures]
+        batch.finished.append(state)
+        batch.failures[source] = describe_failures(failures)
+        if is_settled:
+            batch.attempts.append(attempt)
         self._counter.failures.extend(failures)
-        if read.is_new:
-            self._counter.added_files += 1
-        else:
-            self._counter.changed_files += 1
+        match read.outcome:
+            case "added":
+                self._counter.added_files += 1
+            case "changed":
+                self._counter.changed_files += 1
+            case "unchanged":
+                self._counter.unchanged_files += 1
 
     def _keep(self, file: UnchangedFile, batch: Batch) -> None:
         self._counter.unchanged_files += 1
+        self._counter.add_known_failures(file.failures)
         batch.places.extend(file.places)
         if file.state is not None:
             batch.finished.append(file.state)
+        if file.attempt is not None:
+            batch.attempts.append(file.attempt)
 
-    def _give_up(self, source: str, failure: FailedFile, batch: Batch) -> None:
+    def _recall(self, file: KnownFailure, batch: Batch) -> None:
+        self._counter.failed_files += 1
+        self._counter.add_known_failures(file.failures)
+        if file.attempt is not None:
+            batch.attempts.append(file.attempt)
+
+    def _give_up(self, source: str, failure: FailedFile, batch: Batch, attempt: Attempt | None = None) -> None:
         """Nothing that was known of the file holds any more."""
         batch.lost.append(source)
-        batch.failures[source] = [_describe(failure)]
+        batch.failures[source] = describe_failures([failure])
+        if attempt is not None:
+            batch.attempts.append(attempt)
         self._counter.failures.append(failure)
         self._counter.failed_files += 1
 
@@ -291,10 +329,3 @@ def _is_as_read(state: FileState) -> bool:
         return is_same_content(state.signature, read_signature(Path(state.source)))
     except MediaError:
         return False
-
-
-def _describe(failure: FailedFile) -> tuple[Any, ...]:
-    """Page, start, end, error and message, as the catalog keeps them."""
-    unit, error = failure.unit, failure.error
-    place = (None, None, None) if unit is None else (unit.page, unit.start, unit.end)
-    return (*place, type(error).__name__, error.reason)

@@ -24,6 +24,7 @@ class IndexProgress:
         units_embedded: Units that went through the model.
         units_per_second: How many of them in a second, since the run began.
         seconds_left: Estimated from the files; `None` before the first one is finished.
+        current: The file that is being read; `None` if none is.
     """
 
     files_done: int
@@ -31,6 +32,7 @@ class IndexProgress:
     units_embedded: int
     units_per_second: float
     seconds_left: float | None
+    current: Path | None = None
 
 
 OnIndexProgress: TypeAlias = Callable[[IndexProgress], None]
@@ -43,13 +45,15 @@ class IndexReport:
     Attributes:
         added_files: New files.
         changed_files: Files whose content was replaced.
-        removed_files: Files that vanished.
+        removed_files: Files that vanished, moved ones included.
+        moved_files: Those of them whose content is at another path now.
         unchanged_files: Files that were left alone.
         skipped_files: Files whose suffix is not one of those that are read.
         embedded_units: Units that went through the model.
         reused_units: Units whose content was there already, in another file or version.
         removed_units: Units that nobody holds any more.
         failures: What could not be read, and why.
+        known_failures: How many of them are of earlier runs and were not tried again, because nothing changed.
         seconds: How long it took.
     """
 
@@ -62,6 +66,8 @@ class IndexReport:
     reused_units: int = 0
     removed_units: int = 0
     failures: tuple[FailedFile, ...] = ()
+    moved_files: int = 0
+    known_failures: int = 0
     seconds: float = 0.0
 
 
@@ -79,6 +85,9 @@ class RunCounter:
     reused_units: int = 0
     removed_units: int = 0
     failures: list[FailedFile] = field(default_factory=list[FailedFile])
+    known_failures: int = 0
+    current: Path | None = None
+    told: Path | None = None
     begun: float = field(default_factory=perf_counter)
 
     @property
@@ -86,10 +95,25 @@ class RunCounter:
         """Files of which nothing is left to do."""
         return self.added_files + self.changed_files + self.unchanged_files + self.failed_files
 
+    def add_known_failures(self, failures: Sequence[FailedFile]) -> None:
+        """Counts failures of earlier runs."""
+        self.failures.extend(failures)
+        self.known_failures += len(failures)
+
+    def begin_file(self, file: Path | None) -> None:
+        """Notes which file is being read; called by the thread that reads."""
+        self.current = file
+
+    def tell_file(self) -> None:
+        """Calls `on_progress`, if there is one, and if another file is being read than it was told."""
+        if self.current != self.told:
+            self.tell()
+
     def tell(self) -> None:
         """Calls `on_progress`, if there is one."""
         if self.on_progress is None:
             return
+        self.told = self.current
         seconds = max(perf_counter() - self.begun, 1e-9)
         left = self.files_total - self.files_done
         self.on_progress(
@@ -99,21 +123,24 @@ class RunCounter:
                 units_embedded=self.embedded_units,
                 units_per_second=self.embedded_units / seconds,
                 seconds_left=seconds / self.files_done * left if self.files_done else None,
+                current=self.told,
             )
         )
 
-    def finish(self, *, skipped_files: int = 0, removed_files: int = 0) -> IndexReport:
+    def finish(self, *, skipped_files: int = 0, removed_files: int = 0, moved_files: int = 0) -> IndexReport:
         """Returns the report."""
         return IndexReport(
             added_files=self.added_files,
             changed_files=self.changed_files,
             removed_files=removed_files,
+            moved_files=moved_files,
             unchanged_files=self.unchanged_files,
             skipped_files=skipped_files,
             embedded_units=self.embedded_units,
             reused_units=self.reused_units,
             removed_units=self.removed_units,
             failures=tuple(self.failures),
+            known_failures=self.known_failures,
             seconds=perf_counter() - self.begun,
         )
 

@@ -32,7 +32,16 @@ def list_sources(given: Path | Iterable[Path | Item]) -> tuple[list[Path | Item]
         skipped += len(listing.files) - len(readable)
         sources += readable
         failures += [FailedFile(path=path, unit=None, error=error) for path, error in listing.failures]
-    return sources, skipped, failures
+    # A file that is named twice is read once.
+    seen: set[Path] = set()
+    once: list[Path | Item] = []
+    for source in sources:
+        if not isinstance(source, Path):
+            once.append(source)
+        elif (path := source.absolute()) not in seen:
+            seen.add(path)
+            once.append(source)
+    return once, skipped, failures
 
 
 def check_metadata(metadata: Metadata | None) -> Metadata | None:

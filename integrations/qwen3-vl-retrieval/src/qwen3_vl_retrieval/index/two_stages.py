@@ -116,11 +116,12 @@ def search_in_stages(
 def _build_hit(candidate: Candidate, unit: StoredUnit, store: Store, policy: MediaPolicy) -> Hit:
     record = unit.record
     stored = None if record.content is None else decode_item(record.content, store.layout.media)
+    source, metadata = unit.find_source()
     return Hit(
         rank=1,
         id=record.id,
         media_type=record.media_type,
-        source=unit.sources[0] if unit.sources else None,
+        source=source,
         sources=unit.sources,
         page=record.page,
         start=record.start,
@@ -129,7 +130,7 @@ def _build_hit(candidate: Candidate, unit: StoredUnit, store: Store, policy: Med
         similarity_score=candidate.similarity,
         relevance_score=None,
         keyword_rank=candidate.keyword_rank,
-        metadata=unit.metadata,
+        metadata=metadata,
         stored_item=stored,
         policy=policy,
     )
