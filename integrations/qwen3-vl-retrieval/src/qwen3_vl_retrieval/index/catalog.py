@@ -7,7 +7,6 @@ is struck out, so that a process that is killed leaves something superfluous beh
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -19,13 +18,12 @@ from qwen3_vl_retrieval.index import keywords
 from qwen3_vl_retrieval.index.filters import SqlFilter
 from qwen3_vl_retrieval.index.records import FileState, Metadata, Place, Record, Signature, StoredUnit
 from qwen3_vl_retrieval.index.schema import create_tables, open_database
+from qwen3_vl_retrieval.paths import list_prefixes
 
 __all__ = ["ITEM_PREFIX", "Catalog"]
 
 ITEM_PREFIX = "item:"
 """Begins the source of an item that was given in memory; no absolute path does."""
-
-_SEPARATOR = os.sep
 
 _VARIABLES = 500
 """Values of one statement: SQLite allows 999 where it was built long ago."""
@@ -294,13 +292,14 @@ class Catalog:
         self._query("DELETE FROM failures WHERE source = ?", (source,))
         return self.remove_places(source)
 
-    def list_sources(self, folder: str) -> Iterator[str]:
+    def list_sources(self, folder: Path) -> Iterator[str]:
         """Yields the files below `folder` of which anything is known."""
-        # "/" and the character after it: everything below, found through the index.
-        beginning, end = folder.rstrip("/\\") + _SEPARATOR, folder.rstrip("/\\") + chr(ord(_SEPARATOR) + 1)
-        for table in ("files", "places", "failures"):
-            statement = f"SELECT DISTINCT source FROM {table} WHERE source >= ? AND source < ?"  # noqa: S608 - constant
-            yield from (source for (source,) in self._query(statement, (beginning, end)).fetchall())
+        for beginning in list_prefixes(folder):
+            # "/" and the character after it: everything below, found through the index.
+            end = beginning[:-1] + chr(ord(beginning[-1]) + 1)
+            for table in ("files", "places", "failures"):
+                statement = f"SELECT DISTINCT source FROM {table} WHERE source >= ? AND source < ?"  # noqa: S608 - constant
+                yield from (source for (source,) in self._query(statement, (beginning, end)).fetchall())
 
     # Failures
 

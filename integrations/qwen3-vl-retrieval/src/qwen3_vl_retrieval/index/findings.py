@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TypeAlias
 
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.index.catalog import ITEM_PREFIX, Catalog
+from qwen3_vl_retrieval.index.files import guess_mime_type
 from qwen3_vl_retrieval.index.identity import compute_unit_id, hash_file, hash_text, is_unchanged, read_signature
 from qwen3_vl_retrieval.index.items import decode_item, encode_item
 from qwen3_vl_retrieval.index.records import FileState, Metadata, Place, Record
@@ -18,6 +18,7 @@ from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.units import Unit
 from qwen3_vl_retrieval.inputs import Item
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import encode_path
 
 __all__ = ["FileRead", "Finding", "FoundUnit", "SourceReader", "UnchangedFile", "UnitReader", "UnreadableSource"]
 
@@ -112,7 +113,7 @@ class SourceReader:
                 yield self._read_item(position, source)
 
     def _read_file(self, path: Path) -> Generator[Finding, None, None]:
-        source = str(path)
+        source = encode_path(path)
         try:
             signature = read_signature(path)
             known = self._catalog.find_file(source)
@@ -128,7 +129,7 @@ class SourceReader:
         except InputError as error:
             yield UnreadableSource(source=source, failure=FailedFile(path=path, unit=None, error=error.at(None)))
             return
-        mime_type, _ = mimetypes.guess_type(path.name)
+        mime_type = guess_mime_type(path)
         for unit in units:
             yield self._place_unit(unit, state, mime_type)
         yield FileRead(state=state, is_new=known is None and not self._catalog.has_places(source))
@@ -170,12 +171,12 @@ class SourceReader:
             failure = FailedFile(path=Path(source), unit=None, error=error.at(None))
             return UnreadableSource(source=source, failure=failure)
         unit_id = compute_unit_id(self._space, given.sha256, given.media_type)
-        source = f"{ITEM_PREFIX}{unit_id}" if given.source is None else str(given.source)
+        source = f"{ITEM_PREFIX}{unit_id}" if given.source is None else encode_path(given.source)
         record = Record(
             id=unit_id,
             media_type=given.media_type,
             sha256=given.sha256,
-            mime_type=None if given.source is None else mimetypes.guess_type(given.source.name)[0],
+            mime_type=None if given.source is None else guess_mime_type(given.source),
             width=given.width,
             height=given.height,
             text=given.text,

@@ -26,6 +26,7 @@ from qwen3_vl_retrieval.index.two_stages import SearchOptions, search_in_stages
 from qwen3_vl_retrieval.index.units import MediaType, ReadOcr, read_units
 from qwen3_vl_retrieval.inputs import Embedder, Item, Reranker
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
 __all__ = ["MultimodalIndex"]
 
@@ -237,14 +238,14 @@ class MultimodalIndex:
         cache = find_media_cache(self._reranker) if cache_media else None
         root = Path(folder).absolute()
         sources, skipped, failures = list_sources(root)
-        present = {str(path.absolute()) for path in sources if isinstance(path, Path)}
+        present = {encode_path(path.absolute()) for path in sources if isinstance(path, Path)}
         unreadable = [failure.path for failure in failures]
         with self._store.write():
             vanished = [
                 source
-                for source in dict.fromkeys(self._store.catalog.list_sources(str(root)))
+                for source in dict.fromkeys(self._store.catalog.list_sources(root))
                 # What is in a folder that cannot be read now may still be there.
-                if source not in present and not any(Path(source).is_relative_to(path) for path in unreadable)
+                if source not in present and not any(decode_path(source).is_relative_to(path) for path in unreadable)
             ]
             removed = self._store.remove_files(vanished) if vanished else 0
             report = self._run(sources, skipped, failures, metadata, len(vanished), cache, show_progress, on_progress)
