@@ -9,6 +9,7 @@ import mimetypes
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = ["HEADER_BYTES", "IMAGE_FORMATS", "IMAGE_SUFFIXES", "ImageFormat", "guess_mime_type", "identify_image"]
 
@@ -98,11 +99,13 @@ def identify_image(start: bytes) -> ImageFormat | None:
     return next((one for one in IMAGE_FORMATS if one.begins(start[:HEADER_BYTES])), None)
 
 
-def guess_mime_type(name: str) -> str | None:
+def guess_mime_type(source: str | Path) -> str | None:
     """Returns the MIME type of a file or URL by its name; of an image always the one in `IMAGE_FORMATS`.
 
     What `mimetypes` knows of newer image formats depends on the version of Python, and on the machine.
     """
+    # With a folder before it, a name such as `data:,x.png` is not taken for a URI.
+    name = f"./{source.name}" if isinstance(source, Path) else source
     path = re.split(r"[?#]", name, maxsplit=1)[0] if "://" in name else name
     found = next((one for one in IMAGE_FORMATS if path.lower().endswith(one.suffixes)), None)
     return mimetypes.guess_type(name)[0] if found is None else found.mime_type

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
 from PIL import Image
 
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = [
     "CoercedInput",
     "DocumentPage",
     "Embedder",
+    "GivenImage",
+    "GivenVideo",
     "ImagePart",
     "ImageReading",
     "ImageSource",
@@ -23,6 +28,7 @@ __all__ = [
     "MultimodalInput",
     "Part",
     "Ranked",
+    "ReadableBytes",
     "Reranker",
     "TextPart",
     "VideoPart",
@@ -38,6 +44,35 @@ ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any] | 
 
 VideoSource: TypeAlias = "str | Path | bytes | npt.NDArray[Any] | Sequence[ImageSource]"
 """A clip: path or URI as `str`; `Path`; encoded `bytes`; `(frames, h, w, c)` array; sequence of pictures."""
+
+
+@runtime_checkable
+class ReadableBytes(Protocol):
+    """A file object opened for bytes: of `open(path, "rb")`, `io.BytesIO`, an upload, a member of an archive."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Returns what is left of it."""
+        ...
+
+    def seek(self, offset: int, /) -> object:
+        """Goes to a position."""
+        ...
+
+    def tell(self) -> int:
+        """Returns the position."""
+        ...
+
+    def seekable(self) -> bool:
+        """Returns whether it can go to a position."""
+        ...
+
+
+GivenImage: TypeAlias = "ImageSource | bytearray | memoryview[Any] | ReadableBytes | Tensor"
+"""What callers may give for a picture: an `ImageSource`, what else holds its bytes, or a tensor of the shapes of an
+array."""
+
+GivenVideo: TypeAlias = "VideoSource | bytearray | memoryview[Any] | ReadableBytes | Tensor"
+"""What callers may give for a clip: a `VideoSource`, what else holds its bytes, or a tensor `(frames, h, w, c)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +148,8 @@ class MultimodalInput:
 
     Attributes:
         text: Text, or a list of texts; they are joined without a separator.
-        image: A picture (see `ImageSource`) or a list of them.
-        video: A clip (see `VideoSource`) or a list of them. A list whose first element is a picture is one clip
+        image: A picture (see `GivenImage`) or a list of them.
+        video: A clip (see `GivenVideo`) or a list of them. A list whose first element is a picture is one clip
             given as frames.
         instruction: What the item is to be represented for; overrides the call's.
         fps: Frames sampled per second from files; the real rate of frame lists.
@@ -125,8 +160,8 @@ class MultimodalInput:
     """
 
     text: str | Sequence[str] | None = None
-    image: ImageSource | Sequence[ImageSource] | None = None
-    video: VideoSource | Sequence[VideoSource] | None = None
+    image: GivenImage | Sequence[GivenImage] | None = None
+    video: GivenVideo | Sequence[GivenVideo] | None = None
     instruction: str | None = None
     fps: float | None = None
     max_frames: int | None = None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from qwen3_vl_retrieval.index.results import FailedFile, Found
+from qwen3_vl_retrieval.paths import encode_path
 
 __all__ = ["SearchReport", "encode_report"]
 
@@ -52,7 +53,10 @@ class SearchReport:
 def encode_report(report: SearchReport) -> str:
     """Returns the report as JSON; sources are relative to the folder, times are in seconds."""
     document = {
-        "query": {"text": report.query, "image": None if report.query_image is None else str(report.query_image)},
+        "query": {
+            "text": report.query,
+            "image": None if report.query_image is None else encode_path(report.query_image),
+        },
         "models": {"embedding": report.embedder, "reranker": report.reranker},
         "counts": {
             "files": report.files,
@@ -68,12 +72,16 @@ def encode_report(report: SearchReport) -> str:
     return json.dumps(document, ensure_ascii=False, indent=2)
 
 
+def _name_source(path: Path, folder: Path) -> str:
+    return encode_path(PurePosixPath(path.relative_to(folder).as_posix()))
+
+
 def _describe_result(found: Found, folder: Path) -> dict[str, Any]:
     unit = found.unit
     text = None if unit.text is None else " ".join(unit.text.split())
     return {
         "rank": found.rank,
-        "source": unit.source.relative_to(folder).as_posix(),
+        "source": _name_source(unit.source, folder),
         "media_type": unit.media_type,
         "page": unit.page,
         "start": unit.start,
@@ -87,7 +95,7 @@ def _describe_result(found: Found, folder: Path) -> dict[str, Any]:
 def _describe_failure(failure: FailedFile, folder: Path) -> dict[str, Any]:
     unit = failure.unit
     return {
-        "source": failure.path.relative_to(folder).as_posix(),
+        "source": _name_source(failure.path, folder),
         "page": None if unit is None else unit.page,
         "start": None if unit is None else unit.start,
         "end": None if unit is None else unit.end,

@@ -26,6 +26,7 @@ from qwen3_vl_retrieval.cli.options import (
 from qwen3_vl_retrieval.cli.profiles import Profile
 from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
 from qwen3_vl_retrieval.index.excerpts import clean_text
+from qwen3_vl_retrieval.paths import encode_path, show_path
 
 __all__ = [
     "compact_index",
@@ -145,7 +146,7 @@ def show_statistics(
             statistics = measure_store(opened)
     if json:
         values = {name: getattr(statistics, name) for name in statistics.__slots__}
-        values |= {"folder": str(statistics.folder), "fingerprint": statistics.fingerprint.to_dict()}
+        values |= {"folder": encode_path(statistics.folder), "fingerprint": statistics.fingerprint.to_dict()}
         typer.echo(json_format.dumps(values, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
         return
     table = Table(show_header=False, border_style="dim")
@@ -242,7 +243,7 @@ def export_units(
 
         with Store.open(store) as opened:
             count = export_store(opened, path)
-    Console().print(f"{count:,} units written to {path}", highlight=False, soft_wrap=True)
+    Console().print(f"{count:,} units written to {show_path(path)}", highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -264,7 +265,7 @@ def _print_failures(failures: Any, messages: Console) -> None:
     for failure in failures[:_MOST_FAILURES]:
         place = "" if failure["page"] is None else f", page {failure['page']}"
         line = Text("  ")
-        line.append(clean_text(failure["source"]) + place, style="bold")
+        line.append(show_path(failure["source"]) + place, style="bold")
         line.append(f"  {clean_text(failure['message'])}")
         messages.print(line, soft_wrap=True)
     if len(failures) > _MOST_FAILURES:

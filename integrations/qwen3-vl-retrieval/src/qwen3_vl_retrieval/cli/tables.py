@@ -14,6 +14,7 @@ from qwen3_vl_retrieval.index.excerpts import clean_text
 from qwen3_vl_retrieval.index.places import describe_place
 from qwen3_vl_retrieval.index.results import FailedFile, Found
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import show_path
 
 __all__ = ["begin_table", "draw_relevance", "name_failure", "print_failures", "print_results"]
 
@@ -82,7 +83,7 @@ def _build_table(report: SearchReport, console: Console) -> Table:
 
 
 def _describe_found(found: Found, folder: Path) -> Text:
-    described = Text(clean_text(found.unit.source.relative_to(folder).as_posix()), style="bold")
+    described = Text(show_path(found.unit.source.relative_to(folder)), style="bold")
     if found.unit.text is not None:
         excerpt = Text(clean_text(found.unit.text), style="not bold dim")
         excerpt.truncate(_EXCERPT_CELLS, overflow="ellipsis")
@@ -92,7 +93,7 @@ def _describe_found(found: Found, folder: Path) -> Text:
 
 def name_failure(failure: FailedFile, folder: Path) -> str:
     """Returns which file, and which page or window of it, could not be read."""
-    name = clean_text(failure.path.relative_to(folder).as_posix())
+    name = show_path(failure.path.relative_to(folder))
     place = "" if failure.unit is None else describe_place(failure.unit)
     return f"{name}, {place}" if place else name
 

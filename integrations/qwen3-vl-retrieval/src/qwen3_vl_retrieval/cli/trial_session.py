@@ -22,6 +22,7 @@ from qwen3_vl_retrieval.index.progress import IndexReport
 from qwen3_vl_retrieval.index.results import Found
 from qwen3_vl_retrieval.index.units import Unit
 from qwen3_vl_retrieval.media import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["TrialSession"]
 
@@ -141,7 +142,7 @@ def _list_units(index: MultimodalIndex) -> tuple[Unit, ...]:
     stored = index.store.catalog.load_units(index.store.catalog.list_rows())
     return tuple(
         Unit(
-            source=Path(source),
+            source=decode_path(source),
             media_type=unit.record.media_type,
             page=unit.record.page,
             start=unit.record.start,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sqlite3
 import tempfile
 import threading
@@ -35,13 +34,12 @@ from qwen3_vl_retrieval.index.records import (
 )
 from qwen3_vl_retrieval.index.schema import create_tables, migrate_tables, open_database
 from qwen3_vl_retrieval.media.policy import shorten_name
+from qwen3_vl_retrieval.paths import list_prefixes
 
 __all__ = ["ITEM_PREFIX", "Catalog", "VectorPlaces", "encode_metadata"]
 
 ITEM_PREFIX = "item:"
 """Begins the source of an item that was given in memory; no absolute path does."""
-
-_SEPARATOR = os.sep
 
 _FIRST_NAMES = {"vectors": "vectors.bin", "collection": "collection"}
 """What these parts of a store are called until they are written anew."""
@@ -524,15 +522,16 @@ class Catalog:
         self.replace_failures(source, ())
         return self.remove_places(source)
 
-    def list_sources(self, folder: str) -> dict[str, set[str]]:
+    def list_sources(self, folder: Path) -> dict[str, set[str]]:
         """Returns the files below `folder` of which anything is known, with the hashes of the contents they held."""
-        # "/" and the character after it: everything below, found through the index.
-        beginning, end = folder.rstrip("/\\") + _SEPARATOR, folder.rstrip("/\\") + chr(ord(_SEPARATOR) + 1)
         sources: dict[str, set[str]] = {}
-        for columns in ("source, sha256 FROM files", "source, version FROM places", "source, NULL FROM failures"):
-            statement = f"SELECT DISTINCT {columns} WHERE source >= ? AND source < ?"  # noqa: S608 - constant
-            for source, version in self._query(statement, (beginning, end)).fetchall():
-                sources.setdefault(source, set()).update([] if version is None else [version])
+        for beginning in list_prefixes(folder):
+            # "/" and the character after it: everything below, found through the index.
+            end = beginning[:-1] + chr(ord(beginning[-1]) + 1)
+            for columns in ("source, sha256 FROM files", "source, version FROM places", "source, NULL FROM failures"):
+                statement = f"SELECT DISTINCT {columns} WHERE source >= ? AND source < ?"
+                for source, version in self._query(statement, (beginning, end)).fetchall():
+                    sources.setdefault(source, set()).update([] if version is None else [version])
         return sources
 
     def list_files_of(self, contents: Container[str]) -> Iterator[tuple[str, str]]:

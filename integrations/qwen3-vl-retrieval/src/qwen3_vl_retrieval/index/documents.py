@@ -20,6 +20,7 @@ from qwen3_vl_retrieval.index.pictures import View, read_frames, read_picture, v
 from qwen3_vl_retrieval.index.units import MediaType, Unit, load_item
 from qwen3_vl_retrieval.inputs import Item, TextPart, VideoPart
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
 __all__ = ["build_item", "describe_hit", "describe_unit", "draw_document", "find_media_type"]
 
@@ -97,7 +98,7 @@ def build_item(
 
 def describe_unit(unit: Unit) -> dict[str, str | int | float]:
     """Returns the metadata of a unit of a file, from which `build_item` makes it again."""
-    source = str(unit.source)
+    source = encode_path(unit.source)
     values: dict[str, str | int | float | None] = {
         "media_type": unit.media_type,
         "source": source,
@@ -106,7 +107,7 @@ def describe_unit(unit: Unit) -> dict[str, str | int | float]:
         "page": unit.page,
         "start": unit.start,
         "end": unit.end,
-        "mime_type": guess_mime_type(source),
+        "mime_type": guess_mime_type(unit.source),
         "width": unit.width,
         "height": unit.height,
     }
@@ -216,7 +217,13 @@ def _find_unit(kind: MediaType, metadata: Mapping[str, Any]) -> Unit:
         raise InputError("a document of media_type='page' has no 'page', the number from 1, in its metadata")
     start, end = (None if metadata.get(name) is None else float(metadata[name]) for name in ("start", "end"))
     number = None if page is None else int(page)
-    return Unit(source=Path(source), media_type=kind, page=number, start=start, end=end)
+    return Unit(
+        source=source if isinstance(source, Path) else decode_path(source),
+        media_type=kind,
+        page=number,
+        start=start,
+        end=end,
+    )
 
 
 def _describe_files(item: Item) -> dict[str, Any]:
@@ -225,7 +232,8 @@ def _describe_files(item: Item) -> dict[str, Any]:
     source = None if isinstance(view, TextPart) else view.source
     if not isinstance(source, (str, Path)):
         return {}
+    told = encode_path(source) if isinstance(source, Path) else source
     if isinstance(view, VideoPart):
         window = {"start": view.start, "end": view.end}
-        return {"video": str(source)} | {name: value for name, value in window.items() if value is not None}
-    return {"image": str(source)}
+        return {"video": told} | {name: value for name, value in window.items() if value is not None}
+    return {"image": told}

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from qwen3_vl_retrieval.coercion import IMAGE_SUFFIXES, TEXT_SUFFIXES, VIDEO_SUFFIXES
-from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.errors import InputError, explain, quote
 
-__all__ = ["FileKind", "Listing", "find_kind", "list_files"]
+__all__ = ["FileKind", "Listing", "find_kind", "is_folder", "list_files"]
 
 FileKind: TypeAlias = Literal["text", "image", "pdf", "video", "office"]
 """What a file is taken for. `office` stands for the formats that are named, and refused, rather than skipped."""
@@ -67,8 +67,8 @@ def list_files(folder: Path) -> Listing:
     Raises:
         InputError: `folder` is not a folder, or may not be read itself.
     """
-    if not _is_folder(folder):
-        raise InputError(f"{str(folder)!r} is not a folder; give an existing folder")
+    if not is_folder(folder):
+        raise InputError(f"{quote(folder)} is not a folder; give an existing folder")
     root = folder.resolve()
     files: list[Path] = []
     failures: list[tuple[Path, InputError]] = []
@@ -92,11 +92,12 @@ def list_files(folder: Path) -> Listing:
     return Listing(files=tuple(sorted(files)), failures=tuple(sorted(failures, key=lambda failure: failure[0])))
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Returns whether `path` leads to a folder; `False` also for a name that no file can have."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):
-        # ValueError: a null byte.
+        # ValueError: a null byte, or a surrogate that stands for no byte.
         return False
 
 
@@ -107,7 +108,7 @@ def _find_mode(path: Path) -> int:
     except OSError as error:
         if error.errno in _BROKEN_LINK_ERRORS:
             return stat.S_IFREG
-        raise InputError(f"{str(path)!r} cannot be looked at: {error.strerror}") from error
+        raise InputError(f"{quote(path)} cannot be looked at: {explain(error)}") from error
 
 
 def _read_folder(folder: Path) -> list[Path]:
@@ -116,5 +117,5 @@ def _read_folder(folder: Path) -> list[Path]:
         with os.scandir(folder) as entries:
             visible = [(entry.is_symlink(), entry.name) for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise InputError(f"the folder {str(folder)!r} cannot be read: {error.strerror}") from error
+        raise InputError(f"the folder {quote(folder)} cannot be read: {explain(error)}") from error
     return [folder / name for _, name in sorted(visible)]

@@ -26,6 +26,7 @@ from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.units import Unit
 from qwen3_vl_retrieval.inputs import ImageReading, Item
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import encode_path
 
 __all__ = [
     "FileRead",
@@ -175,7 +176,7 @@ class SourceReader:
         self._on_file(None)
 
     def _read_file(self, path: Path) -> Generator[Finding, None, None]:
-        source = str(path)
+        source = encode_path(path)
         try:
             signature = read_signature(path)
         except InputError as error:
@@ -206,7 +207,7 @@ class SourceReader:
         except InputError as error:
             yield self._give_up(path, error, self._describe_attempt(source, sha256, signature))
             return
-        mime_type = guess_mime_type(path.name)
+        mime_type = guess_mime_type(path)
         for unit in units:
             yield self._place_unit(unit, state, mime_type)
         # As the store knew it before its first unit was entered. What an interrupted run left of it does not count.
@@ -226,7 +227,7 @@ class SourceReader:
 
     def _give_up(self, path: Path, error: InputError, attempt: Attempt | None) -> UnreadableSource:
         return UnreadableSource(
-            source=str(path),
+            source=encode_path(path),
             failure=FailedFile(path=path, unit=None, error=error.at(None)),
             attempt=None if attempt is None or is_passing(error, path) else attempt,
         )
@@ -271,12 +272,12 @@ class SourceReader:
             failure = FailedFile(path=Path(source), unit=None, error=error.at(None))
             return UnreadableSource(source=source, failure=failure)
         unit_id = compute_unit_id(self._space, given.sha256, given.media_type)
-        source = f"{ITEM_PREFIX}{unit_id}" if given.source is None else str(given.source)
+        source = f"{ITEM_PREFIX}{unit_id}" if given.source is None else encode_path(given.source)
         record = Record(
             id=unit_id,
             media_type=given.media_type,
             sha256=given.sha256,
-            mime_type=None if given.source is None else guess_mime_type(given.source.name),
+            mime_type=None if given.source is None else guess_mime_type(given.source),
             width=given.width,
             height=given.height,
             text=given.text,

@@ -22,6 +22,7 @@ from qwen3_vl_retrieval.index.units import MediaType
 from qwen3_vl_retrieval.inputs import ImagePart, ImageReading, Item, MultimodalInput, Part, TextPart, VideoPart
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.media.sources import open_source
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
 __all__ = ["GivenItem", "decode_item", "describe_text", "encode_item", "list_kept_files"]
 
@@ -92,7 +93,7 @@ def encode_item(item: Item, folder: Path, policy: MediaPolicy, *, image_reading:
                 sha256=parts[0].sha256,
                 text=None,
                 content=None,
-                source=Path(file),
+                source=decode_path(file),
                 width=size[0],
                 height=size[1],
             )
@@ -144,7 +145,7 @@ class _EncodedPart:
 
 
 def _find_file(name: str, folder: Path) -> Path:
-    return folder / name.removeprefix(_KEPT) if name.startswith(_KEPT) else Path(name)
+    return folder / name.removeprefix(_KEPT) if name.startswith(_KEPT) else decode_path(name)
 
 
 def _find_media_type(only: Part | None, texts: list[str]) -> MediaType:
@@ -172,7 +173,7 @@ def _encode_image(part: ImagePart, folder: Path, policy: MediaPolicy, reading: I
     source = part.source
     opened = open_source(source, policy) if isinstance(source, (str, Path, bytes)) else None
     if isinstance(opened, Path):
-        return _EncodedPart(kind="image", name=str(opened), sha256=hash_file(opened, policy), options={})
+        return _EncodedPart(kind="image", name=encode_path(opened), sha256=hash_file(opened, policy), options={})
     # Decoded once, so that nothing is kept that cannot be opened again; numbers become the pixels they stand for.
     picture = media.read_image(source if opened is None else opened, policy, reading=reading)
     content, suffix = opened, ".img"
@@ -211,4 +212,4 @@ def _encode_video(part: VideoPart, policy: MediaPolicy) -> _EncodedPart:
         )
     given = {name: getattr(part, name) for name in ("fps", "max_frames", "start", "end")}
     options = {name: value for name, value in given.items() if value is not None}
-    return _EncodedPart(kind="video", name=str(opened), sha256=hash_file(opened, policy), options=options)
+    return _EncodedPart(kind="video", name=encode_path(opened), sha256=hash_file(opened, policy), options=options)

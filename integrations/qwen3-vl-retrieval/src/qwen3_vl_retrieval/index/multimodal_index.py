@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qwen3_vl_retrieval.errors import InputError, StoreError
+from qwen3_vl_retrieval.errors import InputError, StoreError, quote
 from qwen3_vl_retrieval.index.bars import show_bar
 from qwen3_vl_retrieval.index.embedding import find_embedder_policy
 from qwen3_vl_retrieval.index.failure_memory import hash_conditions
@@ -28,7 +28,8 @@ from qwen3_vl_retrieval.index.two_stages import SearchOptions, search_in_stages
 from qwen3_vl_retrieval.index.units import MediaType, ReadOcr, read_units
 from qwen3_vl_retrieval.inputs import Embedder, Item, Reranker
 from qwen3_vl_retrieval.media.images import check_image_reading
-from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
+from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
 __all__ = ["MultimodalIndex"]
 
@@ -296,16 +297,16 @@ class MultimodalIndex:
         cache = find_media_cache(self._reranker) if cache_media else None
         root = Path(folder).absolute()
         sources, skipped, failures = _list_folder(root, allow_removals=allow_removals)
-        present = {str(path.absolute()) for path in sources if isinstance(path, Path)}
+        present = {encode_path(path.absolute()) for path in sources if isinstance(path, Path)}
         unreadable = [failure.path for failure in failures]
         with self._store.write():
-            known = self._store.catalog.list_sources(str(root))
+            known = self._store.catalog.list_sources(root)
             counter = self._run(sources, failures, metadata, retry_failed, cache, show_progress, on_progress)
             vanished = {
                 source: contents
                 for source, contents in known.items()
                 # What is in a folder that cannot be read now may still be there.
-                if source not in present and not any(Path(source).is_relative_to(path) for path in unreadable)
+                if source not in present and not any(decode_path(source).is_relative_to(path) for path in unreadable)
             }
             moved = self._find_moved(vanished, present)
             gone = [source for source, contents in vanished.items() if contents and source not in moved]
@@ -417,7 +418,7 @@ class MultimodalIndex:
         alive = {
             content
             for content, source in self._store.catalog.list_files_of(contents)
-            if source not in vanished and (source in present or Path(source).is_file())
+            if source not in vanished and (source in present or decode_path(source).is_file())
         }
         return {source for source, held in vanished.items() if held & alive}
 
@@ -429,16 +430,16 @@ def _list_folder(root: Path, *, allow_removals: bool) -> tuple[list[Path | Item]
     if allow_removals:
         return [], 0, []
     raise InputError(
-        f"there is no folder {str(root)!r}; give an existing folder, or remove what the index holds of it with "
+        f"there is no folder {quote(str(root))}; give an existing folder, or remove what the index holds of it with "
         "allow_removals=True"
     )
 
 
 def _refuse_removals(root: Path, gone: Sequence[str], held: int) -> str:
-    named = ", ".join(repr(shorten_name(str(Path(source).relative_to(root)))) for source in sorted(gone)[:_NAMED_FILES])
+    named = ", ".join(quote(str(decode_path(source).relative_to(root))) for source in sorted(gone)[:_NAMED_FILES])
     more = f" and {len(gone) - _NAMED_FILES:,} more" if len(gone) > _NAMED_FILES else ""
     return (
-        f"syncing {str(root)!r} would remove {len(gone):,} of the {held:,} files that the index holds of it: {named}"
+        f"syncing {quote(str(root))} would remove {len(gone):,} of the {held:,} files that the index holds of it: {named}"
         f"{more}. That looks like a folder that is not mounted, or was emptied by mistake: nothing was removed, and "
         "what is new was added. Bring the files back and sync again; if they are meant to go, sync with "
         "allow_removals=True (--allow-removals)"

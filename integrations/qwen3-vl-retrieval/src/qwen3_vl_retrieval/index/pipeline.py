@@ -43,6 +43,7 @@ from qwen3_vl_retrieval.index.units import MOST_COSTLY_PAGES, load_item
 from qwen3_vl_retrieval.inputs import Embedder, ImageReading, Item
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["run_pipeline"]
 
@@ -260,7 +261,7 @@ class _GroupWriter:
         # A picture, and a clip of one window, are the whole file.
         unit = found.unit
         is_whole = unit is None or unit.media_type == "image" or (unit.media_type == "video" and unit.start is None)
-        path = Path(found.place.source) if unit is None else unit.source
+        path = decode_path(found.place.source) if unit is None else unit.source
         failure = FailedFile(path=path, unit=None if is_whole else unit, error=error)
         if not found.is_part:
             self._give_up(found.place.source, failure, batch)
@@ -275,7 +276,7 @@ class _GroupWriter:
         if not _is_as_read(read.state):
             # Hash and pixels may be of different contents: nothing of it is kept.
             error = MediaError("the file was written to while it was being read; index it again")
-            self._give_up(source, FailedFile(path=Path(source), unit=None, error=error), batch)
+            self._give_up(source, FailedFile(path=decode_path(source), unit=None, error=error), batch)
             return
         state = read.state
         attempt = Attempt(source=source, sha256=state.sha256, signature=state.signature, conditions=self._conditions)
@@ -326,6 +327,6 @@ class _GroupWriter:
 
 def _is_as_read(state: FileState) -> bool:
     try:
-        return is_same_content(state.signature, read_signature(Path(state.source)))
+        return is_same_content(state.signature, read_signature(decode_path(state.source)))
     except MediaError:
         return False

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TypeAlias
 
 from qwen3_vl_retrieval.index.results import FailedFile
+from qwen3_vl_retrieval.paths import encode_path
 
 __all__ = ["IndexProgress", "IndexReport", "OnIndexProgress", "RunCounter", "write_failures"]
 
@@ -155,7 +156,7 @@ def describe_failure(failure: FailedFile) -> dict[str, str | int | float | None]
     """Returns a failure as flat values."""
     unit = failure.unit
     return {
-        "source": str(failure.path),
+        "source": encode_path(failure.path),
         "page": None if unit is None else unit.page,
         "start": None if unit is None else unit.start,
         "end": None if unit is None else unit.end,

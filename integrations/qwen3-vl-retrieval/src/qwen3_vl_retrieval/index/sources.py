@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from qwen3_vl_retrieval.coercion import list_items
-from qwen3_vl_retrieval.index.files import find_kind, list_files
+from qwen3_vl_retrieval.index.files import find_kind, is_folder, list_files
 from qwen3_vl_retrieval.index.records import RESERVED_NAMES, Metadata
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.inputs import Item
@@ -24,7 +24,7 @@ def list_sources(given: Path | Iterable[Path | Item]) -> tuple[list[Path | Item]
     failures: list[FailedFile] = []
     skipped = 0
     for source in [given] if isinstance(given, Path) else list_items(given):
-        if not (isinstance(source, Path) and source.is_dir()):
+        if not (isinstance(source, Path) and is_folder(source)):
             sources.append(source)
             continue
         listing = list_files(source)

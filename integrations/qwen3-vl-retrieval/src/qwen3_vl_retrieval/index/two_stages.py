@@ -19,6 +19,7 @@ from qwen3_vl_retrieval.index.store import Store
 from qwen3_vl_retrieval.index.units import MediaType, Unit
 from qwen3_vl_retrieval.inputs import Embedder, Item, Reranker
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["SearchOptions", "search_in_stages"]
 
@@ -167,7 +168,7 @@ def _load_groups(
 
 
 def _describe_failure(hit: Hit, error: InputError) -> FailedFile:
-    path = Path(f"item {hit.id}" if hit.source is None else hit.source)
+    path = Path(f"item {hit.id}") if hit.source is None else decode_path(hit.source)
     is_part = hit.page is not None or hit.start is not None
     unit = Unit(source=path, media_type=hit.media_type, page=hit.page, start=hit.start, end=hit.end)
     return FailedFile(path=path, unit=unit if is_part else None, error=error.at(None))
