@@ -8,7 +8,6 @@ process adds, so `reopen` starts afresh (https://github.com/chroma-core/chroma/i
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
 
 __all__ = ["COLLECTION_NAME", "Collection"]
 
@@ -27,7 +27,7 @@ _INDEX = {"space": "cosine", "ef_construction": 200, "ef_search": 200, "max_neig
 """Of the graph: twice Chroma's defaults (100, 100, 16). `benchmarks/index_recall.py` measures the recall."""
 
 _SPELLINGS: set[str] = set()
-_SPELLINGS_LOCK = threading.Lock()
+_SPELLINGS_LOCK = ForkSafeLock()
 """Chroma keeps one client for each spelling of a path in a process, and whoever asks for the same spelling gets that
 one, stale as it may be (`SharedSystemClient` of chromadb 1.5.9). Each of ours has a spelling of its own."""
 
@@ -49,8 +49,18 @@ class Collection:
         self._client: Any = None
         self._collection: Any = None
         self._spelling = ""
+        self._inherited: list[Any] = []
         # Searching threads wait while one of them opens the collection afresh.
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock(is_reentrant=True)
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Leaves a client to the process that opened it: its threads are there. Whoever goes on opens it afresh."""
+        if self._client is not None:
+            # Kept, because letting go of it would wait for those threads.
+            self._inherited += [self._client, self._collection]
+        self._client = self._collection = None
+        self._spelling = ""
 
     def create(self, store_id: str, metadata: Mapping[str, str | int]) -> None:
         """Creates the collection, which must not exist.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import struct
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -29,6 +28,7 @@ from PIL import (
 )
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.inputs import ImageSource, PdfPage
 from qwen3_vl_retrieval.media.pages import describe_page, find_policy
 from qwen3_vl_retrieval.media.policy import MediaPolicy, check_pixels, open_file, shorten_name
@@ -54,7 +54,7 @@ _OPENERS: tuple[tuple[bytes, _Opener], ...] = (
 
 # A picture that a caller opened reads its file when it is first used. Several threads may be given the same one, and
 # Pillow does not expect them (https://github.com/python-pillow/Pillow/issues/4848).
-_CALLERS_PICTURES = threading.Lock()
+_CALLERS_PICTURES = ForkSafeLock()
 
 # What readers of damaged files raise, besides OSError (`PIL.Image.open` catches the same, and `load` lets out more).
 _DAMAGE = (OSError, SyntaxError, IndexError, TypeError, ValueError, KeyError, EOFError, OverflowError, struct.error)

@@ -7,7 +7,6 @@ so calls from several threads take turns. Render in several processes where that
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pypdfium2
 from PIL import Image
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.media.budgets import PixelBudget
 from qwen3_vl_retrieval.media.pages import GuardedPage, describe_page, describe_pdf
 from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file
@@ -25,7 +25,7 @@ from qwen3_vl_retrieval.media.sources import open_source
 
 __all__ = ["count_pdf_pages", "find_pdf_page", "read_pdf_text", "render_pdf_page"]
 
-_LOCK = threading.Lock()
+_LOCK = ForkSafeLock()
 
 # `FPDF_ERR_PASSWORD` and `FPDF_ERR_SECURITY` of PDFium's public/fpdfview.h.
 _PASSWORD_ERRORS = (4, 5)
