@@ -31,6 +31,10 @@ _SPELLINGS_LOCK = ForkSafeLock()
 """Chroma keeps one client for each spelling of a path in a process, and whoever asks for the same spelling gets that
 one, stale as it may be (`SharedSystemClient` of chromadb 1.5.9). Each of ours has a spelling of its own."""
 
+_OPENED: dict[Path, int] = {}
+"""Folders that were opened, each with the process that opened it first: SQLite, which Chroma has inside, cannot open a
+database again in a child of that process (https://sqlite.org/howtocorrupt.html, section 2.6), and waits for ever."""
+
 T = TypeVar("T")
 
 
@@ -55,12 +59,17 @@ class Collection:
         renew_in_children(self)
 
     def renew(self) -> None:
-        """Leaves a client to the process that opened it: its threads are there. Whoever goes on opens it afresh."""
+        """Leaves a client to the process that opened it: its threads are there."""
         if self._client is not None:
             # Kept, because letting go of it would wait for those threads.
             self._inherited += [self._client, self._collection]
         self._client = self._collection = None
         self._spelling = ""
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the folder was opened before this process was forked, and cannot be opened here."""
+        return _OPENED.get(self._folder, os.getpid()) != os.getpid()
 
     def create(self, store_id: str, metadata: Mapping[str, str | int]) -> None:
         """Creates the collection, which must not exist.
@@ -168,6 +177,13 @@ class Collection:
             raise StoreError(
                 "an index on disk needs chromadb, which is not installed: pip install 'qwen3-vl-retrieval[chroma]'"
             ) from error
+        if self.is_inherited:
+            raise StoreError(
+                f"{str(self._folder)!r} was opened before this process was forked, which Chroma does not survive: open "
+                "the store in the child alone, or start the process with multiprocessing's 'spawn'. Searching goes on, "
+                "without Chroma"
+            )
+        _OPENED[self._folder] = os.getpid()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._spelling = _take_spelling(self._folder)
         try:
