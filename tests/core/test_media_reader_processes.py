@@ -218,13 +218,13 @@ def test_the_pages_after_a_poisonous_one_are_read():
 
 
 def test_no_process_starts_at_import():
-    script = "import qwen3_vl_retrieval.media.pdf; print(qwen3_vl_retrieval.media.reader_processes._pool)"
+    script = "import qwen3_vl_retrieval.media.pdf; print(qwen3_vl_retrieval.media.reader_processes._POOL._count)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)  # noqa: S603
-    assert done.stdout.strip() == "None"
+    assert done.stdout.strip() == "0"
 
 
 def test_an_interpreter_that_cannot_start_readers_says_what_to_do(monkeypatch):
     monkeypatch.setattr(reader_processes.multiprocessing.spawn, "get_executable", lambda: "/bin/false")
-    monkeypatch.setattr(reader_processes, "_pool", None)
+    monkeypatch.setattr(reader_processes, "_POOL", reader_processes._Pool())
     with pytest.raises(MediaError, match="isolate_reading=False"):
         read(abs, POLICY, "the file", -1)

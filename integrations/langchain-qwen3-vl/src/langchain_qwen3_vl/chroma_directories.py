@@ -69,6 +69,19 @@ class ChromaDirectory:
         self._opening = threading.RLock()
         self._clients = FileLock(folder / "qwen3vl-clients.lock", thread_local=False)
         self._mark = folder / "qwen3vl-changes"
+        self._process_id = os.getpid()
+
+    def require_process(self) -> None:
+        """Passes silently in the process that opened the folder.
+
+        Raises:
+            StoreError: This is a child that was forked from it, where Chroma would wait for ever.
+        """
+        if self._process_id != os.getpid():
+            raise StoreError(
+                f"the store {str(self.folder)!r} was opened before this process was forked, which Chroma does not "
+                "survive; open it in the child alone, or start the process with multiprocessing's 'spawn'"
+            )
 
     @contextmanager
     def hold_writer(self) -> Generator[None, None, None]:

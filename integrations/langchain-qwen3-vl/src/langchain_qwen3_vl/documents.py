@@ -22,7 +22,7 @@ from PIL import Image
 
 from langchain_qwen3_vl.media_files import Medium, describe_media, encode_jpeg, find_local_file, hash_file
 from qwen3_vl_retrieval import InputError, MediaPolicy
-from qwen3_vl_retrieval.index import Hit, describe_hit, draw_document
+from qwen3_vl_retrieval.index import Hit, describe_hit, draw_document, find_media_type
 
 __all__ = ["document_to_content_blocks", "hit_to_document", "image_document", "media_key_encoder", "video_document"]
 
@@ -152,7 +152,7 @@ def media_key_encoder(document: Document) -> str:
     except (TypeError, ValueError) as error:
         raise InputError(f"the metadata cannot be hashed: {error}; keep to JSON, paths, dates and numbers") from error
     key = hashlib.sha256(told.encode("utf-8", "surrogatepass"))
-    for path in _find_files(document.metadata):
+    for path in _find_files(document):
         if path.is_file():
             key.update(hash_file(path).encode("ascii"))
     return key.hexdigest()
@@ -193,10 +193,11 @@ def _split_pictures(metadata: Mapping[str, Any], media_key: str | None) -> Itera
     yield metadata
 
 
-def _find_files(metadata: Mapping[str, Any]) -> list[Path]:
+def _find_files(document: Document) -> list[Path]:
     """The local files that hold the media of a document, each once."""
+    metadata: dict[str, Any] = document.metadata
     named = [metadata.get(key) for key in _MEDIA_KEYS]
-    if metadata.get("media_type") in ("image", "page", "video"):
+    if find_media_type(document.page_content, metadata) in ("image", "page", "video"):
         named.append(metadata.get("source"))
     paths: dict[Path, None] = {}
     for value in named:

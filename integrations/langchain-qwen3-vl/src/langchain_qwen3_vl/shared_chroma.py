@@ -117,6 +117,8 @@ class SharedChroma(Chroma):
     @property
     def _collection(self) -> Collection:
         """The collection as it is on the disk now; the methods of the base class come here for each query."""
+        if self._directory is not None:
+            self._directory.require_process()
         if self._chroma_collection is not None:
             self._refresh()
         return super()._collection
@@ -128,6 +130,8 @@ class SharedChroma(Chroma):
         Raises:
             StoreError: Another process, or another object of this one, goes on writing.
         """
+        if self._directory is not None:
+            self._directory.require_process()
         with self._writing:
             if self._is_writing:
                 yield super()._collection

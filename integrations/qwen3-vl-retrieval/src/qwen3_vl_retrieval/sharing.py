@@ -7,13 +7,13 @@ A model is let go of when nobody holds it any more.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from qwen3_vl_retrieval.embedder import Qwen3VLEmbedder
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.inputs import ImageReading
 from qwen3_vl_retrieval.loading import ModelHub, choose_device, choose_dtype
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
@@ -57,7 +57,7 @@ _RERANKERS: WeakValueDictionary[tuple[_Weights, _Limits], Qwen3VLReranker] = Wea
 _ORIGINS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 """Keeps the one that was loaded alive as long as anything that has its weights."""
 
-_LOADING = threading.Lock()
+_LOADING = ForkSafeLock()
 """Two threads never load one model twice, nor two at once, which would need twice the memory."""
 
 _OWN_LIMITS = _Limits(None, None, None, "viewer", None, None)

@@ -16,6 +16,7 @@ from qwen3_vl_retrieval.engine.dispatcher import Dispatcher
 from qwen3_vl_retrieval.engine.executor import Executor
 from qwen3_vl_retrieval.engine.failures import Outcome
 from qwen3_vl_retrieval.engine.features import FeatureCache
+from qwen3_vl_retrieval.engine.forked_computing import compute_alone_in_children
 from qwen3_vl_retrieval.engine.preparation import MAX_HELD_BYTES, HeldPixels, prepare_all
 from qwen3_vl_retrieval.engine.progress import report_progress
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request, RequestBuilder
@@ -81,6 +82,7 @@ class Engine:
         _check_options(max_length, on_overflow, pair_truncation, max_batch_tokens)
         if model.device.type == "cpu":
             keep_freed_memory()
+        compute_alone_in_children()
         tokenizer = PromptTokenizer(processor.tokenizer)
         layout = PatchLayout.from_processor(processor.image_processor)
         features = _build_cache(model.device, vision_cache_bytes)

@@ -101,7 +101,7 @@ def _recall(store: Store, query: CandidateQuery, condition: SqlFilter | None) ->
     matching = total if condition is None else store.catalog.count_units(condition)
     if matching == 0:
         return []
-    if store.is_read_only:
+    if store.is_read_only or store.collection.is_inherited:
         return store.catalog.list_rows(condition=condition)
     # The collection is not asked to filter: it is asked for so many that enough of them pass the filter here.
     asked = min(total, wanted if condition is None else math.ceil(_FILTER_MARGIN * wanted * total / matching))

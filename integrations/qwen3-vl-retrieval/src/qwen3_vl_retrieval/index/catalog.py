@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
 from qwen3_vl_retrieval.index import keywords
 from qwen3_vl_retrieval.index.disk_errors import explain_disk_errors
 from qwen3_vl_retrieval.index.filters import SqlFilter
@@ -83,16 +84,27 @@ class Catalog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = ForkSafeLock()
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._obstacle: StoreError | None = None
+        self._inherited: list[sqlite3.Connection] = []
+        renew_in_children(self)
         if not self._query("SELECT name FROM sqlite_master WHERE name = 'settings'").fetchall():
             if self._obstacle is not None:
                 raise self._obstacle
             with explain_disk_errors(path.parent):
                 create_tables(self._connection)
+
+    def renew(self) -> None:
+        """Begins without connections; those of a parent process are neither used nor closed.
+
+        SQLite allows neither (https://sqlite.org/howtocorrupt.html, section 2.6).
+        """
+        self._inherited += self._opened
+        self._opened = []
+        self._local = threading.local()
 
     def close(self) -> None:
         """Closes the connections of all threads."""

@@ -33,7 +33,9 @@ _VIDEO_KEYS = ("video", "video_uri", "video_url")
 def find_media_type(text: str, metadata: Mapping[str, Any], *, media_key: str | None = None) -> MediaType:
     """Returns what a document is: its `media_type`, or what its other metadata say; `"text"` if they say nothing.
 
-    A document that names a picture or clip and no `media_type` is that and its text, `"mixed"`, if it has one.
+    A document that names a picture or clip and no `media_type` is that and its text, `"mixed"`, if it has one. Its
+    `source` only says where it comes from: the text of an `.svg`, or of a page about a `.jpg`, is a text. What has no
+    text at all is the image or video that `source` names, because there is nothing else that it could be.
 
     Raises:
         InputError: The `media_type` is not one of this project's.
@@ -43,7 +45,7 @@ def find_media_type(text: str, metadata: Mapping[str, Any], *, media_key: str | 
         if told not in get_args(MediaType):
             raise InputError(f"media_type={told!r} is unknown; allowed are {', '.join(get_args(MediaType))}")
         return cast("MediaType", told)
-    image, video = _find_media(metadata, media_key)
+    image, video = _find_media(text, metadata, media_key)
     if image is None and video is None:
         return "text"
     if text.strip():
@@ -81,7 +83,7 @@ def build_item(
     kind = find_media_type(text, metadata, media_key=media_key)
     if kind == "text":
         return text
-    image, video = _find_media(metadata, media_key)
+    image, video = _find_media(text, metadata, media_key)
     if image is None and video is None:
         rules = MediaPolicy() if policy is None else policy
         return load_item(_find_unit(kind, metadata), rules, render_pages=render_pages)
@@ -167,13 +169,13 @@ def draw_document(
 def _view_document(
     kind: MediaType, text: str, metadata: Mapping[str, Any], policy: MediaPolicy, media_key: str | None
 ) -> View:
-    image, video = _find_media(metadata, media_key)
+    image, video = _find_media(text, metadata, media_key)
     if image is None and video is None:
         return view_unit(_find_unit(kind, metadata))
     return view_item(build_item(text, metadata, policy=policy, media_key=media_key))
 
 
-def _find_media(metadata: Mapping[str, Any], media_key: str | None) -> tuple[Any, Any]:
+def _find_media(text: str, metadata: Mapping[str, Any], media_key: str | None) -> tuple[Any, Any]:
     """The picture, or pictures, and the clip that the metadata name; `None` for what they do not."""
     if media_key is not None:
         found = metadata.get(media_key)
@@ -181,8 +183,8 @@ def _find_media(metadata: Mapping[str, Any], media_key: str | None) -> tuple[Any
         return (None, found) if is_clip else (found, None)
     image = next((metadata[key] for key in _IMAGE_KEYS if metadata.get(key) is not None), None)
     video = next((metadata[key] for key in _VIDEO_KEYS if metadata.get(key) is not None), None)
-    if image is None and video is None and "media_type" not in metadata:
-        # Loaders of others name the file and nothing else.
+    if image is None and video is None and metadata.get("media_type") is None and not text.strip():
+        # Loaders of others name the file and nothing else. With a text, the file is where the text comes from.
         source = metadata.get("source")
         match _guess_kind(source, metadata):
             case "image":

@@ -7,7 +7,6 @@ once its unit is gone: who reads asks the catalog before and after which unit it
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from jaxtyping import Float, Float32
 
 from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.precision import int8_step, quantize_embeddings
 
 __all__ = ["Sidecar", "SidecarPrecision"]
@@ -58,7 +58,7 @@ class Sidecar:
         self._type = np.dtype(_TYPES[precision])
         self._columns = dimensions // 8 if precision == "ubinary" else dimensions
         self._mapped: npt.NDArray[np.generic] | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     @property
     def slot_bytes(self) -> int:

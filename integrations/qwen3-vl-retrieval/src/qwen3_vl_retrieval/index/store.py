@@ -26,6 +26,7 @@ from jaxtyping import Float, Float32
 
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
+from qwen3_vl_retrieval.forks import renew_in_children
 from qwen3_vl_retrieval.index.batches import Batch
 from qwen3_vl_retrieval.index.catalog import ITEM_PREFIX, Catalog, encode_metadata
 from qwen3_vl_retrieval.index.collection import Collection
@@ -93,6 +94,11 @@ class Store:
         self.collection = Collection(layout.find_part(catalog.read_name("collection")))
         self._locks = StoreLocks(layout.folder)
         self._snapshot: Snapshot | None = None
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begins without a view of the collection, which a forked child opens for itself."""
+        self._snapshot = None
 
     @classmethod
     def create(

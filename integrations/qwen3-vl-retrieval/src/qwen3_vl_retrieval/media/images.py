@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import threading
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -36,6 +35,7 @@ from PIL import (
 )
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.image_formats import HEADER_BYTES, ImageFormat, identify_image
 from qwen3_vl_retrieval.inputs import DocumentPage, ImageReading, ImageSource
 from qwen3_vl_retrieval.media.pages import describe_page
@@ -64,7 +64,7 @@ _Opener: TypeAlias = Callable[[Any], ImageFile.ImageFile]
 
 # A picture that a caller opened reads its file when it is first used. Several threads may be given the same one, and
 # Pillow does not expect them (https://github.com/python-pillow/Pillow/issues/4848).
-_CALLERS_PICTURES = threading.Lock()
+_CALLERS_PICTURES = ForkSafeLock()
 
 _TURNED = (5, 6, 7, 8)
 """Orientations of EXIF that exchange width and height."""
@@ -459,7 +459,7 @@ class _PillowSilence:
     _FILTER = ("ignore", None, Warning, re.compile(r"PIL\.|pillow_heif\."), 0)
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._readers = 0
         self._filters: list[Any] = []
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.media.budgets import PixelBudget
 from qwen3_vl_retrieval.media.pages import GuardedPage, describe_page, describe_pdf
 from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file
@@ -30,7 +30,7 @@ from qwen3_vl_retrieval.media.sources import open_source
 
 __all__ = ["count_pdf_pages", "find_pdf_page", "read_pdf_text", "read_pdf_texts", "render_pdf_page"]
 
-_LOCK = threading.Lock()
+_LOCK = ForkSafeLock()
 """Held from opening to closing where PDFium runs in the caller's process (`isolate_reading=False`)."""
 
 # `FPDF_ERR_PASSWORD` and `FPDF_ERR_SECURITY` of PDFium's public/fpdfview.h.

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar, cast
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.forks import renew_in_children
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 __all__ = ["read", "resolve_dirs", "serve", "stream"]
@@ -68,7 +69,7 @@ def read(function: Callable[P, T], policy: MediaPolicy, shown: str, /, *args: P.
     """
     if not policy.isolate_reading:
         return function(*args, **options)
-    with _find_pool().borrow(policy.max_read_bytes) as process:
+    with _POOL.borrow(policy.max_read_bytes) as process:
         process.send(_Call(function, args, options, is_stream=False))
         return cast("T", process.receive(policy, shown).unpack())
 
@@ -88,7 +89,7 @@ def stream(
     if not policy.isolate_reading:
         yield from function(*args, **options)
         return
-    with _find_pool().borrow(policy.max_read_bytes) as process:
+    with _POOL.borrow(policy.max_read_bytes) as process:
         process.send(_Call(function, args, options, is_stream=True))
         process.send(_Next())
         while (answer := process.receive(policy, shown)).is_open:
@@ -280,9 +281,19 @@ class _Pool:
     """The processes of this process, lent to one thread at a time each."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._inherited: list[_ReaderProcess] = []
+        self._is_ended_at_exit = False
         self._idle: list[_ReaderProcess] = []
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begins without processes: answers on the pipes that a child inherits belong to its parent."""
+        # Kept: letting go of them would wait for processes that are not this one's children.
+        self._inherited += self._idle
+        self._idle = []
         self._count = 0
+        self._changed = threading.Condition()
 
     @contextmanager
     def borrow(self, memory_bytes: int) -> Generator[_ReaderProcess, None, None]:
@@ -321,6 +332,9 @@ class _Pool:
                 self._count += 1
             else:
                 self._idle.remove(process)
+            if not self._is_ended_at_exit:
+                self._is_ended_at_exit = True
+                atexit.register(self.close)
         if fitting and process is not None:
             return process
         try:
@@ -342,31 +356,7 @@ class _Pool:
             self._changed.notify()
 
 
-_pool: _Pool | None = None
-_pool_lock = threading.Lock()
-_inherited: list[_Pool] = []
-
-
-def _find_pool() -> _Pool:
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = _Pool()
-            atexit.register(_pool.close)
-        return _pool
-
-
-def _forget_pool() -> None:
-    """Makes a forked child start processes of its own: answers on the inherited pipes belong to its parent."""
-    global _pool, _pool_lock
-    if _pool is not None:
-        # Not collected: that would wait for processes which are not this one's children.
-        _inherited.append(_pool)
-    _pool, _pool_lock = None, threading.Lock()
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget_pool)
+_POOL = _Pool()
 
 
 def serve(*, memory_bytes: int, parent_id: int) -> None:

@@ -24,6 +24,12 @@ FileKind: TypeAlias = Literal["image", "video", "pdf"]
 _NAMES = ("source", "file_path")
 """Metadata that name a file: of this project, and of LlamaIndex's `SimpleDirectoryReader`."""
 
+_MEDIA_NAMES: dict[FileKind, tuple[str, ...]] = {
+    "image": ("image", "image_uri", "image_url"),
+    "video": ("video", "video_uri", "video_url"),
+}
+"""Metadata that say that a document is an image or video, of this project and of others."""
+
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 """Control characters that are no layout: no text has them, and hardly a file of a few bytes has none."""
 
@@ -76,7 +82,7 @@ def list_document_files(node: BaseNode, *, media_policy: MediaPolicy | None = No
         source = _find_resource_source(resource, kind, media_policy)
         if resource is not None and source is not None:
             files.append(DocumentFile(kind=kind, source=source, mime_type=resource.mimetype))
-    return files if files else _list_named_files(node.metadata, media_policy)
+    return files if files else _list_named_files(node, media_policy)
 
 
 def find_text(node: BaseNode) -> str:
@@ -99,19 +105,28 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _list_named_files(metadata: Mapping[str, Any], media_policy: MediaPolicy | None) -> list[DocumentFile]:
+def _list_named_files(node: Node, media_policy: MediaPolicy | None) -> list[DocumentFile]:
+    """What the metadata name. With a text, an image or video only where they say that it is one.
+
+    A PDF is taken for one whatever its text: that is what a reader made of the file.
+    """
+    metadata: dict[str, Any] = node.metadata
     told = metadata.get("media_type")
     if told == "text":
         return []
-    for kind in ("image", "video"):
-        named = metadata.get(kind)
-        if isinstance(named, (str, Path)):
-            return [DocumentFile(kind=kind, source=_locate(str(named), media_policy))]
+    for kind, names in _MEDIA_NAMES.items():
+        for name in names:
+            named = metadata.get(name)
+            if isinstance(named, (str, Path)) and str(named):
+                return [DocumentFile(kind=kind, source=_locate(str(named), media_policy))]
+    is_text = bool(find_text(node).strip())
     for name in _NAMES:
         named = metadata.get(name)
         if isinstance(named, (str, Path)):
             kind = told if told in ("image", "video") else _find_kind(str(named), metadata)
-            return [] if kind is None else [DocumentFile(kind=kind, source=_locate(str(named), media_policy))]
+            if kind is None or (is_text and kind != "pdf" and told is None):
+                return []
+            return [DocumentFile(kind=kind, source=_locate(str(named), media_policy))]
     return []
 
 

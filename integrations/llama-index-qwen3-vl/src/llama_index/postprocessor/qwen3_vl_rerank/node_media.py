@@ -127,13 +127,20 @@ def _list_named_media(node: BaseNode) -> list[NodeMedium]:
         kind: MediumKind = told
     else:
         # Of a document that is no page nothing is opened here.
-        item = build_item("", metadata)
+        item = build_item("" if _was_medium(node) else read_text(node), metadata)
         if not isinstance(item, Mapping):
             return []
         kind = "video" if "video" in item else "image"
     # A page is rendered from its PDF; a picture may be named by `source` alone.
     named = metadata.get("source" if kind == "page" else kind)
     return [NodeMedium(kind=kind, metadata=metadata, path=find_local_file(named or metadata.get("source")))]
+
+
+def _was_medium(node: BaseNode) -> bool:
+    """Whether a node was meant to hold an image or video, whatever its text says."""
+    if isinstance(node, Node):
+        return node.image_resource is not None or node.video_resource is not None
+    return isinstance(node, ImageNode)
 
 
 def _build_medium(kind: MediumKind, source: object, window: Mapping[str, Any] | None = None) -> NodeMedium:
