@@ -27,7 +27,7 @@ class _Chooser(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._is_asked = False
         self._loader = None
 
-    def find_spec(self, name, path, target=None):  # noqa: ARG002 - as the interpreter calls it
+    def find_spec(self, name, path, target=None):
         if name != _MODULE or self._is_asked:
             return None
         self._is_asked = True

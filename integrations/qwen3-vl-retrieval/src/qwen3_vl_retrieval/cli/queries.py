@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from qwen3_vl_retrieval.inputs import Item
@@ -10,13 +11,13 @@ from qwen3_vl_retrieval.media import MediaPolicy, read_image
 __all__ = ["join_query"]
 
 
-def join_query(query: str, query_image: Path | None) -> Item:
-    """Returns the text, the picture, or both; the picture is opened here because a folder's policy would refuse it.
+def join_query(query: str, query_image: Path | None, policy: MediaPolicy) -> Item:
+    """Returns the text, the image, or both; the image may be anywhere, and is otherwise read under `policy`.
 
     Raises:
         InputError: The picture cannot be read.
     """
     if query_image is None:
         return query
-    picture = read_image(query_image, MediaPolicy())
+    picture = read_image(query_image, replace(policy, allow_dirs=None))
     return {"image": picture, "text": query} if query.strip() else {"image": picture}

@@ -13,11 +13,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qwen3_vl_retrieval.cli.limits import (
+    Limits,
+    MaxDurationOption,
+    MaxFileSizeOption,
+    MaxFramesOption,
+    MaxImagePixelsOption,
+    MaxPagesOption,
+    name_options,
+    rename_failure,
+)
 from qwen3_vl_retrieval.cli.options import (
     DEFAULT_EMBEDDER,
     DeviceOption,
     DimensionsOption,
     DtypeOption,
+    ExcludeOption,
     MaxPixelsOption,
     ModelOptions,
     ProfileOption,
@@ -26,11 +37,23 @@ from qwen3_vl_retrieval.cli.profiles import Profile
 from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
 from qwen3_vl_retrieval.index.excerpts import clean_text
 
-__all__ = ["delete_units", "explain_errors", "export_units", "index_folder", "repair_index", "show_statistics"]
+__all__ = [
+    "delete_units",
+    "explain_errors",
+    "export_units",
+    "index_folder",
+    "parse_filter",
+    "repair_index",
+    "show_statistics",
+]
 
 StoreArgument = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of the index.")]
 
 _MOST_FAILURES = 20
+
+_INTERRUPTED = "Interrupted. What was finished is in the index; run the same command again to go on."
+_INTERRUPTED_STATUS = 130
+"""128 and the number of SIGINT, as shells have it."""
 
 
 def index_folder(
@@ -49,6 +72,12 @@ def index_folder(
     cut_at_scenes: Annotated[
         bool, typer.Option("--cut-at-scenes", help="Let windows end where the picture changes.")
     ] = False,
+    exclude: ExcludeOption = None,
+    max_file_size: MaxFileSizeOption = None,
+    max_image_pixels: MaxImagePixelsOption = None,
+    max_pages: MaxPagesOption = None,
+    max_frames: MaxFramesOption = None,
+    max_duration: MaxDurationOption = None,
     failures: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write what could not be read here, a JSON object a line.")
     ] = None,
@@ -65,8 +94,15 @@ def index_folder(
         max_pixels=max_pixels,
         profile=Profile() if profile else None,
     )
+    limits = Limits(
+        max_bytes=max_file_size,
+        max_pixels=max_image_pixels,
+        max_pages=max_pages,
+        max_frames=max_frames,
+        max_duration_seconds=max_duration,
+    )
     messages = Console(stderr=True)
-    with explain_errors(messages):
+    with explain_errors(messages, interrupted=_INTERRUPTED):
         from qwen3_vl_retrieval.cli.store_session import index_into
 
         report = index_into(
@@ -74,6 +110,8 @@ def index_folder(
             to,
             options,
             messages,
+            limits=limits,
+            exclude=[] if exclude is None else exclude,
             short_dimensions=short_dimensions,
             window_seconds=window_seconds,
             overlap_seconds=overlap_seconds,
@@ -81,13 +119,18 @@ def index_folder(
         )
     if options.profile is not None:
         options.profile.print(messages)
+    from qwen3_vl_retrieval.cli.tables import print_skipped
     from qwen3_vl_retrieval.index.progress import describe_failure, write_failures
 
+    failed = [rename_failure(failure) for failure in report.failures]
     if failures is not None:
-        write_failures(report.failures, failures)
+        write_failures(failed, failures)
     if json:
-        counts = {name: getattr(report, name) for name in report.__slots__ if name != "failures"}
-        document = {**counts, "failures": [describe_failure(failure) for failure in report.failures]}
+        document = {
+            **{name: getattr(report, name) for name in report.__slots__ if name not in ("failures", "skipped")},
+            "failures": [describe_failure(failure) for failure in failed],
+            "skipped": [{"source": str(skipped.path), "reason": skipped.reason} for skipped in report.skipped],
+        }
         typer.echo(json_format.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
         return
     console = Console()
@@ -97,7 +140,8 @@ def index_folder(
         f"embedded, {report.reused_units:,} known already; {report.seconds:.1f} s",
         highlight=False,
     )
-    _print_failures([describe_failure(failure) for failure in report.failures], messages)
+    _print_failures([describe_failure(failure) for failure in failed], messages)
+    print_skipped(report.skipped, report.hidden_files, folder.absolute(), messages)
 
 
 def show_statistics(
@@ -146,10 +190,7 @@ def delete_units(
     ],
 ) -> None:
     """Removes the units that meet a filter."""
-    try:
-        condition: Any = json_format.loads(where)
-    except json_format.JSONDecodeError as error:
-        raise typer.BadParameter(f"--where is not JSON: {error}") from None
+    condition = parse_filter(where)
     with explain_errors(Console(stderr=True)):
         from qwen3_vl_retrieval.index.filters import compile_filter
         from qwen3_vl_retrieval.index.store import Store
@@ -184,16 +225,32 @@ def export_units(
     Console().print(f"{count:,} units written to {path}", highlight=False, soft_wrap=True)
 
 
+def parse_filter(where: str) -> Any:
+    """Returns what `--where` says, a usage error if it is not JSON; the index says whether it is a filter."""
+    try:
+        return json_format.loads(where)
+    except json_format.JSONDecodeError as error:
+        raise typer.BadParameter(f"--where is not JSON: {error}") from None
+
+
 @contextmanager
-def explain_errors(messages: Console) -> Generator[None, None, None]:
-    """Says an error in one line: status 1 for models and stores, 2 for what was asked."""
+def explain_errors(messages: Console, *, interrupted: str = "Interrupted.") -> Generator[None, None, None]:
+    """Says an error in one line: status 1 for models and stores, 2 for what was asked, 130 for Ctrl-C.
+
+    Args:
+        messages: Where it is said.
+        interrupted: What is said after Ctrl-C.
+    """
     try:
         yield
     except (ModelError, StoreError) as error:
-        messages.print(Text(f"Error: {clean_text(str(error))}", style="red"), soft_wrap=True)
+        messages.print(Text(f"Error: {clean_text(name_options(str(error)))}", style="red"), soft_wrap=True)
         raise typer.Exit(1) from None
     except (InputError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(name_options(str(error))) from None
+    except KeyboardInterrupt:
+        messages.print(Text(interrupted, style="yellow"), soft_wrap=True)
+        raise typer.Exit(_INTERRUPTED_STATUS) from None
 
 
 def _print_failures(failures: Any, messages: Console) -> None:
@@ -204,7 +261,7 @@ def _print_failures(failures: Any, messages: Console) -> None:
         place = "" if failure["page"] is None else f", page {failure['page']}"
         line = Text("  ")
         line.append(clean_text(failure["source"]) + place, style="bold")
-        line.append(f"  {clean_text(failure['message'])}")
+        line.append(f"  {clean_text(name_options(failure['message']))}")
         messages.print(line, soft_wrap=True)
     if len(failures) > _MOST_FAILURES:
         messages.print(f"  and {len(failures) - _MOST_FAILURES:,} more; see --failures or qwen3vl stats --json")

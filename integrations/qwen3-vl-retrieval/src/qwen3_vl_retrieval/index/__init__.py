@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.index.documents import build_item, describe_hit, describe_unit, draw_document
     from qwen3_vl_retrieval.index.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
+    from qwen3_vl_retrieval.index.files import SkippedFile
     from qwen3_vl_retrieval.index.hits import Hit, SearchResults
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
     from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, write_failures
@@ -34,6 +35,7 @@ __all__ = [
     "MultimodalIndex",
     "Qwen3VLEmbeddingFunction",
     "SearchResults",
+    "SkippedFile",
     "Store",
     "Unit",
     "build_item",
@@ -56,6 +58,7 @@ _MODULES = {
     "MultimodalIndex": "multimodal_index",
     "Qwen3VLEmbeddingFunction": "embedding_function",
     "SearchResults": "hits",
+    "SkippedFile": "files",
     "Store": "store",
     "Unit": "units",
     "build_item": "documents",

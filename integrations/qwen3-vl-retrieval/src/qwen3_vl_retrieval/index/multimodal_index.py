@@ -16,9 +16,8 @@ from qwen3_vl_retrieval.index.judging import find_media_cache
 from qwen3_vl_retrieval.index.pipeline import run_pipeline
 from qwen3_vl_retrieval.index.progress import IndexReport, OnIndexProgress, RunCounter
 from qwen3_vl_retrieval.index.records import Metadata
-from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.sidecar import SidecarPrecision
-from qwen3_vl_retrieval.index.sources import check_metadata, list_sources
+from qwen3_vl_retrieval.index.sources import Sources, check_metadata, list_sources
 from qwen3_vl_retrieval.index.statistics import IndexStatistics, measure_store
 from qwen3_vl_retrieval.index.store import Store
 from qwen3_vl_retrieval.index.transfer import export_store
@@ -192,6 +191,7 @@ class MultimodalIndex:
         paths_or_items: Path | Iterable[Path | Item],
         *,
         metadata: Metadata | None = None,
+        exclude: Sequence[str] = (),
         cache_media: bool = False,
         show_progress: bool = False,
         on_progress: OnIndexProgress | None = None,
@@ -205,6 +205,8 @@ class MultimodalIndex:
             paths_or_items: `Path`s of files and folders, and items (see `Item`): a `str` is always a text.
             metadata: Flat scalars to be kept with every unit of it, and to be filtered by; those of units that are
                 there already are replaced. `None` leaves them.
+            exclude: Patterns of files and folders inside the given folders to leave out, as in a `.gitignore` file
+                there: `"*.bak"`, `"drafts/"`, `"/2019"`. What is left out is among the skipped of the report.
             cache_media: Let the reranker compute what it sees of each new page, picture and clip now, and not at the
                 first query that finds it. It is kept in memory, within `vision_cache_bytes` of the reranker.
             show_progress: Show a progress bar.
@@ -216,29 +218,31 @@ class MultimodalIndex:
             ValueError: `metadata` is not flat, or uses a reserved name; or `cache_media` without a reranker.
         """
         cache = find_media_cache(self._reranker) if cache_media else None
-        sources, skipped, failures = list_sources(paths_or_items)
+        found = list_sources(paths_or_items, exclude=exclude)
         with self._store.write():
-            return self._run(sources, skipped, failures, metadata, 0, cache, show_progress, on_progress)
+            return self._run(found, metadata, 0, cache, show_progress, on_progress)
 
     def sync(
         self,
         folder: str | Path,
         *,
         metadata: Metadata | None = None,
+        exclude: Sequence[str] = (),
         cache_media: bool = False,
         show_progress: bool = False,
         on_progress: OnIndexProgress | None = None,
     ) -> IndexReport:
         """Makes the index hold what the folder holds: adds new files, replaces changed ones, removes vanished ones.
 
-        Unchanged content is never embedded again. Files outside the folder are not touched. Arguments and errors as
+        Unchanged content is never embedded again. Files outside the folder are not touched. A file that is excluded now
+        and was not before is removed like one that vanished. Arguments and errors as
         in `add`.
         """
         cache = find_media_cache(self._reranker) if cache_media else None
         root = Path(folder).absolute()
-        sources, skipped, failures = list_sources(root)
-        present = {str(path.absolute()) for path in sources if isinstance(path, Path)}
-        unreadable = [failure.path for failure in failures]
+        found = list_sources(root, exclude=exclude)
+        present = {str(path.absolute()) for path in found.sources if isinstance(path, Path)}
+        unreadable = [failure.path for failure in found.failures]
         with self._store.write():
             vanished = [
                 source
@@ -247,7 +251,7 @@ class MultimodalIndex:
                 if source not in present and not any(Path(source).is_relative_to(path) for path in unreadable)
             ]
             removed = self._store.remove_files(vanished) if vanished else 0
-            report = self._run(sources, skipped, failures, metadata, len(vanished), cache, show_progress, on_progress)
+            report = self._run(found, metadata, len(vanished), cache, show_progress, on_progress)
         return replace(report, removed_units=report.removed_units + removed)
 
     def delete(self, where: Mapping[str, Any]) -> int:
@@ -316,26 +320,24 @@ class MultimodalIndex:
 
     def _run(
         self,
-        sources: Sequence[Path | Item],
-        skipped: int,
-        failures: Sequence[FailedFile],
+        found: Sources,
         metadata: Metadata | None,
         removed_files: int,
         cache_media: Callable[[Sequence[Item]], object] | None,
         show_progress: bool,
         on_progress: OnIndexProgress | None,
     ) -> IndexReport:
-        with show_bar(len(sources), enabled=show_progress, on_progress=on_progress) as advance:
-            counter = RunCounter(files_total=len(sources), on_progress=advance)
-            counter.failures.extend(failures)
+        with show_bar(len(found.sources), enabled=show_progress, on_progress=on_progress) as advance:
+            counter = RunCounter(files_total=len(found.sources), on_progress=advance)
+            counter.failures.extend(found.failures)
             run_pipeline(
                 self._store,
                 self._embedder,
-                sources,
+                found.sources,
                 counter,
                 policy=self._policy,
                 read_units=self._read_units,
                 metadata=check_metadata(metadata),
                 cache_media=cache_media,
             )
-        return counter.finish(skipped_files=skipped, removed_files=removed_files)
+        return counter.finish(skipped=found.skipped, hidden_files=found.hidden, removed_files=removed_files)
