@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
-import click
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -61,6 +60,13 @@ class _Request:
     limits: Limits
 
 
+def _parse_media_type(text: str) -> str:
+    allowed = get_args(MediaType)
+    if text not in allowed:
+        raise typer.BadParameter(f"{text!r} is no kind of unit; give one of {', '.join(allowed)}")
+    return text
+
+
 def search_folder(
     folder: Annotated[
         Path,
@@ -94,7 +100,9 @@ def search_folder(
     media_type: Annotated[
         list[str] | None,
         typer.Option(
-            click_type=click.Choice(get_args(MediaType)), help="Find only units of this kind. Repeat it for more."
+            parser=_parse_media_type,
+            metavar="TYPE",
+            help=f"Find only units of this kind: {', '.join(get_args(MediaType))}. Repeat it for more.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
