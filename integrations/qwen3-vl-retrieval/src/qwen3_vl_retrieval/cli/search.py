@@ -20,6 +20,7 @@ from qwen3_vl_retrieval.cli.limits import (
     MaxImagePixelsOption,
     MaxPagesOption,
 )
+from qwen3_vl_retrieval.cli.noise import keep_noise_out
 from qwen3_vl_retrieval.cli.options import (
     DEFAULT_EMBEDDER,
     DEFAULT_RERANKER,
@@ -167,37 +168,37 @@ def _search_files(
     for name, value in (("--html", html), ("--where", request.where)):
         if value is not None:
             raise typer.BadParameter(f"{name} needs an index; make one with qwen3vl index FOLDER --to STORE")
-    messages = Console(stderr=True)
     policy = request.limits.build_policy(allow_dirs=(folder,))
-    with explain_errors(messages):
-        from qwen3_vl_retrieval.cli.session import SearchSession
+    with keep_noise_out() as messages:
+        with explain_errors(messages):
+            from qwen3_vl_retrieval.cli.session import SearchSession
 
-        session = SearchSession.open(
-            folder,
-            options,
-            policy=policy,
-            console=messages,
-            exclude=request.exclude,
-            media_types=request.media_types,
-        )
-        report = session.search(
-            request.query,
-            query_image=request.query_image,
-            k=request.k,
-            fetch_k=request.fetch_k,
-            strict=strict,
-            instruction=request.instruction,
-        )
-    is_refused = strict and bool(report.failures)
-    if as_json:
-        # As bytes: JSON is UTF-8 whatever the terminal's encoding.
-        typer.echo(encode_report(report).encode("utf-8", "replace"))
-    else:
-        if not is_refused:
-            print_results(report, Console(), policy)
-        print_failures(report, Console() if is_refused else messages)
-        print_skipped(report.skipped, report.hidden, folder, messages)
-    _print_profile(options)
+            session = SearchSession.open(
+                folder,
+                options,
+                policy=policy,
+                console=messages,
+                exclude=request.exclude,
+                media_types=request.media_types,
+            )
+            report = session.search(
+                request.query,
+                query_image=request.query_image,
+                k=request.k,
+                fetch_k=request.fetch_k,
+                strict=strict,
+                instruction=request.instruction,
+            )
+        is_refused = strict and bool(report.failures)
+        if as_json:
+            # As bytes: JSON is UTF-8 whatever the terminal's encoding.
+            typer.echo(encode_report(report).encode("utf-8", "replace"))
+        else:
+            if not is_refused:
+                print_results(report, Console(), policy)
+            print_failures(report, Console() if is_refused else messages)
+            print_skipped(report.skipped, report.hidden, folder, messages)
+        _print_profile(options, messages)
     if is_refused:
         raise typer.Exit(1)
 
@@ -207,35 +208,35 @@ def _search_index(
 ) -> None:
     if request.exclude:
         raise typer.BadParameter("--exclude has no effect on an index; give it to qwen3vl index, or use --where")
-    messages = Console(stderr=True)
-    with explain_errors(messages):
-        from qwen3_vl_retrieval.cli.queries import join_query
-        from qwen3_vl_retrieval.cli.store_session import search_store
+    with keep_noise_out() as messages:
+        with explain_errors(messages):
+            from qwen3_vl_retrieval.cli.queries import join_query
+            from qwen3_vl_retrieval.cli.store_session import search_store
 
-        results = search_store(
-            store,
-            join_query(request.query, request.query_image, request.limits.build_policy()),
-            options,
-            messages,
-            limits=request.limits,
-            embedder_name=model,
-            k=request.k,
-            fetch_k=request.fetch_k,
-            where=request.where,
-            media_types=request.media_types,
-            instruction=request.instruction,
-        )
-        if html is not None:
-            results.to_html(html)
-    if as_json:
-        typer.echo(encode_hits(results).encode("utf-8", "replace"))
-    else:
-        print_hits(results, Console())
-        if html is not None:
-            messages.print(Text(f"A page with pictures: {html}"), soft_wrap=True)
-    _print_profile(options)
+            results = search_store(
+                store,
+                join_query(request.query, request.query_image, request.limits.build_policy()),
+                options,
+                messages,
+                limits=request.limits,
+                embedder_name=model,
+                k=request.k,
+                fetch_k=request.fetch_k,
+                where=request.where,
+                media_types=request.media_types,
+                instruction=request.instruction,
+            )
+            if html is not None:
+                results.to_html(html)
+        if as_json:
+            typer.echo(encode_hits(results).encode("utf-8", "replace"))
+        else:
+            print_hits(results, Console())
+            if html is not None:
+                messages.print(Text(f"A page with pictures: {html}"), soft_wrap=True)
+        _print_profile(options, messages)
 
 
-def _print_profile(options: ModelOptions) -> None:
+def _print_profile(options: ModelOptions, messages: Console) -> None:
     if options.profile is not None:
-        options.profile.print(Console(stderr=True))
+        options.profile.print(messages)

@@ -23,6 +23,7 @@ from qwen3_vl_retrieval.cli.limits import (
     name_options,
     rename_failure,
 )
+from qwen3_vl_retrieval.cli.noise import keep_noise_out
 from qwen3_vl_retrieval.cli.options import (
     DEFAULT_EMBEDDER,
     DeviceOption,
@@ -101,8 +102,7 @@ def index_folder(
         max_frames=max_frames,
         max_duration_seconds=max_duration,
     )
-    messages = Console(stderr=True)
-    with explain_errors(messages, interrupted=_INTERRUPTED):
+    with keep_noise_out() as messages, explain_errors(messages, interrupted=_INTERRUPTED):
         from qwen3_vl_retrieval.cli.store_session import index_into
 
         report = index_into(

@@ -18,6 +18,7 @@ from PIL import Image
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.media.budgets import PixelBudget
+from qwen3_vl_retrieval.media.library_logs import leave_out
 from qwen3_vl_retrieval.media.pages import GuardedPage, describe_page, describe_pdf
 from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file
 from qwen3_vl_retrieval.media.sizing import MAX_ASPECT_RATIO
@@ -134,6 +135,8 @@ def _open_page(source: str | Path | bytes, page: int, policy: MediaPolicy) -> Ge
         if not 1 <= page <= len(document):
             raise MediaError(f"there is no page {page} of {describe_pdf(source)}; it has pages 1 to {len(document)}")
         try:
+            # It advises to build PDFium anew, for forms whose pages are rendered without.
+            leave_out("pypdfium2._helpers.document", "init_forms() called on XFA pdf")
             document.init_forms()
             opened = document[page - 1]
         except pypdfium2.PdfiumError as error:
