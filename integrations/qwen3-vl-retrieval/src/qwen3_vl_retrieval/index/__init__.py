@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.index.documents import build_item, describe_hit, describe_unit, draw_document
     from qwen3_vl_retrieval.index.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
-    from qwen3_vl_retrieval.index.files import SkippedFile
+    from qwen3_vl_retrieval.index.files import Listing, SkippedFile, list_files
     from qwen3_vl_retrieval.index.hits import Hit, SearchResults
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
     from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, write_failures
@@ -31,6 +31,7 @@ __all__ = [
     "IndexProgress",
     "IndexReport",
     "IndexStatistics",
+    "Listing",
     "MediaUriLoader",
     "MultimodalIndex",
     "Qwen3VLEmbeddingFunction",
@@ -44,6 +45,7 @@ __all__ = [
     "draw_document",
     "export_store",
     "import_store",
+    "list_files",
     "read_units",
     "write_failures",
 ]
@@ -54,6 +56,7 @@ _MODULES = {
     "IndexProgress": "progress",
     "IndexReport": "progress",
     "IndexStatistics": "statistics",
+    "Listing": "files",
     "MediaUriLoader": "embedding_function",
     "MultimodalIndex": "multimodal_index",
     "Qwen3VLEmbeddingFunction": "embedding_function",
@@ -67,6 +70,7 @@ _MODULES = {
     "draw_document": "documents",
     "export_store": "transfer",
     "import_store": "transfer",
+    "list_files": "files",
     "read_units": "units",
     "write_failures": "progress",
 }
