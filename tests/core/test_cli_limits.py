@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import fields
 from inspect import signature
 
@@ -82,10 +83,9 @@ def test_limits_become_a_policy_and_what_is_not_given_stays_as_it_is(tmp_path):
     assert policy == MediaPolicy(max_pages=7, allow_dirs=(tmp_path,))
 
 
-@pytest.fixture
-def folder(tmp_path):
-    files = tmp_path / "files"
-    files.mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    files = tmp_path_factory.mktemp("files")
     Image.effect_noise((80, 60), 40).convert("RGB").save(files / "noise.png")
     Image.new("RGB", (64, 64), "red").save(files / "red.png")
     pages = [Image.new("RGB", (64, 64), color) for color in ("red", "green", "blue")]
@@ -100,6 +100,14 @@ def index(folder, store, *options):
     return json.loads(result.stdout)
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, folder):
+    """An index of the folder; no test changes it."""
+    store = tmp_path_factory.mktemp("indexed") / "store"
+    index(folder, store)
+    return store
+
+
 def test_a_limit_that_is_lifted_reaches_index_and_models_and_the_message_says_which(tmp_path, folder):
     store = tmp_path / "store"
     report = index(folder, store, "--max-image-pixels", 4096, "--max-pages", 2)
@@ -110,6 +118,7 @@ def test_a_limit_that_is_lifted_reaches_index_and_models_and_the_message_says_wh
     lifted = index(folder, store, "--max-image-pixels", "1MP", "--max-pages", 3)
     assert (lifted["failures"], lifted["added_files"], lifted["unchanged_files"]) == ([], 2, 2)
 
+    assert lifted["embedded_units"] == 4
     smaller = ("--reranker", "pocket", "--json", "--max-image-pixels", 4096)
     refused = json.loads(run("search", store, "a square", *smaller).stdout)
     assert [re.sub(".*/", "", error["source"]) for error in refused["errors"]] == ["noise.png"]
@@ -124,20 +133,16 @@ def test_a_folder_is_searched_within_the_limits(folder):
     assert {error["source"] for error in document["errors"]} >= {"noise.png"}
 
 
-def test_what_is_excluded_is_skipped_and_leaves_the_index(tmp_path, folder):
-    store = tmp_path / "store"
-    assert index(folder, store)["added_files"] == 4
-    report = index(folder, store, "--exclude", "*.pdf", "--exclude", "/noise.*")
+def test_what_is_excluded_is_skipped_and_leaves_the_index(tmp_path, folder, store):
+    shutil.copytree(store, tmp_path / "store")
+    report = index(folder, tmp_path / "store", "--exclude", "*.pdf", "--exclude", "/noise.*")
     assert (report["removed_files"], report["unchanged_files"]) == (2, 2)
     skipped = [(re.sub(".*/", "", one["source"]), one["reason"]) for one in report["skipped"]]
     assert skipped == [("noise.png", "excluded"), ("three.pdf", "excluded")]
     assert report["skipped_files"] == 2
 
 
-def test_hits_meet_the_filter_and_are_of_the_kind_that_was_asked_for(tmp_path, folder):
-    store = tmp_path / "store"
-    index(folder, store)
-
+def test_hits_meet_the_filter_and_are_of_the_kind_that_was_asked_for(store):
     def find(*options):
         result = run("search", store, "a square", "--reranker", "none", "--json", *options)
         assert result.exit_code == 0, result.output
@@ -157,9 +162,7 @@ def test_hits_meet_the_filter_and_are_of_the_kind_that_was_asked_for(tmp_path, f
         (("--max-file-size", "huge"), "such as 2GiB"),
     ],
 )
-def test_a_wrong_option_of_a_search_is_a_usage_error(tmp_path, folder, options, message):
-    store = tmp_path / "store"
-    index(folder, store, "--exclude", "*.p*")
+def test_a_wrong_option_of_a_search_is_a_usage_error(store, options, message):
     result = run("search", store, "a", "--reranker", "none", *options)
     assert result.exit_code == 2, result.output
     assert message in " ".join(re.sub("[│╭╮╰╯─]", " ", result.output).split())
