@@ -16,6 +16,7 @@ __all__ = [
     "DeviceOption",
     "DimensionsOption",
     "DtypeOption",
+    "ExcludeOption",
     "ImageReadingOption",
     "KOption",
     "MaxPixelsOption",
@@ -44,6 +45,13 @@ ImageReadingOption: TypeAlias = Annotated[
 ]
 ProfileOption: TypeAlias = Annotated[
     bool, typer.Option("--profile", help="Show what the models had to compute, and how long it took.")
+]
+ExcludeOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="What to leave out, as in a .gitignore file in the folder: '*.bak', drafts/, /2019. Repeat it for more.",
+    ),
 ]
 KOption: TypeAlias = Annotated[int, typer.Option("--k", min=1, help="Results at most.")]
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from qwen3_vl_retrieval.cli.limits import name_options
+from qwen3_vl_retrieval.index.files import SkippedFile
 from qwen3_vl_retrieval.index.results import FailedFile, Found
 from qwen3_vl_retrieval.paths import encode_path
 
@@ -28,7 +30,8 @@ class SearchReport:
         files: Number of files that were taken for media or text.
         units: Number of pages, windows, chunks and pictures in the readable ones.
         ranked_files: Number of files that took part in the ranking.
-        skipped: Number of files of other kinds.
+        skipped: What was not read, and why.
+        hidden: Number of files and folders whose names begin with a dot.
         results: The best units; none if `strict` refused the ranking.
         failures: What could not be read, in the order of the paths.
         seconds: Duration of each step.
@@ -43,7 +46,8 @@ class SearchReport:
     files: int
     units: int
     ranked_files: int
-    skipped: int
+    skipped: tuple[SkippedFile, ...]
+    hidden: int
     results: tuple[Found, ...]
     failures: tuple[FailedFile, ...]
     seconds: dict[str, float]
@@ -63,10 +67,15 @@ def encode_report(report: SearchReport) -> str:
             "units": report.units,
             "ranked_files": report.ranked_files,
             "failed": len(report.failures),
-            "skipped": report.skipped,
+            "skipped": len(report.skipped),
+            "hidden": report.hidden,
         },
         "results": [_describe_result(found, report.folder) for found in report.results],
         "errors": [_describe_failure(failure, report.folder) for failure in report.failures],
+        "skipped": [
+            {"source": skipped.path.relative_to(report.folder).as_posix(), "reason": skipped.reason}
+            for skipped in report.skipped
+        ],
         "timings": {name: round(seconds, 3) for name, seconds in report.seconds.items()},
     }
     return json.dumps(document, ensure_ascii=False, indent=2)
@@ -100,5 +109,5 @@ def _describe_failure(failure: FailedFile, folder: Path) -> dict[str, Any]:
         "start": None if unit is None else unit.start,
         "end": None if unit is None else unit.end,
         "error": type(failure.error).__name__,
-        "message": failure.error.reason,
+        "message": name_options(failure.error.reason),
     }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from qwen3_vl_retrieval.cli.limits import Limits
 from qwen3_vl_retrieval.cli.models import load_embedder, load_reranker
 from qwen3_vl_retrieval.cli.options import ModelOptions
 from qwen3_vl_retrieval.index.bars import show_name
@@ -17,8 +19,8 @@ from qwen3_vl_retrieval.index.hits import SearchResults
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
 from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, OnIndexProgress
 from qwen3_vl_retrieval.index.store import Store
+from qwen3_vl_retrieval.index.units import MediaType
 from qwen3_vl_retrieval.inputs import Item
-from qwen3_vl_retrieval.media import MediaPolicy
 
 __all__ = ["index_into", "search_store", "show_index_progress"]
 
@@ -33,6 +35,8 @@ def index_into(
     options: ModelOptions,
     messages: Console,
     *,
+    limits: Limits,
+    exclude: Sequence[str],
     short_dimensions: int | None,
     window_seconds: float,
     overlap_seconds: float,
@@ -49,7 +53,7 @@ def index_into(
         InputError: The folder cannot be read.
         ValueError: An option is out of range.
     """
-    policy = MediaPolicy(allow_dirs=(folder,))
+    policy = limits.build_policy(allow_dirs=(folder,))
     with messages.status("loading the model"):
         embedder = load_embedder(options.embedder, options, policy)
     with (
@@ -70,7 +74,13 @@ def index_into(
             index.store.catalog.write_setting(
                 _MAX_PIXELS, "" if options.max_pixels is None else str(options.max_pixels)
             )
-        return index.sync(folder, allow_removals=allow_removals, retry_failed=retry_failed, on_progress=on_progress)
+        return index.sync(
+            folder,
+            exclude=exclude,
+            allow_removals=allow_removals,
+            retry_failed=retry_failed,
+            on_progress=on_progress,
+        )
 
 
 def search_store(
@@ -79,10 +89,13 @@ def search_store(
     options: ModelOptions,
     messages: Console,
     *,
+    limits: Limits,
     embedder_name: str | None,
     image_reading: str | None = None,
     k: int,
     fetch_k: int,
+    where: Mapping[str, Any] | None,
+    media_types: Sequence[MediaType] | None,
     instruction: str | None,
 ) -> SearchResults:
     """Returns what an index holds for a query.
@@ -92,10 +105,13 @@ def search_store(
         query: What to look for.
         options: Which reranker to take, and how to load models; the embedder is the one that wrote the index.
         messages: Where progress is shown.
+        limits: How large what is opened may be.
         embedder_name: Another name or folder of the same embedder; `None` is the one that `qwen3vl index` was given.
         image_reading: How images are read; `None` is as when the index was written.
         k: Hits at most.
         fetch_k: Candidates that the reranker judges.
+        where: What hits must meet; `None` is nothing.
+        media_types: Which kinds of units to find; `None` is all.
         instruction: What makes a unit relevant.
 
     Raises:
@@ -104,7 +120,7 @@ def search_store(
         InputError: The query cannot be read, embedded or judged.
         ValueError: An option is out of range.
     """
-    policy = MediaPolicy()
+    policy = limits.build_policy()
     with Store.open(store) as opened:
         settings = opened.catalog.read_settings()
         head = opened.head
@@ -123,8 +139,11 @@ def search_store(
             if options.reranker is None
             else load_reranker(options.reranker, replace(options, image_reading=chosen.image_reading), policy)
         )
-    with MultimodalIndex.open(store, embedder, reranker) as index, messages.status("searching"):
-        return index.search(query, k=k, fetch_k=fetch_k, instruction=instruction)
+    with (
+        MultimodalIndex.open(store, embedder, reranker, media_policy=policy) as index,
+        messages.status("searching"),
+    ):
+        return index.search(query, k=k, fetch_k=fetch_k, where=where, media_types=media_types, instruction=instruction)
 
 
 @contextmanager

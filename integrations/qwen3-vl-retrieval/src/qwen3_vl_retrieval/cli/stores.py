@@ -1,4 +1,4 @@
-"""`qwen3vl index`, `stats`, `delete`, `repair`, `compact` and `export`: an index on disk made, looked at, and kept in order."""
+"""`qwen3vl index`, `stats`, `delete`, `repair`, `compact` and `export`: an index on disk made and kept in order."""
 
 from __future__ import annotations
 
@@ -13,11 +13,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qwen3_vl_retrieval.cli.limits import (
+    Limits,
+    MaxDurationOption,
+    MaxFileSizeOption,
+    MaxFramesOption,
+    MaxImagePixelsOption,
+    MaxPagesOption,
+    MaxReadMemoryOption,
+    MaxReadTimeOption,
+    name_options,
+    rename_failure,
+)
+from qwen3_vl_retrieval.cli.noise import keep_noise_out
 from qwen3_vl_retrieval.cli.options import (
     DEFAULT_EMBEDDER,
     DeviceOption,
     DimensionsOption,
     DtypeOption,
+    ExcludeOption,
     ImageReadingOption,
     MaxPixelsOption,
     ModelOptions,
@@ -34,6 +48,7 @@ __all__ = [
     "explain_errors",
     "export_units",
     "index_folder",
+    "parse_filter",
     "repair_index",
     "show_statistics",
 ]
@@ -41,6 +56,10 @@ __all__ = [
 StoreArgument = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of the index.")]
 
 _MOST_FAILURES = 20
+
+_INTERRUPTED = "Interrupted. What was finished is in the index; run the same command again to go on."
+_INTERRUPTED_STATUS = 130
+"""128 and the number of SIGINT, as shells have it."""
 
 
 def index_folder(
@@ -70,6 +89,14 @@ def index_folder(
     grace_days: Annotated[
         float, typer.Option(min=0.0, help="How long vectors are kept of what vanished, changed or cannot be read.")
     ] = 30.0,
+    exclude: ExcludeOption = None,
+    max_file_size: MaxFileSizeOption = None,
+    max_image_pixels: MaxImagePixelsOption = None,
+    max_pages: MaxPagesOption = None,
+    max_frames: MaxFramesOption = None,
+    max_duration: MaxDurationOption = None,
+    max_read_time: MaxReadTimeOption = None,
+    max_read_memory: MaxReadMemoryOption = None,
     failures: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write what could not be read here, a JSON object a line.")
     ] = None,
@@ -87,8 +114,16 @@ def index_folder(
         image_reading=image_reading,
         profile=Profile() if profile else None,
     )
-    messages = Console(stderr=True)
-    with explain_errors(messages):
+    limits = Limits(
+        max_bytes=max_file_size,
+        max_pixels=max_image_pixels,
+        max_pages=max_pages,
+        max_frames=max_frames,
+        max_duration_seconds=max_duration,
+        max_read_seconds=max_read_time,
+        max_read_bytes=max_read_memory,
+    )
+    with keep_noise_out() as messages, explain_errors(messages, interrupted=_INTERRUPTED):
         from qwen3_vl_retrieval.cli.store_session import index_into
 
         report = index_into(
@@ -96,6 +131,8 @@ def index_folder(
             to,
             options,
             messages,
+            limits=limits,
+            exclude=[] if exclude is None else exclude,
             short_dimensions=short_dimensions,
             window_seconds=window_seconds,
             overlap_seconds=overlap_seconds,
@@ -106,13 +143,18 @@ def index_folder(
         )
     if options.profile is not None:
         options.profile.print(messages)
+    from qwen3_vl_retrieval.cli.tables import print_skipped
     from qwen3_vl_retrieval.index.progress import describe_failure, write_failures
 
+    failed = [rename_failure(failure) for failure in report.failures]
     if failures is not None:
-        write_failures(report.failures, failures)
+        write_failures(failed, failures)
     if json:
-        counts = {name: getattr(report, name) for name in report.__slots__ if name != "failures"}
-        document = {**counts, "failures": [describe_failure(failure) for failure in report.failures]}
+        document = {
+            **{name: getattr(report, name) for name in report.__slots__ if name not in ("failures", "skipped")},
+            "failures": [describe_failure(failure) for failure in failed],
+            "skipped": [{"source": str(skipped.path), "reason": skipped.reason} for skipped in report.skipped],
+        }
         typer.echo(json_format.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
         return
     console = Console()
@@ -124,13 +166,14 @@ def index_folder(
     )
     if report.moved_files:
         console.print(f"{report.moved_files:,} of the removed files were moved or renamed", highlight=False)
-    _print_failures([describe_failure(failure) for failure in report.failures], messages)
+    _print_failures([describe_failure(failure) for failure in failed], messages)
     if report.known_failures:
         messages.print(
             f"{report.known_failures:,} of these were not tried again, because nothing has changed; "
             "--retry-failed does so",
             soft_wrap=True,
         )
+    print_skipped(report.skipped, report.hidden_files, folder.absolute(), messages)
 
 
 def show_statistics(
@@ -184,10 +227,7 @@ def delete_units(
     ],
 ) -> None:
     """Removes the units that meet a filter."""
-    try:
-        condition: Any = json_format.loads(where)
-    except json_format.JSONDecodeError as error:
-        raise typer.BadParameter(f"--where is not JSON: {error}") from None
+    condition = parse_filter(where)
     with explain_errors(Console(stderr=True)):
         from qwen3_vl_retrieval.index.filters import compile_filter
         from qwen3_vl_retrieval.index.store import Store
@@ -246,16 +286,32 @@ def export_units(
     Console().print(f"{count:,} units written to {show_path(path)}", highlight=False, soft_wrap=True)
 
 
+def parse_filter(where: str) -> Any:
+    """Returns what `--where` says, a usage error if it is not JSON; the index says whether it is a filter."""
+    try:
+        return json_format.loads(where)
+    except json_format.JSONDecodeError as error:
+        raise typer.BadParameter(f"--where is not JSON: {error}") from None
+
+
 @contextmanager
-def explain_errors(messages: Console) -> Generator[None, None, None]:
-    """Says an error in one line: status 1 for models and stores, 2 for what was asked."""
+def explain_errors(messages: Console, *, interrupted: str = "Interrupted.") -> Generator[None, None, None]:
+    """Says an error in one line: status 1 for models and stores, 2 for what was asked, 130 for Ctrl-C.
+
+    Args:
+        messages: Where it is said.
+        interrupted: What is said after Ctrl-C.
+    """
     try:
         yield
     except (ModelError, StoreError) as error:
-        messages.print(Text(f"Error: {clean_text(str(error))}", style="red"), soft_wrap=True)
+        messages.print(Text(f"Error: {clean_text(name_options(str(error)))}", style="red"), soft_wrap=True)
         raise typer.Exit(1) from None
     except (InputError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(name_options(str(error))) from None
+    except KeyboardInterrupt:
+        messages.print(Text(interrupted, style="yellow"), soft_wrap=True)
+        raise typer.Exit(_INTERRUPTED_STATUS) from None
 
 
 def _print_failures(failures: Any, messages: Console) -> None:
@@ -266,7 +322,7 @@ def _print_failures(failures: Any, messages: Console) -> None:
         place = "" if failure["page"] is None else f", page {failure['page']}"
         line = Text("  ")
         line.append(show_path(failure["source"]) + place, style="bold")
-        line.append(f"  {clean_text(failure['message'])}")
+        line.append(f"  {clean_text(name_options(failure['message']))}")
         messages.print(line, soft_wrap=True)
     if len(failures) > _MOST_FAILURES:
         messages.print(f"  and {len(failures) - _MOST_FAILURES:,} more; see --failures or qwen3vl stats --json")

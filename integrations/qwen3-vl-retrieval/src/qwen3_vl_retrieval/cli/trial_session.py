@@ -91,7 +91,7 @@ class TrialSession:
             InputError: The query cannot be read, embedded or judged.
         """
         begun = perf_counter()
-        asked = join_query(query, query_image)
+        asked = join_query(query, query_image, self.policy)
         # By vectors alone, so that what each stage does is seen.
         by_vectors = MultimodalIndex(self.index.store, self.models.embedder, media_policy=self.policy)
         nearest = by_vectors.search(asked, k=count, match_words=False)
@@ -105,7 +105,8 @@ class TrialSession:
             files=self.files,
             units=len(self.units),
             ranked_files=self.files - len(self.indexed.failures),
-            skipped=self.indexed.skipped_files,
+            skipped=self.indexed.skipped,
+            hidden=self.indexed.hidden_files,
             results=_describe_hits(judged),
             candidates=_describe_hits(nearest),
             failures=(*self.indexed.failures, *judged.failures),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.index.documents import build_item, describe_hit, describe_unit, draw_document
     from qwen3_vl_retrieval.index.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
+    from qwen3_vl_retrieval.index.files import Listing, SkippedFile, list_files
     from qwen3_vl_retrieval.index.hits import Hit, SearchResults
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
     from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, write_failures
@@ -31,10 +32,12 @@ __all__ = [
     "IndexProgress",
     "IndexReport",
     "IndexStatistics",
+    "Listing",
     "MediaUriLoader",
     "MultimodalIndex",
     "Qwen3VLEmbeddingFunction",
     "SearchResults",
+    "SkippedFile",
     "Store",
     "Unit",
     "build_item",
@@ -43,6 +46,7 @@ __all__ = [
     "draw_document",
     "export_store",
     "import_store",
+    "list_files",
     "read_units",
     "write_failures",
 ]
@@ -54,10 +58,12 @@ _MODULES = {
     "IndexProgress": "progress",
     "IndexReport": "progress",
     "IndexStatistics": "statistics",
+    "Listing": "files",
     "MediaUriLoader": "embedding_function",
     "MultimodalIndex": "multimodal_index",
     "Qwen3VLEmbeddingFunction": "embedding_function",
     "SearchResults": "hits",
+    "SkippedFile": "files",
     "Store": "store",
     "Unit": "units",
     "build_item": "documents",
@@ -66,6 +72,7 @@ _MODULES = {
     "draw_document": "documents",
     "export_store": "transfer",
     "import_store": "transfer",
+    "list_files": "files",
     "read_units": "units",
     "write_failures": "progress",
 }

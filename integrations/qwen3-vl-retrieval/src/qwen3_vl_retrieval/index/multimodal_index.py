@@ -18,9 +18,8 @@ from qwen3_vl_retrieval.index.judging import find_media_cache
 from qwen3_vl_retrieval.index.pipeline import run_pipeline
 from qwen3_vl_retrieval.index.progress import IndexReport, OnIndexProgress, RunCounter
 from qwen3_vl_retrieval.index.records import Metadata
-from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.sidecar import SidecarPrecision
-from qwen3_vl_retrieval.index.sources import check_metadata, list_sources
+from qwen3_vl_retrieval.index.sources import Sources, check_metadata, list_sources
 from qwen3_vl_retrieval.index.statistics import IndexStatistics, measure_store
 from qwen3_vl_retrieval.index.store import CompactReport, Store
 from qwen3_vl_retrieval.index.transfer import export_store
@@ -228,6 +227,7 @@ class MultimodalIndex:
         paths_or_items: Path | Iterable[Path | Item],
         *,
         metadata: Metadata | None = None,
+        exclude: Sequence[str] = (),
         retry_failed: bool = False,
         cache_media: bool = False,
         show_progress: bool = False,
@@ -242,6 +242,8 @@ class MultimodalIndex:
             paths_or_items: `Path`s of files and folders, and items (see `Item`): a `str` is always a text.
             metadata: Flat scalars to be kept with every unit of it, and to be filtered by; those of units that are
                 there already are replaced. `None` leaves them.
+            exclude: Patterns of files and folders inside the given folders to leave out, as in a `.gitignore` file
+                there: `"*.bak"`, `"drafts/"`, `"/2019"`. What is left out is among the skipped of the report.
             retry_failed: Read files again that could not be read before. By default those that have not changed are
                 left alone and named, until limits, options or versions of the packages that read are others; what the
                 disk or the network failed with is always tried again.
@@ -256,17 +258,18 @@ class MultimodalIndex:
             ValueError: `metadata` is not flat, or uses a reserved name; or `cache_media` without a reranker.
         """
         cache = find_media_cache(self._reranker) if cache_media else None
-        sources, skipped, failures = list_sources(paths_or_items)
+        found = list_sources(paths_or_items, exclude=exclude)
         with self._store.write():
-            counter = self._run(sources, failures, metadata, retry_failed, cache, show_progress, on_progress)
+            counter = self._run(found, metadata, retry_failed, cache, show_progress, on_progress)
             self._end_grace()
-        return counter.finish(skipped_files=skipped)
+        return counter.finish(skipped=found.skipped, hidden_files=found.hidden)
 
     def sync(
         self,
         folder: str | Path,
         *,
         metadata: Metadata | None = None,
+        exclude: Sequence[str] = (),
         allow_removals: bool = False,
         retry_failed: bool = False,
         cache_media: bool = False,
@@ -281,6 +284,7 @@ class MultimodalIndex:
         Args:
             folder: The folder.
             metadata: As in `add`.
+            exclude: As in `add`. A file that is excluded now and was not before is removed like one that vanished.
             allow_removals: Remove what vanished even if that is more than half of the files that the index knows
                 below the folder. By default that is taken for a folder that is not mounted.
             retry_failed: As in `add`.
@@ -296,27 +300,35 @@ class MultimodalIndex:
         """
         cache = find_media_cache(self._reranker) if cache_media else None
         root = Path(folder).absolute()
-        sources, skipped, failures = _list_folder(root, allow_removals=allow_removals)
-        present = {encode_path(path.absolute()) for path in sources if isinstance(path, Path)}
-        unreadable = [failure.path for failure in failures]
+        found = _list_folder(root, exclude=exclude, allow_removals=allow_removals)
+        present = {encode_path(path.absolute()) for path in found.sources if isinstance(path, Path)}
+        unreadable = [failure.path for failure in found.failures]
+        excluded = [skipped.path for skipped in found.skipped if skipped.reason == "excluded"]
         with self._store.write():
             known = self._store.catalog.list_sources(root)
-            counter = self._run(sources, failures, metadata, retry_failed, cache, show_progress, on_progress)
+            counter = self._run(found, metadata, retry_failed, cache, show_progress, on_progress)
             vanished = {
                 source: contents
                 for source, contents in known.items()
                 # What is in a folder that cannot be read now may still be there.
-                if source not in present and not any(decode_path(source).is_relative_to(path) for path in unreadable)
+                if source not in present and not _is_below(source, unreadable)
             }
             moved = self._find_moved(vanished, present)
-            gone = [source for source, contents in vanished.items() if contents and source not in moved]
+            gone = [
+                source
+                for source, contents in vanished.items()
+                # What the caller excludes is meant to go.
+                if contents and source not in moved and not _is_below(source, excluded)
+            ]
             held = sum(1 for contents in known.values() if contents)
             if 2 * len(gone) > held and not allow_removals:
                 raise StoreError(_refuse_removals(root, gone, held))
             removed = self._store.remove_files(list(vanished)) if vanished else 0
             self._end_grace()
         counter.removed_units += removed
-        return counter.finish(skipped_files=skipped, removed_files=len(vanished), moved_files=len(moved))
+        return counter.finish(
+            skipped=found.skipped, hidden_files=found.hidden, removed_files=len(vanished), moved_files=len(moved)
+        )
 
     def delete(self, where: Mapping[str, Any]) -> int:
         """Removes what meets `where`, and returns how many units that were.
@@ -384,21 +396,20 @@ class MultimodalIndex:
 
     def _run(
         self,
-        sources: Sequence[Path | Item],
-        failures: Sequence[FailedFile],
+        found: Sources,
         metadata: Metadata | None,
         retry_failed: bool,
         cache_media: Callable[[Sequence[Item]], object] | None,
         show_progress: bool,
         on_progress: OnIndexProgress | None,
     ) -> RunCounter:
-        with show_bar(len(sources), enabled=show_progress, on_progress=on_progress) as advance:
-            counter = RunCounter(files_total=len(sources), on_progress=advance)
-            counter.failures.extend(failures)
+        with show_bar(len(found.sources), enabled=show_progress, on_progress=on_progress) as advance:
+            counter = RunCounter(files_total=len(found.sources), on_progress=advance)
+            counter.failures.extend(found.failures)
             run_pipeline(
                 self._store,
                 self._embedder,
-                sources,
+                found.sources,
                 counter,
                 policy=self._policy,
                 read_units=self._read_units,
@@ -423,12 +434,16 @@ class MultimodalIndex:
         return {source for source, held in vanished.items() if held & alive}
 
 
-def _list_folder(root: Path, *, allow_removals: bool) -> tuple[list[Path | Item], int, list[FailedFile]]:
+def _is_below(source: str, folders: Sequence[Path]) -> bool:
+    return any(decode_path(source).is_relative_to(folder) for folder in folders)
+
+
+def _list_folder(root: Path, *, exclude: Sequence[str], allow_removals: bool) -> Sources:
     """What `list_sources` finds; a folder that does not exist is empty only if everything may be removed."""
     if root.exists():
-        return list_sources(root)
+        return list_sources(root, exclude=exclude)
     if allow_removals:
-        return [], 0, []
+        return Sources(sources=(), skipped=(), hidden=0, failures=())
     raise InputError(
         f"there is no folder {quote(str(root))}; give an existing folder, or remove what the index holds of it with "
         "allow_removals=True"
@@ -439,8 +454,8 @@ def _refuse_removals(root: Path, gone: Sequence[str], held: int) -> str:
     named = ", ".join(quote(str(decode_path(source).relative_to(root))) for source in sorted(gone)[:_NAMED_FILES])
     more = f" and {len(gone) - _NAMED_FILES:,} more" if len(gone) > _NAMED_FILES else ""
     return (
-        f"syncing {quote(str(root))} would remove {len(gone):,} of the {held:,} files that the index holds of it: {named}"
-        f"{more}. That looks like a folder that is not mounted, or was emptied by mistake: nothing was removed, and "
-        "what is new was added. Bring the files back and sync again; if they are meant to go, sync with "
+        f"syncing {quote(str(root))} would remove {len(gone):,} of the {held:,} files that the index holds of it: "
+        f"{named}{more}. That looks like a folder that is not mounted, or was emptied by mistake: nothing was removed, "
+        "and what is new was added. Bring the files back and sync again; if they are meant to go, sync with "
         "allow_removals=True (--allow-removals)"
     )

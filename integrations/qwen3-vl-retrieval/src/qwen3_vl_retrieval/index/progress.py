@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypeAlias
 
+from qwen3_vl_retrieval.index.files import SkippedFile
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.paths import encode_path
 
@@ -49,12 +50,14 @@ class IndexReport:
         removed_files: Files that vanished, moved ones included.
         moved_files: Those of them whose content is at another path now.
         unchanged_files: Files that were left alone.
-        skipped_files: Files whose suffix is not one of those that are read.
+        skipped_files: How many files and folders were skipped; which, and why, is in `skipped`.
+        hidden_files: Files and folders whose names begin with a dot; they are not among the skipped.
         embedded_units: Units that went through the model.
         reused_units: Units whose content was there already, in another file or version.
         removed_units: Units that nobody holds any more.
         failures: What could not be read, and why.
         known_failures: How many of them are of earlier runs and were not tried again, because nothing changed.
+        skipped: What is not read, and why: files of other kinds, what was excluded, links that lead outside, pipes.
         seconds: How long it took.
     """
 
@@ -63,12 +66,14 @@ class IndexReport:
     removed_files: int = 0
     unchanged_files: int = 0
     skipped_files: int = 0
+    hidden_files: int = 0
     embedded_units: int = 0
     reused_units: int = 0
     removed_units: int = 0
     failures: tuple[FailedFile, ...] = ()
     moved_files: int = 0
     known_failures: int = 0
+    skipped: tuple[SkippedFile, ...] = ()
     seconds: float = 0.0
 
 
@@ -128,7 +133,14 @@ class RunCounter:
             )
         )
 
-    def finish(self, *, skipped_files: int = 0, removed_files: int = 0, moved_files: int = 0) -> IndexReport:
+    def finish(
+        self,
+        *,
+        skipped: tuple[SkippedFile, ...] = (),
+        hidden_files: int = 0,
+        removed_files: int = 0,
+        moved_files: int = 0,
+    ) -> IndexReport:
         """Returns the report."""
         return IndexReport(
             added_files=self.added_files,
@@ -136,12 +148,14 @@ class RunCounter:
             removed_files=removed_files,
             moved_files=moved_files,
             unchanged_files=self.unchanged_files,
-            skipped_files=skipped_files,
+            skipped_files=len(skipped),
+            hidden_files=hidden_files,
             embedded_units=self.embedded_units,
             reused_units=self.reused_units,
             removed_units=self.removed_units,
             failures=tuple(self.failures),
             known_failures=self.known_failures,
+            skipped=skipped,
             seconds=perf_counter() - self.begun,
         )
 

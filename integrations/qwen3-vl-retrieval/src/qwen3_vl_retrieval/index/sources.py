@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from qwen3_vl_retrieval.coercion import list_items
-from qwen3_vl_retrieval.index.files import find_kind, is_folder, list_files
+from qwen3_vl_retrieval.index.files import SkippedFile, is_folder, list_files
 from qwen3_vl_retrieval.index.records import RESERVED_NAMES, Metadata
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.inputs import Item
 
-__all__ = ["check_metadata", "list_sources"]
+__all__ = ["Sources", "check_metadata", "list_sources"]
 
 
-def list_sources(given: Path | Iterable[Path | Item]) -> tuple[list[Path | Item], int, list[FailedFile]]:
-    """Returns files and items, folders replaced by what is in them; how many files were skipped; and what failed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What is to be added.
+
+    Attributes:
+        sources: Files and items, in the order in which they were given, a folder's files by path.
+        skipped: What is in folders and not read, and why.
+        hidden: Number of entries of folders whose names begin with a dot.
+        failures: Folders that could not be read, and why.
+    """
+
+    sources: tuple[Path | Item, ...]
+    skipped: tuple[SkippedFile, ...]
+    hidden: int
+    failures: tuple[FailedFile, ...]
+
+
+def list_sources(given: Path | Iterable[Path | Item], *, exclude: Sequence[str] = ()) -> Sources:
+    """Returns files and items, folders replaced by what is in them; `exclude` as in `list_files`.
 
     Raises:
-        InputError: A single item was given instead of a list, or a folder cannot be read.
+        InputError: A single item was given instead of a list, or a folder cannot be read; or a pattern is malformed.
     """
     sources: list[Path | Item] = []
+    skipped: list[SkippedFile] = []
     failures: list[FailedFile] = []
-    skipped = 0
+    hidden = 0
     for source in [given] if isinstance(given, Path) else list_items(given):
         if not (isinstance(source, Path) and is_folder(source)):
             sources.append(source)
             continue
-        listing = list_files(source)
-        readable = [path for path in listing.files if find_kind(path) is not None]
-        skipped += len(listing.files) - len(readable)
-        sources += readable
+        listing = list_files(source, exclude=exclude)
+        sources += listing.files
+        skipped += listing.skipped
+        hidden += listing.hidden
         failures += [FailedFile(path=path, unit=None, error=error) for path, error in listing.failures]
     # A file that is named twice is read once.
     seen: set[Path] = set()
@@ -41,7 +60,7 @@ def list_sources(given: Path | Iterable[Path | Item]) -> tuple[list[Path | Item]
         elif (path := source.absolute()) not in seen:
             seen.add(path)
             once.append(source)
-    return once, skipped, failures
+    return Sources(sources=tuple(once), skipped=tuple(skipped), hidden=hidden, failures=tuple(failures))
 
 
 def check_metadata(metadata: Metadata | None) -> Metadata | None:

@@ -7,7 +7,6 @@ its own (`reader_processes`), where pages are rendered in parallel. The function
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from PIL import Image
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.media.budgets import PixelBudget
+from qwen3_vl_retrieval.media.library_logs import leave_out
 from qwen3_vl_retrieval.media.pages import GuardedPage, describe_page, describe_pdf
 from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file
 from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs, stream
@@ -35,8 +35,6 @@ _LOCK = ForkSafeLock()
 
 # `FPDF_ERR_PASSWORD` and `FPDF_ERR_SECURITY` of PDFium's public/fpdfview.h.
 _PASSWORD_ERRORS = (4, 5)
-
-_PYPDFIUM2_LOGGER = logging.getLogger("pypdfium2._helpers.document")
 
 _PAGE_PIXELS = PixelBudget().max_pixels
 """Pixels of a rendered page: the most that the models see of an image by default."""
@@ -252,11 +250,8 @@ def _open_page(document: Any, page: int, shown: str) -> Generator[Any, None, Non
 def _init_forms(document: Any) -> None:
     """Makes filled-in forms visible."""
     # Of a form that also has XFA, pypdfium2 advises to build another PDFium; its other fields are drawn all the same.
-    _PYPDFIUM2_LOGGER.disabled = True
-    try:
-        document.init_forms()
-    finally:
-        _PYPDFIUM2_LOGGER.disabled = False
+    leave_out("pypdfium2._helpers.document", "init_forms() called on XFA pdf")
+    document.init_forms()
 
 
 def _fit_scale(size: tuple[int | float, int | float], max_pixels: int, shown: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,11 @@ from llama_index.core.schema import BaseNode, MediaResource, Node, NodeRelations
 from llama_index.indices.qwen3_vl.media_folders import hash_file
 from llama_index.retrievers.qwen3_vl.found_nodes import HIDDEN_KEYS
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
-from qwen3_vl_retrieval.index import Unit, describe_unit, read_units
+from qwen3_vl_retrieval.index import Unit, describe_unit, list_files, read_units
 
 __all__ = ["FileNode", "Reading", "list_paths", "read_file_nodes"]
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,8 @@ class FileNode:
 def list_paths(given: str | Path | Iterable[str | Path]) -> list[tuple[Path, bool]]:
     """Returns files, and whether each was named, not found in a folder; folders give what is in them, by name.
 
-    Names that begin with a dot are left out, and links that lead out of the folder.
+    Of a folder, those are the files that `list_files` lists. What it skips is logged as information, what it cannot
+    look at as a warning.
 
     Raises:
         InputError: There is no such file or folder.
@@ -109,12 +113,10 @@ def _name(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _list_folder(folder: Path) -> list[Path]:
-    root = folder.resolve()
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.resolve().is_relative_to(root)
-    )
+def _list_folder(folder: Path) -> tuple[Path, ...]:
+    listing = list_files(folder)
+    for skipped in listing.skipped:
+        _logger.info("%s is skipped: %s", skipped.path, skipped.reason)
+    for path, error in listing.failures:
+        _logger.warning("%s is left out: %s", path, error)
+    return listing.files
