@@ -11,11 +11,19 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from poisonous_images import POISONOUS_IMAGES
 from poisonous_pdfs import POISONOUS_PDFS
+from poisonous_videos import POISONOUS_VIDEOS
 
 __all__ = ["POISONOUS_FILES", "write_poisonous_files"]
 
-POISONOUS_FILES: dict[str, Callable[[], bytes]] = {**POISONOUS_PDFS}
+POISONOUS_FILES: dict[str, Callable[[], bytes]] = {
+    **POISONOUS_IMAGES,
+    **POISONOUS_PDFS,
+    **POISONOUS_VIDEOS,
+    "markdown-quoted.md": lambda: b"> " * 10_000,
+    "markdown-bracketed.md": lambda: b"[" * 20_000,
+}
 """The name of a file, and what writes it; the function says what is wrong with it."""
 
 
