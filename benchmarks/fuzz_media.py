@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import random
-import signal
 import sys
 import time
 import traceback
@@ -32,6 +31,7 @@ from typing import Any
 from fuzz_mutations import mutate_file
 from fuzz_seeds import write_image_seeds, write_pdf_seeds, write_video_seeds
 from poisonous_files import POISONOUS_FILES
+from process_trees import kill_tree, measure_tree_bytes
 
 _POLL_SECONDS = 0.02
 _STACK_SECONDS = 10
@@ -66,7 +66,7 @@ class Reader:
         deadline = time.monotonic() + self._seconds
         peak = 0
         while not self._connection.poll(_POLL_SECONDS):
-            peak = max(peak, _measure_tree(self._process.pid))
+            peak = max(peak, measure_tree_bytes(self._process.pid or 0))
             if not self._process.is_alive():
                 return self._restart("crash", f"exit status {self._process.exitcode}")
             if peak > self._memory_bytes:
@@ -80,11 +80,7 @@ class Reader:
             return self._restart("crash", f"exit status {self._process.exitcode}")
 
     def close(self) -> None:
-        for pid in (*_list_children(self._process.pid), self._process.pid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        kill_tree(self._process.pid or 0)
         self._process.join()
         self._connection.close()
 
@@ -163,29 +159,6 @@ def _list_readers(path: Path, suffix: str) -> Iterator[Callable[[], object]]:
             yield lambda page=page: media.read_pdf_text(path, page, policy)
             yield lambda page=page: media.render_pdf_page(path, page, policy)
             yield lambda page=page: media.render_pdf_page(path, page, policy, max_pixels=90_000)
-
-
-def _measure_tree(pid: int | None) -> int:
-    """Resident bytes of a process and all below it."""
-    page_bytes = os.sysconf("SC_PAGE_SIZE")
-    total = 0
-    for each in (pid, *_list_children(pid)):
-        try:
-            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * page_bytes
-        except (OSError, IndexError):
-            continue
-    return total
-
-
-def _list_children(pid: int | None) -> list[int]:
-    found: list[int] = []
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        for task in tasks:
-            found += [int(child) for child in (task / "children").read_text().split()]
-    except OSError:
-        return found
-    return found + [below for child in found for below in _list_children(child)]
 
 
 class Cases:
