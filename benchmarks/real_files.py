@@ -2,9 +2,9 @@
 
 uv run python benchmarks/real_files.py [--files FOLDER] [--most 150]
 
-Fetches the files (`fetch_real_files.py`), indexes them twice with `qwen3vl index` and the pocket model in processes that
-are watched, and accounts for every one of them. The status is 1 if a file is lost without a word, if the second run
-embeds anything, if nothing is written for too long, or if the processes hold more memory than allowed together.
+Fetches the files (`fetch_real_files.py`), indexes them twice with `qwen3vl index` and the pocket model in processes
+that are watched, and accounts for every one of them. The status is 1 if a file is lost without a word, if the second
+run embeds anything, if nothing is written for too long, or if the processes together hold more memory than allowed.
 """
 
 from __future__ import annotations
@@ -76,19 +76,20 @@ def _run_index(folder: Path, store: Path, options: argparse.Namespace) -> dict[s
     stopped = None
     with said.open("wb") as out, noise.open("ab") as errors:
         process = subprocess.Popen(command, stdout=out, stderr=errors)
-        while process.poll() is None:
-            time.sleep(_POLL_SECONDS)
-            peak = max(peak, measure_tree_bytes(process.pid))
-            found = _find_newest(store)
-            if found > newest:
-                newest, written = found, time.monotonic()
-            if time.monotonic() - written > options.stalled_minutes * 60:
-                stopped = f"nothing was written for {options.stalled_minutes:g} minutes"
-            elif time.monotonic() - started > options.most_minutes * 60:
-                stopped = f"it took more than {options.most_minutes:g} minutes"
-            if stopped is not None:
-                kill_tree(process.pid)
-                process.wait()
+        try:
+            while process.poll() is None and stopped is None:
+                time.sleep(_POLL_SECONDS)
+                peak = max(peak, measure_tree_bytes(process.pid))
+                found = _find_newest(store)
+                if found > newest:
+                    newest, written = found, time.monotonic()
+                if time.monotonic() - written > options.stalled_minutes * 60:
+                    stopped = f"nothing was written for {options.stalled_minutes:g} minutes"
+                elif time.monotonic() - started > options.most_minutes * 60:
+                    stopped = f"it took more than {options.most_minutes:g} minutes"
+        finally:
+            kill_tree(process.pid)
+            process.wait()
     run = {
         "seconds": round(time.monotonic() - started, 1),
         "peak_mib": round(peak / 2**20),
@@ -119,7 +120,7 @@ def _find_outcomes(folder: Path, store: Path, report: dict[str, Any]) -> dict[Pa
     outcomes: dict[Path, tuple[str, str]] = {}
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     indexed = {Path(source) for source in _read_sources(exported)}
-    failed = {Path(each["path"]): each["message"] for each in report["failures"]}
+    failed = {Path(each["source"]): each["message"] for each in report["failures"] if each["page"] is None}
     # Before there was such a list, files were skipped without a name.
     skipped = {Path(each["path"]): each["reason"] for each in report.get("skipped", ())}
     for path in paths:
@@ -195,16 +196,10 @@ def _count_lists(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _format_table(result: dict[str, Any]) -> str:
-    rows = [
-        "| suffix | files | indexed | failed, by name | skipped, by name | lost |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    rows += [
-        f"| `{suffix}` | {sum(counts.values()):,} | "
-        + " | ".join(f"{counts[outcome]:,}" for outcome in _OUTCOMES)
-        + " |"
-        for suffix, counts in result["by_suffix"].items()
-    ]
+    rows = ["| suffix | files | indexed | failed, by name | skipped, by name | lost |", "|---|" + "---:|" * 5]
+    for suffix, counts in result["by_suffix"].items():
+        cells = " | ".join(f"{counts[outcome]:,}" for outcome in _OUTCOMES)
+        rows.append(f"| `{suffix}` | {sum(counts.values()):,} | {cells} |")
     totals = result["by_outcome"]
     total = " | ".join(f"{totals.get(outcome, 0):,}" for outcome in _OUTCOMES)
     return "\n".join([*rows, f"| **all** | {result['files']:,} | {total} |"])
