@@ -1,4 +1,4 @@
-.PHONY: help install format lint types imports test test-bfloat16 test-quantization test-lowest demo docs cookbooks build all
+.PHONY: help install format lint types imports test test-bfloat16 test-quantization test-lowest demo docs cookbooks build fuzz all
 
 help: ## Show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,11 @@ docs: ## Build the documentation; warnings are errors
 
 cookbooks: ## Execute all notebooks on the pocket models
 	uv run python cookbooks/execute.py
+
+MINUTES = 30
+
+fuzz: ## Read damaged images, PDFs and videos for 30 minutes (MINUTES=5 for five)
+	uv run python benchmarks/fuzz_media.py --minutes $(MINUTES)
 
 build: ## Build the wheels and look inside
 	uv build --quiet --clear --all-packages
