@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from forked_children import run_in_fork
 from PIL import Image
 
 import qwen3_vl_retrieval
+from forked_children import run_in_fork
 from qwen3_vl_retrieval import MediaPolicy, StoreError, media, share_embedder, sharing
 from qwen3_vl_retrieval.engine.turns import Turns
 from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.index.bars import show_bar
@@ -153,6 +153,20 @@ class MultimodalIndex:
         except BaseException:
             store.close()
             raise
+
+    def __copy__(self) -> Self:
+        # An index stands for what is on the disk, with locks and connections that cannot be copied.
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Frameworks copy their chains; the copies share what they search.
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a MultimodalIndex cannot be pickled: its files and locks belong to this process; open it by its folder "
+            "where it is needed"
+        )
 
     def close(self) -> None:
         """Lets go of all files."""
