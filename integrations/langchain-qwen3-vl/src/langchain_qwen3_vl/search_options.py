@@ -28,7 +28,8 @@ _INDEX_NAMES = {"where": "filter", "threshold": "score_threshold"}
 def spread_search_options(values: Any) -> Any:
     """Returns the arguments of a retriever with those of its fields that stood in `search_kwargs` in their place.
 
-    With `search_type="mmr"`, `fetch_k` stays: there it is how many documents variety is sought among.
+    `fetch_k` stays where the store's own search takes one: with `search_type="mmr"`, how many documents variety is sought
+    among, and of FAISS how many are fetched before they are filtered.
 
     Raises:
         ValueError: An option is given twice, with different values.
@@ -41,13 +42,21 @@ def spread_search_options(values: Any) -> Any:
         return given
     left, moved = dict(cast("Mapping[str, Any]", search)), dict(given)
     for name in _FIELDS:
-        if name not in left or (name == "fetch_k" and given.get("search_type") == "mmr"):
+        if name not in left or (name == "fetch_k" and _takes_fetch_k(given.get("base"), given.get("search_type"))):
             continue
         value = left.pop(name)
         if name in given and given[name] != value:
             raise ValueError(f"{name}={given[name]!r} was given, and {name}={value!r} in search_kwargs; give it once")
         moved[name] = value
     return moved | {"search_kwargs": left}
+
+
+def _takes_fetch_k(base: object, search_type: object) -> bool:
+    if search_type == "mmr":
+        return True
+    return (
+        isinstance(base, VectorStore) and "fetch_k" in inspect.signature(base.similarity_search_with_score).parameters
+    )
 
 
 def leave_out_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
