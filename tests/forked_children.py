@@ -36,7 +36,7 @@ def run_in_fork(work: Callable[[], Any]) -> Any:
     os.close(reading)
     os.waitpid(child, 0)
     assert answer, "the child never answered"
-    outcome, value = pickle.loads(answer)
+    outcome, value = pickle.loads(answer)  # noqa: S301 - written by the child
     assert outcome == "returned", value
     return value
 

@@ -48,7 +48,7 @@ def _hold_picture(kind: str, path) -> Document | ImageNode | Node:
         "node of bytes": lambda: Node(
             image_resource=MediaResource(data=path.read_bytes()), text_resource=MediaResource(text="a mug"), **fields
         ),
-        "metadata": lambda: Document(text="a mug", metadata={**fields["metadata"], "file_path": str(path)}),
+        "metadata": lambda: Document(text="a mug", metadata={**fields["metadata"], "image": str(path)}),
     }[kind]()
 
 
@@ -101,7 +101,7 @@ def test_ids_are_of_content_and_place(pictures, tmp_path):
     shutil.copy(pictures / "picture-0.png", other)
 
     def find_id(path, text="a mug"):
-        (node,) = MediaNodeParser().get_nodes_from_documents([Document(text=text, metadata={"file_path": str(path)})])
+        (node,) = MediaNodeParser().get_nodes_from_documents([Document(text=text, metadata={"image": str(path)})])
         return node.id_
 
     first = find_id(one)

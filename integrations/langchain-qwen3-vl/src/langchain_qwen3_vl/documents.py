@@ -22,7 +22,7 @@ from PIL import Image
 
 from langchain_qwen3_vl.media_files import Medium, describe_media, encode_jpeg, find_local_file, hash_file
 from qwen3_vl_retrieval import InputError, MediaPolicy
-from qwen3_vl_retrieval.index import Hit, describe_hit, draw_document, find_media_type
+from qwen3_vl_retrieval.index import Hit, describe_hit, draw_document
 
 __all__ = ["document_to_content_blocks", "hit_to_document", "image_document", "media_key_encoder", "video_document"]
 
@@ -197,7 +197,8 @@ def _find_files(document: Document) -> list[Path]:
     """The local files that hold the media of a document, each once."""
     metadata: dict[str, Any] = document.metadata
     named = [metadata.get(key) for key in _MEDIA_KEYS]
-    if find_media_type(document.page_content, metadata) in ("image", "page", "video"):
+    told = metadata.get("media_type")
+    if told in ("image", "page", "video") or (told is None and not document.page_content.strip()):
         named.append(metadata.get("source"))
     paths: dict[Path, None] = {}
     for value in named:

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from chromadb import Collection
 from chromadb.api import ClientAPI
@@ -113,6 +113,20 @@ class SharedChroma(Chroma):
                 ssl=ssl,
             )
             self._adopt()
+
+    def __copy__(self) -> Self:
+        # A store stands for what is on the disk, with locks and a client that cannot be copied.
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Copies of a chain share its store, as they share its models.
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled: its client and locks belong to this process; open the store by "
+            "its persist_directory where it is needed"
+        )
 
     @property
     def _collection(self) -> Collection:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
 import numpy.typing as npt
 from transformers import PreTrainedModel, ProcessorMixin
@@ -19,6 +19,7 @@ from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.inputs import CoercedInput, Item
 from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, hash_parameters, load_model, name_quantization
+from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
 from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.pooling import check_dimensions
@@ -129,6 +130,7 @@ class Qwen3VLEmbedder:
         self._max_length = max_length
         self._model_id = Path(base_model.config.name_or_path or "").name if model_id is None else model_id
         self._revision = hash_parameters(base_model) if revision is None else revision
+        self._origin: ModelOrigin | None = None
         self.model = base_model
         self.processor = processor
         self.choices = choices
@@ -158,7 +160,7 @@ class Qwen3VLEmbedder:
         on_overflow: OnOverflow = "fit",
         max_batch_tokens: int | None = None,
         compile_layers: bool = False,
-    ) -> Qwen3VLEmbedder:
+    ) -> Self:
         """Returns an embedder with the weights of a model hub or a folder.
 
         The arguments from `dimensions` on are those of the class.
@@ -196,7 +198,7 @@ class Qwen3VLEmbedder:
         )
         # Quantised weights make other vectors than the stored ones.
         suffix = "" if quantization is None else f"+{name_quantization(quantization)}"
-        return cls(
+        built = cls(
             loaded.model,
             loaded.processor,
             model_id=loaded.checkpoint.model_id,
@@ -214,6 +216,46 @@ class Qwen3VLEmbedder:
             compile_layers=compile_layers,
             choices=loaded.choices,
         )
+        built._origin = ModelOrigin(
+            cls.from_pretrained,
+            str(name_or_path),
+            {
+                "revision": revision,
+                "model_hub": model_hub,
+                "cache_dir": cache_dir,
+                "local_files_only": local_files_only,
+                "device": device,
+                "dtype": dtype,
+                "attn_implementation": attn_implementation,
+                "quantization": quantization,
+                "dimensions": dimensions,
+                "document_instruction": document_instruction,
+                "query_instruction": query_instruction,
+                "media_policy": media_policy,
+                "pixel_budget": pixel_budget,
+                "frame_sampling": frame_sampling,
+                "max_length": max_length,
+                "on_overflow": on_overflow,
+                "max_batch_tokens": max_batch_tokens,
+                "compile_layers": compile_layers,
+            },
+        )
+        return built
+
+    def share_origin(self, other: Self, limits: dict[str, Any]) -> None:
+        """Notes that the weights are those of `other`: a pickle of this loads them by the same name, with `limits`."""
+        self._origin = None if other._origin is None else other._origin.change(limits)
+
+    def __copy__(self) -> Self:
+        # Any number of threads may use one model; a copy would only take its memory again.
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Frameworks copy their chains; the copies share the weights.
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return reduce_model(self, self._origin)
 
     @property
     def dimensions(self) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import index
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypedDict, Unpack, get_args, overload
+from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from qwen3_vl_retrieval.engine.statistics import EngineStatistics
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.inputs import CoercedInput, Item, Ranked
 from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, load_model, read_score_weight
+from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
 from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.prompts import DEFAULT_RERANKING_INSTRUCTION
@@ -123,6 +124,7 @@ class Qwen3VLReranker:
         check_instruction(instruction)
         self._instruction = instruction if instruction else DEFAULT_RERANKING_INSTRUCTION
         self.model_id = Path(base_model.config.name_or_path or "").name if model_id is None else model_id
+        self._origin: ModelOrigin | None = None
         self.model = base_model
         self.processor = processor
         self.choices = choices
@@ -152,7 +154,7 @@ class Qwen3VLReranker:
         max_batch_tokens: int | None = None,
         vision_cache_bytes: int | None = None,
         compile_layers: bool = False,
-    ) -> Qwen3VLReranker:
+    ) -> Self:
         """Returns a reranker with the weights of a model hub or a folder.
 
         The arguments up to `quantization` are those of `Qwen3VLEmbedder.from_pretrained`, the others those of the
@@ -174,7 +176,7 @@ class Qwen3VLReranker:
             attn_implementation=attn_implementation,
             quantization=quantization,
         )
-        return cls(
+        built = cls(
             loaded.model,
             loaded.processor,
             score_weight=loaded.score_weight,
@@ -192,6 +194,46 @@ class Qwen3VLReranker:
             compile_layers=compile_layers,
             choices=loaded.choices,
         )
+        built._origin = ModelOrigin(
+            cls.from_pretrained,
+            str(name_or_path),
+            {
+                "revision": revision,
+                "model_hub": model_hub,
+                "cache_dir": cache_dir,
+                "local_files_only": local_files_only,
+                "device": device,
+                "dtype": dtype,
+                "attn_implementation": attn_implementation,
+                "quantization": quantization,
+                "instruction": instruction,
+                "media_policy": media_policy,
+                "pixel_budget": pixel_budget,
+                "frame_sampling": frame_sampling,
+                "max_length": max_length,
+                "on_overflow": on_overflow,
+                "truncation": truncation,
+                "max_batch_tokens": max_batch_tokens,
+                "vision_cache_bytes": vision_cache_bytes,
+                "compile_layers": compile_layers,
+            },
+        )
+        return built
+
+    def share_origin(self, other: Self, limits: dict[str, Any]) -> None:
+        """Notes that the weights are those of `other`: a pickle of this loads them by the same name, with `limits`."""
+        self._origin = None if other._origin is None else other._origin.change(limits)
+
+    def __copy__(self) -> Self:
+        # Any number of threads may use one model; a copy would only take its memory again.
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Frameworks copy their chains; the copies share the weights.
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return reduce_model(self, self._origin)
 
     @property
     def max_batch_tokens(self) -> int:

@@ -192,6 +192,7 @@ def _share(
         if limits == _OWN_LIMITS:
             return origin
         derived = derive(origin)
+        derived.share_origin(origin, limits.list_given())
         _ORIGINS[derived] = origin
         shared[weights, limits] = derived
         return derived

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from qwen3_vl_retrieval.errors import InputError, StoreError, quote
 from qwen3_vl_retrieval.index.bars import show_bar
@@ -188,6 +188,20 @@ class MultimodalIndex:
             StoreError: Somebody else is writing, or the index is torn or read-only, or the disk is full.
         """
         return self._store.compact()
+
+    def __copy__(self) -> Self:
+        # An index stands for what is on the disk, with locks and connections that cannot be copied.
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Frameworks copy their chains; the copies share what they search.
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a MultimodalIndex cannot be pickled: its files and locks belong to this process; open it by its folder "
+            "where it is needed"
+        )
 
     def close(self) -> None:
         """Lets go of all files."""

@@ -34,8 +34,9 @@ class MediaNodeParser(FileParser):
     The media are held by path, the caption as text. The metadata are the document's, with `media_type` (`"mixed"` with
     a caption), `image` or `video`, `source`, `sha256`, `mime_type`, `width`, `height` and `file_name`; those that are
     for programs are kept from embeddings and language models. The relationships are kept, and the document is the
-    source where there is none. Files that the document names in its metadata alone (`source`, `file_path`) count as
-    well. Documents of texts and PDFs are left as they are.
+    source where there is none. Of a document without text, the file that its metadata name (`source`, `file_path`)
+    counts as well; with a text only one that they call an image or video (`image`, `video`, `media_type`). Documents of
+    texts and PDFs are left as they are.
     """
 
     media_dir: str | Path | None = Field(
