@@ -14,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 from qwen_vl_utils.vision_process import to_rgb
+
+from qwen3_vl_retrieval import MediaError, MediaPolicy, MediaPolicyError
+from qwen3_vl_retrieval.media import DocumentPage, find_page, measure_image, read_image, read_image_header, render_page
 from viewed_images import (
     CORNERS,
     SHOWN_BY_IMAGEMAGICK,
@@ -30,9 +33,6 @@ from viewed_images import (
     pack_png,
     pack_tiff,
 )
-
-from qwen3_vl_retrieval import MediaError, MediaPolicy, MediaPolicyError
-from qwen3_vl_retrieval.media import DocumentPage, find_page, measure_image, read_image, read_image_header, render_page
 
 POLICY = MediaPolicy()
 SAMPLES = make_samples()
@@ -166,11 +166,12 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize(("numbers", "levels"), NUMBERS)
-@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("numbers", "levels", "order"),
+    # Pillow reads no big endian unsigned numbers of 32 bits.
+    [(*one, order) for one in NUMBERS for order in "<>" if order == "<" or one[0].dtype != np.uint32],
+)
 def test_numbers_of_a_tiff_are_levels_or_spread_from_the_lowest_to_the_highest(numbers, levels, order):
-    if order == ">" and numbers.dtype == np.uint32:
-        pytest.skip("Pillow does not read it")
     image = read_image(pack_tiff(numbers, order=order), POLICY)
     np.testing.assert_allclose(np.asarray(image)[:, :, 0], levels, atol=1)
 
@@ -481,13 +482,7 @@ def test_any_image_becomes_rgb_upright_and_stays_as_it_is(mode, width, height, o
     if orientation is not None:
         image.info["exif"] = note_orientation(orientation).tobytes()
     info, pixels = dict(image.info), image.tobytes()
-    try:
-        shown = read_image(image, POLICY)
-    except MediaError:
-        # A key that is no colour of the image's palette.
-        assert mode == "P"
-        assert key is not None
-        return
+    shown = read_image(image, POLICY)
     assert shown.mode == "RGB"
     assert shown.size == ((height, width) if orientation in (5, 6, 7, 8) else (width, height))
     assert measure_image(image, POLICY) == shown.size
@@ -502,7 +497,7 @@ def test_any_image_becomes_rgb_upright_and_stays_as_it_is(mode, width, height, o
 def test_any_depth_of_a_grey_png_is_spread_over_all_levels(bits, level, is_clear, width, height):
     most = 2**bits - 1
     value = min(level * (1 if bits < 16 else 4000), most)
-    row = np.unpackbits(np.full((width, 2), value, ">u2").view(np.uint8).reshape(width, 2), axis=1)[:, 16 - bits :]
+    row = np.unpackbits(np.full((width, 1), value, ">u2").view(np.uint8).reshape(width, 2), axis=1)[:, 16 - bits :]
     rows = np.packbits(np.tile(row.reshape(1, -1), (height, 1)), axis=1).tobytes()
     chunks = [(b"tRNS", value.to_bytes(2, "big"))] if is_clear else []
     image = read_image(pack_png((width, height), bits, 0, rows, *chunks), POLICY)
