@@ -2,8 +2,8 @@
 
     uv run python benchmarks/image_reading.py
 
-Prints the processor time of the viewer reading over that of the reference reading, image by image in turns, and the cosine
-of a stored image with the same image as a person sees it, under both readings, with the small model `pocket`.
+Prints the processor time of the viewer reading over that of the reference reading, image by image in turns, and the
+cosine of a file with the image that a person sees in it, under both readings, with the small model `pocket`.
 """
 
 from __future__ import annotations
