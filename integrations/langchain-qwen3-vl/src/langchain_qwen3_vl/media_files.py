@@ -16,14 +16,13 @@ from langchain_core.documents.base import Blob
 from PIL import ExifTags, Image
 
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
-from qwen3_vl_retrieval.media import IMAGE_FORMATS, guess_mime_type, identify_image, read_image, read_image_header
+from qwen3_vl_retrieval.media import guess_mime_type, identify_image, read_image, read_image_header
 
 __all__ = ["Medium", "describe_media", "encode_jpeg", "find_local_file", "hash_file"]
 
 Medium: TypeAlias = Literal["image", "video"]
 
-_SUFFIXES = {
-    **{one.mime_type: one.suffixes[0] for one in IMAGE_FORMATS},
+_VIDEO_SUFFIXES = {
     "video/mp4": ".mp4",
     "video/quicktime": ".mov",
     "video/webm": ".webm",
@@ -168,20 +167,29 @@ def _keep(content: bytes, medium: Medium, media_dir: str | Path | None) -> Path:
             f"{len(content):,} bytes were given as {medium}, and documents name files: give media_dir, a folder to "
             "write them to, or the path of a file"
         )
-    if medium == "image":
-        mime_type: str | None = read_image_header(content, _ANY_SIZE).mime_type
-    else:
-        mime_type = _find_video_type(content[:_HEADER_BYTES])
+    suffix = _find_image_suffix(content) if medium == "image" else _find_video_suffix(content)
+    folder = Path(media_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(content).hexdigest()}{suffix}"
+    if not path.exists():
+        _write_whole(path, content)
+    return path
+
+
+def _find_image_suffix(content: bytes) -> str:
+    # What is wrong with it is said before it is kept.
+    read_image_header(content, _ANY_SIZE)
+    found = identify_image(content)
+    return "" if found is None else found.suffixes[0]
+
+
+def _find_video_suffix(content: bytes) -> str:
+    mime_type = _find_video_type(content[:_HEADER_BYTES])
     if mime_type is None:
         raise MediaError(
             f"{len(content):,} bytes are no clip that is understood; allowed are MP4, MOV, WebM, MKV, AVI and MPEG"
         )
-    folder = Path(media_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(content).hexdigest()}{_SUFFIXES[mime_type]}"
-    if not path.exists():
-        _write_whole(path, content)
-    return path
+    return _VIDEO_SUFFIXES[mime_type]
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qwen3_vl_retrieval.image_formats import IMAGE_FORMATS, ImageFormat, guess_mime_type, identify_image
+    from qwen3_vl_retrieval.image_formats import ImageFormat, guess_mime_type, identify_image
     from qwen3_vl_retrieval.inputs import DocumentPage, ImageReading
     from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
     from qwen3_vl_retrieval.media.documents import find_page, render_page
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.media.video import Clip, measure_clip, read_clip
 
 __all__ = [
-    "IMAGE_FORMATS",
     "Clip",
     "DocumentPage",
     "FrameSampling",
@@ -53,7 +52,6 @@ __all__ = [
 ]
 
 _MODULES = {
-    "IMAGE_FORMATS": "image_formats",
     "Clip": "media.video",
     "DocumentPage": "inputs",
     "FrameSampling": "media.budgets",

@@ -36,6 +36,7 @@ _STRIP_PIXELS = 2**22
 # What gray levels of fewer than 8 bits, as Pillow spreads them, have to be multiplied by.
 _KEY_SCALES = {"L;2": 85, "L;4": 17}
 
+_PALETTE_ENTRIES = 256
 _SHALLOW_LEVELS = 255
 _DEEP_LEVELS = 65_535
 
@@ -108,33 +109,37 @@ def view_image(image: Image.Image, *, key_scale: int = 1) -> Image.Image:
 
 def _split_alpha(image: Image.Image, key_scale: int) -> tuple[Image.Image, Image.Image | None]:
     """The image without its transparency, and the transparency by itself."""
+    key = image.info.get("transparency")
+    if key is not None:
+        # Converting would look for the key, and stumble over one that is no colour of the image.
+        image = image.copy()
+        del image.info["transparency"]
     if image.mode in ("RGBa", "La"):
         image = image.convert({"RGBa": "RGBA", "La": "LA"}[image.mode])
-    elif image.mode == "PA" or (image.mode == "P" and _has_clear_entries(image)):
-        image = image.convert("RGBA")
-    elif image.mode == "P":
+    elif image.mode == "P" and not _is_key_of_palette(key) and (image.palette is None or image.palette.mode == "RGB"):
         return image.convert("RGB"), None
+    elif image.mode in ("P", "PA"):
+        if _is_key_of_palette(key):
+            image.info["transparency"] = key
+        image = image.convert("RGBA")
     if image.mode in ("RGBA", "LA"):
         bands = image.split()
         color = Image.merge("RGB", bands[:3]) if image.mode == "RGBA" else bands[0]
         return color, bands[-1]
-    key = image.info.get("transparency")
-    if key is not None and image.mode in ("1", "L", "RGB", *_DEEP_GREYS):
-        clear = _find_key(image, key, key_scale)
-        if clear is not None:
-            color = image.copy()
-            # Converting would look for the key again, and not understand every one.
-            del color.info["transparency"]
-            return color, Image.fromarray(np.where(clear, np.uint8(0), np.uint8(255)))
-    return image, None
+    clear = _find_key(image, key, key_scale) if key is not None else None
+    return image, None if clear is None else Image.fromarray(np.where(clear, np.uint8(0), np.uint8(255)))
 
 
-def _has_clear_entries(image: Image.Image) -> bool:
-    return "transparency" in image.info or (image.palette is not None and image.palette.mode == "RGBA")
+def _is_key_of_palette(key: object) -> bool:
+    return (isinstance(key, int) and 0 <= key < _PALETTE_ENTRIES) or (
+        isinstance(key, bytes) and len(key) <= _PALETTE_ENTRIES
+    )
 
 
 def _find_key(image: Image.Image, key: object, key_scale: int) -> npt.NDArray[np.bool_] | None:
     """Where an image has the one colour that stands for transparency; `None` for a key that is no colour."""
+    if image.mode not in ("1", "L", "RGB", *_DEEP_GREYS):
+        return None
     pixels = np.asarray(image)
     if image.mode != "RGB":
         if not isinstance(key, int):
