@@ -42,8 +42,25 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"})
-TEXT_SUFFIXES = frozenset({".txt", ".md", ".rst", ".csv", ".json"})
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".ogv"),
+        *(".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts"),
+    }
+)
+TEXT_SUFFIXES = frozenset(
+    {
+        *(".txt", ".md", ".markdown", ".mdx", ".rst", ".adoc", ".org", ".tex", ".log", ".srt", ".vtt"),
+        *(".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".geojson", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf"),
+        *(".properties", ".xml", ".xsd", ".xsl", ".svg", ".sql", ".diff", ".patch", ".proto", ".graphql"),
+        # Source code.
+        *(".py", ".pyi", ".js", ".mjs", ".cjs", ".jsx", ".tsx", ".cts", ".vue", ".svelte", ".css", ".scss", ".less"),
+        *(".java", ".kt", ".kts", ".scala", ".groovy", ".gradle", ".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp"),
+        *(".cs", ".fs", ".vb", ".go", ".rs", ".swift", ".m", ".mm", ".rb", ".php", ".pl", ".pm", ".lua", ".r", ".jl"),
+        *(".dart", ".hs", ".ml", ".mli", ".ex", ".exs", ".erl", ".clj", ".lisp", ".el", ".zig", ".nim", ".f90", ".pas"),
+        *(".sh", ".bash", ".zsh", ".fish", ".ps1", ".bat", ".cmd", ".tf", ".cmake", ".mk"),
+    }
+)
 
 # First bytes of the image formats above, to tell a list of encoded frames from a list of encoded clips.
 _IMAGE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\x00", b"MM\x00*")

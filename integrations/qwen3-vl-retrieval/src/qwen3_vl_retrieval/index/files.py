@@ -34,6 +34,13 @@ _KINDS: dict[str, FileKind] = {
     **dict.fromkeys(_OFFICE_SUFFIXES, "office"),
 }
 
+_CODE_OR_VIDEO_SUFFIXES = (".ts", ".mts")
+"""TypeScript, translations of Qt, or MPEG-TS."""
+
+# Each packet of MPEG-TS begins with this byte. Discs put a time of four bytes before it, broadcasts a check after it.
+_SYNC_BYTE = 0x47
+_PACKET_BYTES = (188, 192, 204)
+_SYNC_PACKETS = 5
 
 # What looking at a link that leads nowhere, or in a circle, answers.
 _BROKEN_LINK_ERRORS = (errno.ENOENT, errno.ELOOP)
@@ -53,8 +60,14 @@ class Listing:
 
 
 def find_kind(path: Path) -> FileKind | None:
-    """Returns what `path` is taken for by its suffix, whatever its case; `None` if it is to be skipped."""
-    return _KINDS.get(path.suffix.lower())
+    """Returns what `path` is taken for by its suffix, whatever its case; `None` if it is to be skipped.
+
+    `.ts` and `.mts` are video if the file begins as MPEG-TS, and text if not, or if it cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _CODE_OR_VIDEO_SUFFIXES:
+        return "video" if _is_transport_stream(_read_beginning(path)) else "text"
+    return _KINDS.get(suffix)
 
 
 def list_files(folder: Path) -> Listing:
@@ -90,6 +103,28 @@ def list_files(folder: Path) -> Listing:
         except InputError as error:
             failures.append((path, error))
     return Listing(files=tuple(sorted(files)), failures=tuple(sorted(failures, key=lambda failure: failure[0])))
+
+
+def _read_beginning(path: Path) -> bytes:
+    """The first bytes of a regular file; none of anything else, and of what cannot be read."""
+    try:
+        # A pipe without a writer would be waited for.
+        if not stat.S_ISREG(path.stat().st_mode):
+            return b""
+        with path.open("rb") as file:
+            return file.read((_SYNC_PACKETS + 1) * max(_PACKET_BYTES))
+    except (OSError, ValueError):
+        # ValueError: a null byte.
+        return b""
+
+
+def _is_transport_stream(beginning: bytes) -> bool:
+    for size in _PACKET_BYTES:
+        for offset in range(size):
+            marks = beginning[offset : offset + _SYNC_PACKETS * size : size]
+            if marks == bytes([_SYNC_BYTE]) * _SYNC_PACKETS:
+                return True
+    return False
 
 
 def _is_folder(path: Path) -> bool:
