@@ -45,8 +45,25 @@ __all__ = [
     "list_items",
 ]
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"})
-TEXT_SUFFIXES = frozenset({".txt", ".md", ".rst", ".csv", ".json"})
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".ogv"),
+        *(".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts"),
+    }
+)
+TEXT_SUFFIXES = frozenset(
+    {
+        *(".txt", ".md", ".markdown", ".mdx", ".rst", ".adoc", ".org", ".tex", ".log", ".srt", ".vtt"),
+        *(".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".geojson", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf"),
+        *(".properties", ".xml", ".xsd", ".xsl", ".svg", ".sql", ".diff", ".patch", ".proto", ".graphql"),
+        # Source code.
+        *(".py", ".pyi", ".js", ".mjs", ".cjs", ".jsx", ".tsx", ".cts", ".vue", ".svelte", ".css", ".scss", ".less"),
+        *(".java", ".kt", ".kts", ".scala", ".groovy", ".gradle", ".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp"),
+        *(".cs", ".fs", ".vb", ".go", ".rs", ".swift", ".m", ".mm", ".rb", ".php", ".pl", ".pm", ".lua", ".r", ".jl"),
+        *(".dart", ".hs", ".ml", ".mli", ".ex", ".exs", ".erl", ".clj", ".lisp", ".el", ".zig", ".nim", ".f90", ".pas"),
+        *(".sh", ".bash", ".zsh", ".fish", ".ps1", ".bat", ".cmd", ".tf", ".cmake", ".mk"),
+    }
+)
 
 
 class _VideoOptions(TypedDict, total=False):

@@ -8,6 +8,7 @@ import stat
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -52,6 +53,13 @@ _KINDS: dict[str, FileKind] = {
     **dict.fromkeys(_OFFICE_SUFFIXES, "office"),
 }
 
+_CODE_OR_VIDEO_SUFFIXES = (".ts", ".mts")
+"""TypeScript, translations of Qt, or MPEG-TS."""
+
+# Each packet of MPEG-TS begins with this byte. Discs put a time of four bytes before it, broadcasts a check after it.
+_SYNC_BYTE = 0x47
+_PACKET_BYTES = (188, 192, 204)
+_SYNC_PACKETS = 5
 
 # Photos of phones, which Pillow alone does not read.
 _HEIC_SUFFIXES = (".heic", ".heif", ".hif")
@@ -91,8 +99,14 @@ class Listing:
 
 
 def find_kind(path: Path) -> FileKind | None:
-    """Returns what `path` is taken for by its suffix, whatever its case; `None` if it is to be skipped."""
-    return _KINDS.get(path.suffix.lower())
+    """Returns what `path` is taken for by its suffix, whatever its case; `None` if it is to be skipped.
+
+    `.ts` and `.mts` are video if the file begins as MPEG-TS, and text if not, or if it cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _CODE_OR_VIDEO_SUFFIXES:
+        return "video" if _is_transport_stream(_read_beginning(path)) else "text"
+    return _KINDS.get(suffix)
 
 
 def list_files(folder: Path, *, exclude: Sequence[str] = ()) -> Listing:
@@ -200,6 +214,28 @@ def _compile_patterns(patterns: Sequence[str]) -> GitIgnoreSpec:
         ) from error
 
 
+def _read_beginning(path: Path) -> bytes:
+    """The first bytes of a regular file; none of anything else, and of what cannot be read."""
+    try:
+        # A pipe without a writer would be waited for.
+        if not stat.S_ISREG(path.stat().st_mode):
+            return b""
+        with path.open("rb") as file:
+            return file.read((_SYNC_PACKETS + 1) * max(_PACKET_BYTES))
+    except (OSError, ValueError):
+        # ValueError: a null byte.
+        return b""
+
+
+def _is_transport_stream(beginning: bytes) -> bool:
+    for size in _PACKET_BYTES:
+        for offset in range(size):
+            marks = beginning[offset : offset + _SYNC_PACKETS * size : size]
+            if marks == bytes([_SYNC_BYTE]) * _SYNC_PACKETS:
+                return True
+    return False
+
+
 def is_folder(path: Path) -> bool:
     """Returns whether `path` leads to a folder; `False` also for a name that no file can have."""
     try:
@@ -229,7 +265,9 @@ def _find_skip_reason(path: Path, status: os.stat_result | SkipReason) -> SkipRe
     if special is not None:
         return special
     if kind is None:
-        return "HEIC: install 'qwen3-vl-retrieval[heic]'" if path.suffix.lower() in _HEIC_SUFFIXES else "unknown suffix"
+        return "unknown suffix"
+    if path.suffix.lower() in _HEIC_SUFFIXES and find_spec("pillow_heif") is None:
+        return "HEIC: install 'qwen3-vl-retrieval[heic]'"
     return "empty text" if kind == "text" and status.st_size == 0 else None
 
 

@@ -16,6 +16,8 @@ from PIL import Image
 
 from qwen3_vl_retrieval import media
 from qwen3_vl_retrieval.errors import InputError, MediaError
+from qwen3_vl_retrieval.index.chunks import split_text
+from qwen3_vl_retrieval.index.encodings import decode_text
 from qwen3_vl_retrieval.index.files import find_kind
 from qwen3_vl_retrieval.index.scenes import find_scene_seconds, plan_windows
 from qwen3_vl_retrieval.inputs import ImageReading, Item
@@ -32,9 +34,7 @@ ReadOcr: TypeAlias = Callable[[Image.Image], str]
 MOST_COSTLY_PAGES = 3
 """Pages of one file that may exceed the limits of time and memory before the rest of the file is given up."""
 
-_FEWEST_CHUNK_CHARACTERS = 500
-_MOST_CHUNK_CHARACTERS = 1500
-"""Characters of a chunk: a few paragraphs, far below the length of the models in any script."""
+_MARKDOWN_SUFFIXES = (".md", ".markdown", ".mdx")
 
 _CONVERSION_HINT = (
     "Save it as PDF, or convert it to Markdown with Docling (https://github.com/docling-project/docling): "
@@ -209,26 +209,11 @@ def _read_words(picture: Image.Image, ocr: ReadOcr) -> str | None:
 
 
 def _read_chunks(path: Path, policy: MediaPolicy) -> list[Unit]:
-    from semantic_text_splitter import MarkdownSplitter, TextSplitter
-
-    splitter = MarkdownSplitter if path.suffix.lower() == ".md" else TextSplitter
-    chunks = splitter((_FEWEST_CHUNK_CHARACTERS, _MOST_CHUNK_CHARACTERS)).chunks(_read_text(path, policy))
-    return [Unit(source=path, media_type="text", text=chunk) for chunk in chunks]
-
-
-def _read_text(path: Path, policy: MediaPolicy) -> str:
-    content = read_file(path, policy)
-    # Without its mark, UTF-16 cannot be told from damage.
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise MediaError(f"the text is not UTF-8 (byte {error.start:,} is {content[error.start]:#04x})") from error
-    if "\0" in text:
-        raise MediaError("the file is binary, not text: it holds null characters")
+    text = decode_text(read_file(path, policy))
     if not text.strip():
         raise MediaError("the text is empty")
-    return text
+    chunks = split_text(text, is_markdown=path.suffix.lower() in _MARKDOWN_SUFFIXES)
+    return [Unit(source=path, media_type="text", text=chunk) for chunk in chunks]
 
 
 def _read_windows(
