@@ -24,7 +24,9 @@ from qwen3_vl_retrieval.cli.options import (
 )
 from qwen3_vl_retrieval.cli.profiles import Profile
 from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
+from qwen3_vl_retrieval.index.chroma_repair import is_chroma_folder, repair_chroma
 from qwen3_vl_retrieval.index.excerpts import clean_text
+from qwen3_vl_retrieval.index.layout import StoreLayout
 from qwen3_vl_retrieval.paths import encode_path, show_path
 
 __all__ = ["delete_units", "explain_errors", "export_units", "index_folder", "repair_index", "show_statistics"]
@@ -162,13 +164,28 @@ def delete_units(
 
 
 def repair_index(store: StoreArgument) -> None:
-    """Builds the collection of a torn index again from its catalog and vectors; needs no model."""
+    """Builds the collection of a torn index again from its catalog and vectors; needs no model.
+
+    Of a folder of Chroma (a persist_directory of LangChain, a persist_dir of LlamaIndex) it makes the log readable.
+    """
+    if not StoreLayout(store).exists() and is_chroma_folder(store):
+        _repair_chroma(store)
+        return
     with explain_errors(Console(stderr=True)):
         from qwen3_vl_retrieval.index.store import Store
 
         with Store.open(store) as opened:
             count = opened.repair()
     Console().print(f"{count:,} units are in the collection again", highlight=False)
+
+
+def _repair_chroma(folder: Path) -> None:
+    with explain_errors(Console(stderr=True)):
+        repaired = repair_chroma(folder)
+    for row in repaired:
+        shown = clean_text(f"{row.collection}, {row.id}: without {', '.join(row.lost)}")
+        Console().print(Text(f"  {shown}"), soft_wrap=True)
+    Console().print(f"{len(repaired):,} rows of the log can be read again", highlight=False)
 
 
 def export_units(

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qwen3_vl_retrieval.index.chroma_repair import RepairedRow, repair_chroma
     from qwen3_vl_retrieval.index.documents import build_item, describe_hit, describe_unit, draw_document
     from qwen3_vl_retrieval.index.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
     from qwen3_vl_retrieval.index.hits import Hit, SearchResults
@@ -33,6 +34,7 @@ __all__ = [
     "MediaUriLoader",
     "MultimodalIndex",
     "Qwen3VLEmbeddingFunction",
+    "RepairedRow",
     "SearchResults",
     "Store",
     "Unit",
@@ -43,6 +45,7 @@ __all__ = [
     "export_store",
     "import_store",
     "read_units",
+    "repair_chroma",
     "write_failures",
 ]
 
@@ -55,6 +58,7 @@ _MODULES = {
     "MediaUriLoader": "embedding_function",
     "MultimodalIndex": "multimodal_index",
     "Qwen3VLEmbeddingFunction": "embedding_function",
+    "RepairedRow": "chroma_repair",
     "SearchResults": "hits",
     "Store": "store",
     "Unit": "units",
@@ -65,6 +69,7 @@ _MODULES = {
     "export_store": "transfer",
     "import_store": "transfer",
     "read_units": "units",
+    "repair_chroma": "chroma_repair",
     "write_failures": "progress",
 }
 
