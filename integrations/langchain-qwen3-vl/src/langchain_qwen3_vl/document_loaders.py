@@ -15,6 +15,7 @@ from PIL import Image
 
 from langchain_qwen3_vl.media_files import hash_file
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import FailedFile, SkippedFile, Unit, describe_unit, list_files, read_units
 
 __all__ = ["Qwen3VLFolderLoader"]
@@ -67,7 +68,7 @@ class Qwen3VLFolderLoader(BaseLoader):
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error={on_error!r} must be 'raise' or 'skip'")
+            raise ValueError(f"on_error={quote(on_error)} must be 'raise' or 'skip'")
         if not 0 <= overlap_seconds < window_seconds:
             raise ValueError(
                 f"overlap_seconds={overlap_seconds} must be at least 0 and below window_seconds={window_seconds}"
@@ -122,7 +123,7 @@ class Qwen3VLFolderLoader(BaseLoader):
         try:
             sha256 = hash_file(path)
         except OSError as error:
-            raise MediaError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+            raise MediaError(f"{quote(path)} cannot be read: {explain(error)}") from error
         return [self._build_document(unit, sha256) for unit in units]
 
     def _build_document(self, unit: Unit, sha256: str) -> Document:
@@ -138,4 +139,4 @@ class Qwen3VLFolderLoader(BaseLoader):
 
 
 def _name_file(error: InputError, path: Path) -> InputError:
-    return error if str(path) in error.reason else type(error)(f"{str(path)!r}: {error.reason}")
+    return error if quote(path) in error.reason else type(error)(f"{quote(path)}: {error.reason}")

@@ -10,13 +10,14 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
 
 from langchain_core.documents.base import Blob
 from PIL import ExifTags, Image
 
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
+from qwen3_vl_retrieval.errors import explain, quote
 from qwen3_vl_retrieval.media import guess_mime_type, identify_image, read_image, read_image_header
+from qwen3_vl_retrieval.paths import decode_path, encode_name, encode_path
 
 __all__ = ["Medium", "describe_media", "encode_jpeg", "find_local_file", "hash_file"]
 
@@ -64,7 +65,7 @@ def describe_media(
         source = _decode_data_uri(source)
     if isinstance(source, bytes):
         source = _keep(source, medium, media_dir)
-    uri = str(source)
+    uri = encode_path(source) if isinstance(source, Path) else encode_name(source)
     content: dict[str, Any] = {medium: uri, "source": uri}
     path = find_local_file(uri)
     if path is None:
@@ -72,12 +73,17 @@ def describe_media(
     try:
         return content | _describe_file(path, uri, medium)
     except OSError as error:
-        raise MediaError(f"{uri!r} cannot be read: {error.strerror}") from error
+        raise MediaError(f"{quote(uri)} cannot be read: {explain(error)}") from error
+
+
+def _is_file(path: Path) -> bool:
+    # Unlike `Path.is_file`, also for names that no file can have.
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _describe_file(path: Path, uri: str, medium: Medium) -> dict[str, Any]:
-    if not path.is_file():
-        raise MediaError(f"no such file: {uri!r}; give an existing file, or a URL")
+    if not _is_file(path):
+        raise MediaError(f"no such file: {quote(uri)}; give an existing file, or a URL")
     if medium == "image":
         header = read_image_header(path, _ANY_SIZE)
         size = {"width": header.width, "height": header.height}
@@ -85,7 +91,7 @@ def _describe_file(path: Path, uri: str, medium: Medium) -> dict[str, Any]:
     with path.open("rb") as file:
         mime_type = _find_video_type(file.read(_HEADER_BYTES))
     if mime_type is None:
-        raise MediaError(f"{uri!r} is no clip that is understood; allowed are MP4, MOV, WebM, MKV, AVI and MPEG")
+        raise MediaError(f"{quote(uri)} is no clip that is understood; allowed are MP4, MOV, WebM, MKV, AVI and MPEG")
     return {"mime_type": mime_type, "sha256": hash_file(path)}
 
 
@@ -93,7 +99,7 @@ def find_local_file(uri: str) -> Path | None:
     """Returns the path that a path or `file:` URI names; `None` for any other URI. Whether it exists is not checked."""
     scheme = uri.partition(":")[0].lower() if ":" in uri else ""
     if scheme == "file":
-        return Path(url2pathname(urlsplit(uri).path))
+        return decode_path(uri)
     # A single letter before the colon is a drive; a name with a colon in it is a name.
     return None if scheme == "data" or "://" in uri else Path(uri)
 
@@ -151,13 +157,13 @@ def _encode_png(picture: Image.Image) -> bytes:
 def _decode_data_uri(uri: str) -> bytes:
     header, comma, payload = uri.partition(",")
     if not comma:
-        raise InputError(f"malformed data: URI {header[:60]!r}: no comma before the data")
+        raise InputError(f"malformed data: URI {quote(header)}: no comma before the data")
     if not header.lower().endswith(";base64"):
         return unquote_to_bytes(payload)
     try:
         return base64.b64decode("".join(unquote(payload).split()), validate=True)
     except ValueError as error:
-        raise InputError(f"malformed data: URI {header[:60]!r}: not base64 ({error})") from error
+        raise InputError(f"malformed data: URI {quote(header)}: not base64 ({error})") from error
 
 
 def _keep(content: bytes, medium: Medium, media_dir: str | Path | None) -> Path:

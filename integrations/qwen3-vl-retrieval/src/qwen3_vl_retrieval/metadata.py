@@ -14,12 +14,15 @@ from typing import Any, cast
 import numpy as np
 
 from qwen3_vl_retrieval.errors import InputError, quote
-from qwen3_vl_retrieval.paths import encode_path
+from qwen3_vl_retrieval.paths import encode_name, encode_path
 
 __all__ = ["check_metadata", "check_text"]
 
 _CHROMA_MARKS = ("$", "#", "chroma:")
 """Begin names that Chroma keeps for operators, for searches of texts, and for what belongs to a record."""
+
+_FILE_NAMES = frozenset({"source", "file_path", "image", "video"})
+"""Name files, of which not all names are Unicode; see `paths`."""
 
 _MOST_LEVELS = 32
 """Nested containers: more than anybody means, and far fewer than would exhaust the stack of a reader of JSON."""
@@ -52,6 +55,9 @@ def check_metadata(
         if value is None:
             continue
         shown = f"the metadatum {quote(name)}"
+        if name in _FILE_NAMES and isinstance(value, str):
+            # Readers of other projects name files as Python has them.
+            value = encode_name(value)
         if allow_nested:
             checked[str(name)] = _check_nested(value, shown, level=0)
         elif allow_lists and isinstance(value, (list, tuple)):

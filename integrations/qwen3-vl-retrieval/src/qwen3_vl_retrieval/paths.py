@@ -14,7 +14,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError, quote
 
-__all__ = ["decode_path", "encode_path", "list_prefixes", "read_file_uri", "show_path"]
+__all__ = ["decode_path", "encode_name", "encode_path", "list_prefixes", "read_file_uri", "show_path"]
 
 _SHOWN_CHARACTERS = 200
 """Two and a half lines of a terminal; a name has 255 bytes at most on most file systems, a path 4,096."""
@@ -31,6 +31,11 @@ def encode_path(path: PurePath) -> str:
     """
     text = str(path)
     return text if _is_plain(text) else _write_uri(path)
+
+
+def encode_name(name: str) -> str:
+    """Returns a path or URI that was given as text: as it is if that is valid Unicode, else as `encode_path` has it."""
+    return name if _is_unicode(name) else encode_path(Path(name))
 
 
 def decode_path(text: str) -> Path:
@@ -100,11 +105,11 @@ def read_file_uri(uri: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return _TAKEN_FOR_URI.match(text) is None
+    return _is_unicode(text) and _TAKEN_FOR_URI.match(text) is None
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _is_space(letter: str) -> bool:

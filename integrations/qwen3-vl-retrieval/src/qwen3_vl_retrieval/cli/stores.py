@@ -39,7 +39,9 @@ from qwen3_vl_retrieval.cli.options import (
 )
 from qwen3_vl_retrieval.cli.profiles import Profile
 from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
+from qwen3_vl_retrieval.index.chroma_repair import is_chroma_folder, repair_chroma
 from qwen3_vl_retrieval.index.excerpts import clean_text
+from qwen3_vl_retrieval.index.layout import StoreLayout
 from qwen3_vl_retrieval.paths import encode_path, show_path
 
 __all__ = [
@@ -241,8 +243,12 @@ def delete_units(
 def repair_index(store: StoreArgument) -> None:
     """Builds the collection of a torn index again from its catalog and vectors; needs no model.
 
-    Values of metadata that can neither be searched nor shown (infinity, NaN) are taken out, and named.
+    Values of metadata that can neither be searched nor shown (infinity, NaN) are taken out, and named. Of a folder of
+    Chroma (a persist_directory of LangChain, a persist_dir of LlamaIndex) it makes the log readable.
     """
+    if not StoreLayout(store).exists() and is_chroma_folder(store):
+        _repair_chroma(store)
+        return
     messages = Console(stderr=True)
     with explain_errors(messages):
         from qwen3_vl_retrieval.index.store import Store
@@ -270,6 +276,15 @@ def compact_index(store: StoreArgument) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _repair_chroma(folder: Path) -> None:
+    with explain_errors(Console(stderr=True)):
+        repaired = repair_chroma(folder)
+    for row in repaired:
+        shown = clean_text(f"{row.collection}, {row.id}: without {', '.join(row.lost)}")
+        Console().print(Text(f"  {shown}"), soft_wrap=True)
+    Console().print(f"{len(repaired):,} rows of the log can be read again", highlight=False)
 
 
 def export_units(

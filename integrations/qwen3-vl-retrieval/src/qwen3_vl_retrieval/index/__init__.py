@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qwen3_vl_retrieval.index.chroma_repair import RepairedRow, repair_chroma
     from qwen3_vl_retrieval.index.documents import build_item, describe_hit, describe_unit, draw_document
     from qwen3_vl_retrieval.index.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
     from qwen3_vl_retrieval.index.files import Listing, SkippedFile, list_files
@@ -36,6 +37,7 @@ __all__ = [
     "MediaUriLoader",
     "MultimodalIndex",
     "Qwen3VLEmbeddingFunction",
+    "RepairedRow",
     "SearchResults",
     "SkippedFile",
     "Store",
@@ -48,6 +50,7 @@ __all__ = [
     "import_store",
     "list_files",
     "read_units",
+    "repair_chroma",
     "write_failures",
 ]
 
@@ -62,6 +65,7 @@ _MODULES = {
     "MediaUriLoader": "embedding_function",
     "MultimodalIndex": "multimodal_index",
     "Qwen3VLEmbeddingFunction": "embedding_function",
+    "RepairedRow": "chroma_repair",
     "SearchResults": "hits",
     "SkippedFile": "files",
     "Store": "store",
@@ -74,6 +78,7 @@ _MODULES = {
     "import_store": "transfer",
     "list_files": "files",
     "read_units": "units",
+    "repair_chroma": "chroma_repair",
     "write_failures": "progress",
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 from qwen3_vl_retrieval.errors import quote
-from qwen3_vl_retrieval.paths import encode_path
+from qwen3_vl_retrieval.paths import encode_name, encode_path
 
 __all__ = ["COLUMN_NAMES", "SqlFilter", "compile_filter", "list_filter_names"]
 
@@ -202,8 +202,7 @@ def _parse_comparison(name: str, operator: object, operand: object) -> _Comparis
 def _find_source(value: object) -> object:
     """A path as sources are kept: also one that is given as a text with bytes that are no UTF-8."""
     if isinstance(value, str):
-        is_unicode = not any("\ud800" <= letter <= "\udfff" for letter in value)
-        return value if is_unicode else encode_path(Path(value))
+        return encode_name(value)
     return encode_path(value) if isinstance(value, Path) else value
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qwen3_vl_retrieval import metadata as metadata_checks
 from qwen3_vl_retrieval.coercion import list_items
+from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.index.files import SkippedFile, is_folder, list_files
 from qwen3_vl_retrieval.index.records import RESERVED_NAMES, Metadata
 from qwen3_vl_retrieval.index.results import FailedFile
@@ -67,17 +69,17 @@ def check_metadata(metadata: Metadata | None) -> Metadata | None:
     """Returns a copy of the caller's metadata.
 
     Raises:
-        ValueError: They are not flat, or use a reserved name.
+        ValueError: They are not flat, use a reserved name, or hold what no database can.
     """
     if metadata is None:
         return None
     for name, value in metadata.items():
-        if not isinstance(name, str) or name in RESERVED_NAMES:  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
-            raise ValueError(f"metadata {name!r} is reserved; choose a name other than {', '.join(RESERVED_NAMES)}")
         if isinstance(value, str) and "\0" in value:
-            raise ValueError(f"metadata {name!r} holds a null character, which a database ends a text at; leave it out")
-        if not isinstance(value, (str, int, float, bool)):  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
-            raise ValueError(  # noqa: TRY004 - as for other options out of range
-                f"metadata {name!r} is {type(value).__name__}; allowed are str, int, float and bool"
+            raise ValueError(
+                f"metadata {quote(name)} holds a null character, which a database ends a text at; leave it out"
             )
-    return dict(metadata)
+    try:
+        return metadata_checks.check_metadata(metadata, reserved=RESERVED_NAMES)
+    except InputError as error:
+        # They are an option of the call, and belong to no item of it.
+        raise ValueError(error.reason) from error

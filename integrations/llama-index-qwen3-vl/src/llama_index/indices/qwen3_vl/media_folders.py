@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
 
 from llama_index.core.schema import MediaResource
 
 from llama_index.embeddings.qwen3_vl.sources import decode_base64
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import draw_document
 from qwen3_vl_retrieval.media import guess_mime_type, identify_image, read_image_header
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
 __all__ = ["MediaFolder", "Medium", "describe_file", "hash_file"]
 
@@ -57,7 +58,7 @@ class MediaFolder:
         if scheme == "data":
             return str(self._write(self._decode(source), medium))
         if scheme == "file":
-            return url2pathname(urlsplit(source).path)
+            return str(decode_path(source))
         if "://" not in source:
             return source
         pictures = draw_document("", {"media_type": medium, medium: source}, policy=self.policy, max_frames=1)
@@ -70,7 +71,7 @@ class MediaFolder:
     def _decode(self, uri: str) -> bytes:
         header, comma, payload = uri.partition(",")
         if not comma:
-            raise InputError(f"malformed data: URI {header[:60]!r}: no comma before the data")
+            raise InputError(f"malformed data: URI {quote(header)}: no comma before the data")
         if not header.lower().endswith(";base64"):
             return unquote_to_bytes(payload)
         return decode_base64(unquote(payload), "image", self.policy)
@@ -102,8 +103,8 @@ def describe_file(source: str, medium: Medium) -> dict[str, Any]:
     Those are `mime_type`, `sha256`, and of a picture `width` and `height`. Of a file that is not there, or no picture,
     that is nothing: embedding it says what is wrong.
     """
-    told: dict[str, Any] = {medium: source}
-    mime_type = guess_mime_type(urlsplit(source).path if "://" in source else source)
+    told: dict[str, Any] = {medium: source if "://" in source else encode_path(Path(source))}
+    mime_type = guess_mime_type(urlsplit(source).path if "://" in source else Path(source))
     if mime_type is not None:
         told["mime_type"] = mime_type
     if "://" in source or not Path(source).is_file():

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, unquote_to_bytes
 
 from llama_index.core.schema import BaseNode, ImageNode, MediaResource, MetadataMode, Node
 
 from llama_index.embeddings.qwen3_vl.sources import decode_base64
 from qwen3_vl_retrieval import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["DocumentFile", "FileKind", "find_text", "hash_file", "is_unit", "list_document_files"]
 
@@ -149,7 +149,7 @@ def _find_image_source(node: ImageNode, media_policy: MediaPolicy | None) -> Pat
         is_uri = node.image[:5].lower() == "data:"
         return _locate(node.image, media_policy) if is_uri else decode_base64(node.image, "image", media_policy)
     if node.image_path:
-        return Path(node.image_path)
+        return decode_path(node.image_path)
     return _locate(node.image_url, media_policy) if node.image_url else None
 
 
@@ -169,7 +169,7 @@ def _locate(name: str, media_policy: MediaPolicy | None) -> Path | bytes | str:
     """The path that a path or `file:` URI names, the content of a `data:` URI, or the URL."""
     scheme = name.partition(":")[0].lower() if ":" in name else ""
     if scheme == "file":
-        return Path(url2pathname(urlsplit(name).path))
+        return decode_path(name)
     if scheme == "data":
         # Metadata name files: they hold no data.
         header, _, payload = name.partition(",")
