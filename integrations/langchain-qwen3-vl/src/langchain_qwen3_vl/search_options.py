@@ -28,8 +28,8 @@ _INDEX_NAMES = {"where": "filter", "threshold": "score_threshold"}
 def spread_search_options(values: Any) -> Any:
     """Returns the arguments of a retriever with those of its fields that stood in `search_kwargs` in their place.
 
-    `fetch_k` stays where the store's own search takes one: with `search_type="mmr"` it says how many documents variety is
-    sought among, and of FAISS how many are fetched before they are filtered.
+    `fetch_k` stays where the search of the store takes one: with `search_type="mmr"` it says how many documents variety
+    is sought among, and of FAISS how many are fetched before they are filtered.
 
     Raises:
         ValueError: An option is given twice, with different values.
