@@ -15,7 +15,7 @@ from PIL import Image
 
 from langchain_qwen3_vl.media_files import hash_file
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
-from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.errors import explain, quote
 from qwen3_vl_retrieval.index import FailedFile, SkippedFile, Unit, describe_unit, list_files, read_units
 
 __all__ = ["Qwen3VLFolderLoader"]

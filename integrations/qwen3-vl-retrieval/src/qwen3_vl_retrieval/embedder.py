@@ -234,6 +234,7 @@ class Qwen3VLEmbedder:
                 "media_policy": media_policy,
                 "pixel_budget": pixel_budget,
                 "frame_sampling": frame_sampling,
+                "image_reading": image_reading,
                 "max_length": max_length,
                 "on_overflow": on_overflow,
                 "max_batch_tokens": max_batch_tokens,
