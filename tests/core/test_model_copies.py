@@ -19,7 +19,7 @@ def send(model):
 
 def test_a_model_that_was_loaded_by_name_is_loaded_by_it_again(reference):
     folder = reference / "checkpoints" / "embedding"
-    options = {"device": "cpu", "dtype": "float32", "dimensions": 32, "max_length": 512}
+    options = {"device": "cpu", "dtype": "float32", "dimensions": 32, "max_length": 512, "image_reading": "reference"}
     embedder = Qwen3VLEmbedder.from_pretrained(folder, token="hf_secret", **options)  # noqa: S106 - made up
     assert b"hf_secret" not in pickle.dumps(embedder)
     sent = send(embedder)
