@@ -23,7 +23,6 @@ FileKind: TypeAlias = Literal["text", "image", "pdf", "video", "office"]
 
 SkipReason: TypeAlias = Literal[
     "unknown suffix",
-    "HEIC: install 'qwen3-vl-retrieval[heic]'",
     "empty text",
     "excluded",
     "named pipe",
@@ -52,9 +51,6 @@ _KINDS: dict[str, FileKind] = {
     **dict.fromkeys(_OFFICE_SUFFIXES, "office"),
 }
 
-
-# Photos of phones, which Pillow alone does not read.
-_HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 
 # What looking at a link that leads nowhere, or in a circle, answers.
 _BROKEN_LINKS: dict[int, SkipReason] = {errno.ENOENT: "link that leads nowhere", errno.ELOOP: "link in a circle"}
@@ -229,7 +225,7 @@ def _find_skip_reason(path: Path, status: os.stat_result | SkipReason) -> SkipRe
     if special is not None:
         return special
     if kind is None:
-        return "HEIC: install 'qwen3-vl-retrieval[heic]'" if path.suffix.lower() in _HEIC_SUFFIXES else "unknown suffix"
+        return "unknown suffix"
     return "empty text" if kind == "text" and status.st_size == 0 else None
 
 
