@@ -31,7 +31,7 @@ def list_skipped(folder, **options):
 
 def test_what_is_skipped_is_listed_with_the_reason(tmp_path):
     folder = tmp_path / "folder"
-    write(folder, "note.txt", "a.zip", "sub/b.exe", "Makefile", "photo.HEIC", ".hidden", ".git/config")
+    write(folder, "note.txt", "a.zip", "sub/b.exe", "Makefile", ".hidden", ".git/config")
     write(tmp_path, "outside.txt", "elsewhere/x.txt")
     (folder / "empty.md").touch()
     os.mkfifo(folder / "pipe.txt")
@@ -48,7 +48,6 @@ def test_what_is_skipped_is_listed_with_the_reason(tmp_path):
         "leak": "link that leads outside the folder",
         "leak.txt": "link that leads outside the folder",
         "nowhere": "link that leads nowhere",
-        "photo.HEIC": "HEIC: install 'qwen3-vl-retrieval[heic]'",
         "pipe.txt": "named pipe",
         "sub/b.exe": "unknown suffix",
         "sub/up": "link to a folder that is read already",

@@ -11,8 +11,8 @@ __all__ = ["TOLERANCES", "Precision"]
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 """What a model computes in."""
 
-# Half precision: of the pocket models, probabilities moved by up to 0.0028 and numbers of a vector by up to 0.0024
-# among other neighbours (benchmarks/results/rounding.json); a number has eight bits there, and larger models more
-# layers to round in.
+# Half precision: a number has eight bits in bfloat16. With the pocket models, probabilities moved by up to 0.0027 among
+# other documents and numbers of a vector by up to 0.0023 among other callers; larger models round more often.
+# `benchmarks/rounding.py` measures it.
 TOLERANCES: Mapping[Precision, float] = MappingProxyType({"float32": 1e-4, "bfloat16": 2e-2, "float16": 2e-2})
 """Bounds on the difference of a number of a vector, or of a probability."""

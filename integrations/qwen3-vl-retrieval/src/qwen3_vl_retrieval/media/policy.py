@@ -51,7 +51,7 @@ class MediaPolicy:
         max_pages: Most pages that a PDF may hold.
         max_duration_seconds: Longest clip.
         max_read_seconds: Longest time that an image, a page, the index of a video or its next frame may take to be
-            read, see `isolate_reading`.
+            read, see `isolate_reading`. On Linux that is processor time, and ten times as much on the clock.
         max_read_bytes: Most memory that reading one file may take in its process, beyond what the process starts with.
             Not known on Windows.
         isolate_reading: Whether files are read in processes of their own, which are ended when they exceed the two
