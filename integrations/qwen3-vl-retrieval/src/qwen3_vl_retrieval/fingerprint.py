@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from qwen3_vl_retrieval.errors import FingerprintMismatchError
+from qwen3_vl_retrieval.errors import FingerprintMismatchError, quote
 
 __all__ = ["Fingerprint"]
 
@@ -52,7 +52,7 @@ class Fingerprint:
         given: Mapping[Any, Any] = values if isinstance(values, Mapping) else {}  # pyright: ignore[reportUnnecessaryIsInstance] - read from a store
         if set(given) != set(expected) or any(type(given[name]) is not kind for name, kind in expected.items()):
             raise FingerprintMismatchError(
-                f"not a fingerprint of this version: got {values!r}, expected the fields {sorted(expected)}. "
+                f"not a fingerprint of this version: got {quote(values)}, expected the fields {sorted(expected)}. "
                 "Embed the items again into a new store."
             )
         return cls(**values)

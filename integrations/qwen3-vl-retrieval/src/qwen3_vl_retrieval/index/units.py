@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from PIL import Image
 
 from qwen3_vl_retrieval import media
-from qwen3_vl_retrieval.errors import InputError, MediaError
+from qwen3_vl_retrieval.errors import InputError, MediaError, quote
 from qwen3_vl_retrieval.index.files import find_kind
 from qwen3_vl_retrieval.index.scenes import find_scene_seconds, plan_windows
 from qwen3_vl_retrieval.inputs import Item
@@ -141,7 +141,7 @@ def load_item(unit: Unit, policy: MediaPolicy, *, render_pages: bool = True) -> 
         case "video":
             return {"video": unit.source, "start": unit.start, "end": unit.end}
         case "mixed":
-            raise ValueError(f"{str(unit.source)!r} is a file, and no file is of the media type 'mixed'")
+            raise ValueError(f"{quote(unit.source)} is a file, and no file is of the media type 'mixed'")
 
 
 def _read_page(path: Path, page: int, policy: MediaPolicy, ocr: ReadOcr | None) -> Unit:
