@@ -9,6 +9,7 @@ from typing import Any, cast
 from chromadb import Collection
 
 from qwen3_vl_retrieval import Fingerprint, FingerprintMismatchError
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["check_stamp", "stamp_metadata"]
 
@@ -43,15 +44,15 @@ def check_stamp(collection: Collection, fingerprint: Fingerprint | None) -> None
     if isinstance(stamp, str):
         if fingerprint is None:
             raise FingerprintMismatchError(
-                f"the collection {collection.name!r} holds vectors of {stamp}, and these embeddings do not say which "
-                "space theirs are of; open it with the Qwen3VLEmbeddings that wrote it"
+                f"the collection {quote(collection.name)} holds vectors of {stamp}, and these embeddings do not "
+                "say which space theirs are of; open it with the Qwen3VLEmbeddings that wrote it"
             )
         fingerprint.require_match(_read_stamp(stamp))
     elif fingerprint is not None:
         rows = collection.count()
         if rows:
             raise FingerprintMismatchError(
-                f"the collection {collection.name!r} holds {rows:,} vectors of an unknown space: another class or "
+                f"the collection {quote(collection.name)} holds {rows:,} vectors of an unknown space: another class or "
                 "other embeddings wrote it. Choose another collection_name, and embed the documents again"
             )
         kept = {name: value for name, value in metadata.items() if not name.startswith(_INDEX_PREFIX)}
@@ -62,4 +63,4 @@ def _read_stamp(stamp: str) -> Fingerprint:
     try:
         return Fingerprint.from_dict(json.loads(stamp))
     except json.JSONDecodeError as error:
-        raise FingerprintMismatchError(f"the fingerprint of the collection is damaged: {stamp!r}") from error
+        raise FingerprintMismatchError(f"the fingerprint of the collection is damaged: {quote(stamp)}") from error

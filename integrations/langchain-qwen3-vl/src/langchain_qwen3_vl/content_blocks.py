@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from qwen3_vl_retrieval import InputError, MediaPolicy, MediaPolicyError
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["read_block", "shorten_text"]
 
@@ -47,7 +48,9 @@ def read_block(block: Mapping[str, Any], media_policy: MediaPolicy | None) -> di
     if named in _TEXT_TYPES or block.get("source_type") == "text":
         return {"text": _read_text(block)}
     if not isinstance(named, str) or named not in _MEDIA_TYPES:
-        raise InputError(f"a content block of type={named!r} is neither text nor picture nor clip; {_ALLOWED_BLOCKS}")
+        raise InputError(
+            f"a content block of type={quote(named)} is neither text nor picture nor clip; {_ALLOWED_BLOCKS}"
+        )
     kind = _MEDIA_TYPES[named]
     part: dict[str, Any] = {kind: _read_source(block, kind, media_policy)}
     if kind == "video":
@@ -77,7 +80,8 @@ def _read_source(block: Mapping[str, Any], kind: str, media_policy: MediaPolicy 
     mime_type = fields.get("mime_type", fields.get("media_type"))
     if mime_type is not None and str(mime_type).partition("/")[0] != kind:
         raise InputError(
-            f"a block of type={block['type']!r} has mime_type={mime_type!r}; give {kind}/…, or a block of another type"
+            f"a block of type={quote(block['type'])} has mime_type={quote(mime_type)}; give {kind}/…, or a "
+            "block of another type"
         )
     encoded = fields.get("base64", fields.get("data"))
     if isinstance(encoded, str):

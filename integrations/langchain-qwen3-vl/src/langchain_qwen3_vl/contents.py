@@ -18,6 +18,7 @@ from PIL import Image
 
 from langchain_qwen3_vl.content_blocks import read_block, shorten_text
 from qwen3_vl_retrieval import InputError, MediaPolicy, MultimodalInput
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import build_item
 
 __all__ = [
@@ -149,7 +150,7 @@ def wrap_media(source: object, medium: Literal["image", "video"], options: ClipO
         item = _read_blob(source)
         found: object = item.get(medium) if isinstance(item, Mapping) else item
         if not isinstance(found, (Path, bytes)):
-            raise InputError(f"a Blob of mimetype={source.mimetype!r} was given as {medium}")
+            raise InputError(f"a Blob of mimetype={quote(source.mimetype)} was given as {medium}")
         source = found
     given = {name: value for name, value in (options or {}).items() if value is not None}
     return {medium: source, **given}
@@ -198,7 +199,7 @@ def _read_blob(blob: Blob) -> Item:
         return blob.as_string()
     if kind not in ("image", "video"):
         raise InputError(
-            f"a Blob of mimetype={blob.mimetype!r} is no picture, clip or text; name what it is: "
+            f"a Blob of mimetype={quote(blob.mimetype)} is no picture, clip or text; name what it is: "
             "Blob.from_data(data, mime_type='image/png')"
         )
     return {kind: Path(cast("str | Path", blob.path)) if blob.data is None else blob.as_bytes()}

@@ -21,6 +21,7 @@ from langchain_qwen3_vl.contents import Item, coerce_item
 from langchain_qwen3_vl.models import RerankerOptions
 from langchain_qwen3_vl.rerank import Qwen3VLRerank
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.errors import quote
 
 try:
     from langchain_core.decisions import BaseDecisionModel, ClassifierResponse, Noul, NoulAnswer
@@ -106,15 +107,15 @@ class Qwen3VLDecisionModel(RerankerOptions, BaseDecisionModel):
     def _coerce_question(self, name: str, question: Any) -> Item:
         if not isinstance(question, Noul):
             raise InputError(
-                f"the question {name!r} is a {type(question).__name__}, and this model answers yes or no: Noul alone. "
-                "For a Choice or Score ask one Noul for each label or level"
+                f"the question {quote(name)} is a {type(question).__name__}, and this model answers yes or no: "
+                "Noul alone. For a Choice or Score ask one Noul for each label or level"
             )
         parts = list(_list_parts(question.instructions))
         if question.criteria is not None:
             for outcome, meaning in (("Yes", question.criteria.true), ("No", question.criteria.false)):
                 if meaning is not None:
                     parts += [f"\n{outcome} means: ", *_list_parts(meaning)]
-        return self._coerce(parts, f"the question {name!r}")
+        return self._coerce(parts, f"the question {quote(name)}")
 
     def _coerce(self, parts: Iterable[str | Mapping[str, Any]], shown: str) -> Item:
         joined: list[str | Mapping[str, Any]] = []

@@ -16,6 +16,7 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_qwen3_vl.document_vectors import embed_documents, embed_each_document
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["BATCH_DOCUMENTS", "DocumentIntake", "Entry", "FailedDocument", "OnError", "Write"]
 
@@ -68,7 +69,7 @@ class DocumentIntake:
 
     def __init__(self, *, on_error: OnError) -> None:
         if on_error not in get_args(OnError):
-            raise ValueError(f"on_error={on_error!r} must be 'raise' or 'skip'")
+            raise ValueError(f"on_error={quote(on_error)} must be 'raise' or 'skip'")
         self.failures: list[FailedDocument] = []
         self._is_strict = on_error == "raise"
         self._refused: set[int] = set()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from langchain_qwen3_vl.contents import Item
 from qwen3_vl_retrieval import Embedder, InputError
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = [
     "CallOptions",
@@ -40,7 +41,7 @@ class CallOptions(TypedDict):
 def check_kind(kind: str) -> None:
     """Passes silently if `kind` is one of `Kind`; raises `ValueError` otherwise."""
     if kind not in get_args(Kind):
-        raise ValueError(f'kind={kind!r} is unknown; allowed are "document" and "query"')
+        raise ValueError(f'kind={quote(kind)} is unknown; allowed are "document" and "query"')
 
 
 def takes_options(embedder: object) -> bool:

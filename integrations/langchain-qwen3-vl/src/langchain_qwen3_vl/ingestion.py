@@ -16,6 +16,7 @@ from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 from langchain_qwen3_vl.document_intake import BATCH_DOCUMENTS, DocumentIntake, Entry, FailedDocument, OnError
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.metadata import check_metadata, check_text
 
 __all__ = ["add_multimodal_documents"]
@@ -158,7 +159,9 @@ def _insert_in_qdrant(store: Any) -> _Insert:
     from qdrant_client.models import PointStruct
 
     if store.retrieval_mode.value != "dense":
-        raise TypeError(f"the QdrantVectorStore is of mode {store.retrieval_mode.value!r}; only dense ones are written")
+        raise TypeError(
+            f"the QdrantVectorStore is of mode {quote(store.retrieval_mode.value)}; only dense ones are written"
+        )
 
     def insert(documents: Sequence[Document], vectors: _Vectors, ids: Sequence[str]) -> None:
         name = store.vector_name
@@ -185,6 +188,6 @@ def _settle_qdrant_id(row_id: str) -> str:
         return str(uuid.UUID(row_id))
     except ValueError as error:
         raise InputError(
-            f"the id {row_id!r} is neither UUID nor number, and Qdrant takes no other; "
+            f"the id {quote(row_id)} is neither UUID nor number, and Qdrant takes no other; "
             "derive one: str(uuid.uuid5(uuid.NAMESPACE_URL, id))"
         ) from error

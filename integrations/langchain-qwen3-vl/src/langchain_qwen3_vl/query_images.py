@@ -17,6 +17,7 @@ from langchain_core.tools import ToolException
 from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import build_item, draw_document
 
 __all__ = ["KnownItem", "build_query", "find_known_items"]
@@ -66,14 +67,14 @@ def build_query(
             raise ToolException("The query is empty; say in words what to look for, or name a picture.")
         return text
     if image_id not in known:
-        raise ToolException(f"There is no picture with the id {image_id[:80]!r}. {_name_ids(known)}")
+        raise ToolException(f"There is no picture with the id {quote(image_id)}. {_name_ids(known)}")
     item = known[image_id]
     policy = MediaPolicy() if media_policy is None else media_policy
     try:
         query = _open_document(item, policy, media_key) if isinstance(item, Document) else _open_block(item, policy)
     except (InputError, TypeError, ValueError) as error:
         # The reason may name folders of this machine. The last two: metadata written by others.
-        raise ToolException(f"The picture {image_id!r} cannot be opened; search without it.") from error
+        raise ToolException(f"The picture {quote(image_id)} cannot be opened; search without it.") from error
     if text.strip():
         query["text"] = text
     return query
@@ -117,7 +118,7 @@ def _open_document(document: Document, policy: MediaPolicy, media_key: str | Non
     text = document.page_content
     pictures = draw_document(text, metadata, policy=policy, media_key=media_key, max_frames=1)
     if not pictures:
-        raise ToolException(f"{document.id!r} is a text; put its words into the query instead.")
+        raise ToolException(f"{quote(document.id)} is a text; put its words into the query instead.")
     if metadata.get("media_type") != "page":
         item = build_item(text, metadata, policy=policy, media_key=media_key)
         if isinstance(item, Mapping) and "video" in item:

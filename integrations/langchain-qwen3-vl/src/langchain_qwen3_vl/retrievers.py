@@ -29,6 +29,7 @@ from langchain_qwen3_vl.search_options import (
 from langchain_qwen3_vl.second_stages import ajudge_documents, choose_documents, judge_documents
 from langchain_qwen3_vl.traced_queries import hide_query, unwrap_query
 from qwen3_vl_retrieval import Embedder, Reranker, StoreError
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import MultimodalIndex, Store
 
 __all__ = ["Qwen3VLRetriever"]
@@ -175,9 +176,9 @@ class Qwen3VLRetriever(BaseRetriever):
         else:
             folder = Path(path_or_index)
             if embedder is None:
-                raise ValueError(f"embedder is missing: the one that wrote the index {str(folder)!r}")
+                raise ValueError(f"embedder is missing: the one that wrote the index {quote(folder)}")
             if not Store.is_finished(folder):
-                raise StoreError(f"there is no index in {str(folder)!r}; make one with MultimodalIndex.open and add")
+                raise StoreError(f"there is no index in {quote(folder)}; make one with MultimodalIndex.open and add")
             index = MultimodalIndex.open(folder, find_index_embedder(embedder), find_index_reranker(reranker))
         options = {} if search_kwargs is None else dict(search_kwargs)
         given = {"k": k, "fetch_k": fetch_k, "filter": filter, "score_threshold": score_threshold}

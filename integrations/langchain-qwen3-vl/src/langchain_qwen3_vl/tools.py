@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, create_model
 from langchain_qwen3_vl.query_images import build_query, find_known_items
 from langchain_qwen3_vl.tool_contents import Answer, AnswerOptions, VideoForm, build_answer
 from qwen3_vl_retrieval import MediaPolicy
+from qwen3_vl_retrieval.errors import quote
 
 if TYPE_CHECKING:
     from langgraph.types import Command
@@ -239,7 +240,7 @@ def _build_schema(*, with_call_id: bool) -> type[BaseModel]:
 def _check_options(media: str, video: str, limits: dict[str, int]) -> None:
     for name, value, allowed in (("media", media, get_args(MediaForm)), ("video", video, get_args(VideoForm))):
         if value not in allowed:
-            raise ValueError(f"{name}={value!r} is unknown; allowed are {', '.join(allowed)}")
+            raise ValueError(f"{name}={quote(value)} is unknown; allowed are {', '.join(allowed)}")
     for name, value in limits.items():
         if value < _LEAST[name]:
             raise ValueError(f"{name}={value} must be at least {_LEAST[name]}")

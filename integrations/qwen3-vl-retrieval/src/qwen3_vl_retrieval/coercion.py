@@ -203,7 +203,7 @@ def check_instruction(instruction: object) -> None:
 def _video_part(source: Any, options: _VideoOptions) -> VideoPart:
     start, end = options.get("start"), options.get("end")
     if start is not None and end is not None and start >= end:
-        raise InputError(f"start must be before end, got start={start!r} and end={end!r}")
+        raise InputError(f"start must be before end, got start={quote(start)} and end={quote(end)}")
     return VideoPart(source=_check_video_source(source), **options)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
-from qwen3_vl_retrieval.errors import FingerprintMismatchError
+from qwen3_vl_retrieval.errors import FingerprintMismatchError, quote
 
 __all__ = ["Fingerprint"]
 
@@ -57,7 +57,7 @@ class Fingerprint:
         is_whole = set(expected) - optional <= set(given) <= set(expected)
         if not is_whole or any(type(value) is not expected[name] for name, value in given.items()):
             raise FingerprintMismatchError(
-                f"not a fingerprint of this version: got {values!r}, expected the fields {sorted(expected)}. "
+                f"not a fingerprint of this version: got {quote(values)}, expected the fields {sorted(expected)}. "
                 "Embed the items again into a new store."
             )
         return cls(**given)

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float32
 
+from qwen3_vl_retrieval.errors import quote
+
 __all__ = ["Precision", "check_precision", "int8_step", "quantize_embeddings"]
 
 Precision: TypeAlias = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
@@ -33,11 +35,13 @@ def check_precision(precision: str, *, dimensions: int, normalize: bool) -> None
         ValueError: The precision is unknown, needs unit vectors, or does not fill whole bytes.
     """
     if precision not in get_args(Precision):
-        raise ValueError(f"precision={precision!r} is unknown; allowed are {', '.join(get_args(Precision))}")
+        raise ValueError(f"precision={quote(precision)} is unknown; allowed are {', '.join(get_args(Precision))}")
     if precision in ("int8", "uint8") and not normalize:
-        raise ValueError(f"precision={precision!r} has a fixed scale for unit vectors and needs normalize=True")
+        raise ValueError(f"precision={quote(precision)} has a fixed scale for unit vectors and needs normalize=True")
     if precision in ("binary", "ubinary") and dimensions % 8:
-        raise ValueError(f"precision={precision!r} packs eight dimensions a byte; {dimensions} is not a multiple of 8")
+        raise ValueError(
+            f"precision={quote(precision)} packs eight dimensions a byte; {dimensions} is not a multiple of 8"
+        )
 
 
 def quantize_embeddings(vectors: Float32[np.ndarray, "n dimensions"], precision: Precision) -> npt.NDArray[Any]:

@@ -19,7 +19,7 @@ from qwen3_vl_retrieval.engine.engine import Engine
 from qwen3_vl_retrieval.engine.failures import OnError, Outcome, check_on_error, raise_first_failure
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request
 from qwen3_vl_retrieval.engine.statistics import EngineStatistics
-from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.inputs import CoercedInput, Item, Ranked
 from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, load_model, read_score_weight
 from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
@@ -417,4 +417,4 @@ class Qwen3VLReranker:
 
 def _check_output(output: str) -> None:
     if output not in get_args(ScoreOutput):
-        raise ValueError(f'output={output!r} is unknown; allowed are "probability" and "margin"')
+        raise ValueError(f'output={quote(output)} is unknown; allowed are "probability" and "margin"')

@@ -22,7 +22,7 @@ from qwen3_vl_retrieval.engine.progress import report_progress
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request, RequestBuilder
 from qwen3_vl_retrieval.engine.statistics import EngineStatistics, StatisticsRecorder
 from qwen3_vl_retrieval.engine.visuals import MediaReader
-from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.inputs import CoercedInput, Item
 from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.patches import PatchLayout
@@ -207,9 +207,9 @@ def _check_options(max_length: int, on_overflow: str, pair_truncation: str, max_
     if not 1 <= index(max_length) <= MAX_SUPPORTED_LENGTH:
         raise ValueError(f"max_length={max_length} must be between 1 and {MAX_SUPPORTED_LENGTH}")
     if on_overflow not in get_args(OnOverflow):
-        raise ValueError(f'on_overflow={on_overflow!r} is unknown; allowed are "fit" and "error"')
+        raise ValueError(f'on_overflow={quote(on_overflow)} is unknown; allowed are "fit" and "error"')
     if pair_truncation not in get_args(PairTruncation):
-        raise ValueError(f'truncation={pair_truncation!r} is unknown; allowed are "longest_first" and "reference"')
+        raise ValueError(f'truncation={quote(pair_truncation)} is unknown; allowed are "longest_first" and "reference"')
     if max_batch_tokens is not None and index(max_batch_tokens) < 1:
         raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, TypeVar, get_args
 from jaxtyping import Float32
 from torch import Tensor
 
-from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.errors import InputError, quote
 
 __all__ = ["OnError", "Outcome", "check_on_error", "raise_first_failure"]
 
@@ -51,7 +51,7 @@ class Outcome:
 def check_on_error(on_error: str) -> None:
     """Passes silently if `on_error` is `"raise"` or `"return"`; raises `ValueError` otherwise."""
     if on_error not in get_args(OnError):
-        raise ValueError(f'on_error={on_error!r} is unknown; allowed are "raise" and "return"')
+        raise ValueError(f'on_error={quote(on_error)} is unknown; allowed are "raise" and "return"')
 
 
 def raise_first_failure(failures: Sequence[InputError]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, cast, get_args
 
 from PIL import Image
 
-from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.image_formats import guess_mime_type
 from qwen3_vl_retrieval.index.hits import Hit
 from qwen3_vl_retrieval.index.pictures import View, read_frames, read_picture, view_item, view_unit
@@ -43,7 +43,7 @@ def find_media_type(text: str, metadata: Mapping[str, Any], *, media_key: str | 
     told = metadata.get("media_type")
     if told is not None:
         if told not in get_args(MediaType):
-            raise InputError(f"media_type={told!r} is unknown; allowed are {', '.join(get_args(MediaType))}")
+            raise InputError(f"media_type={quote(told)} is unknown; allowed are {', '.join(get_args(MediaType))}")
         return cast("MediaType", told)
     image, video = _find_media(text, metadata, media_key)
     if image is None and video is None:
@@ -212,7 +212,7 @@ def _find_unit(kind: MediaType, metadata: Mapping[str, Any]) -> Unit:
     source, page = metadata.get("source"), metadata.get("page")
     if not isinstance(source, (str, Path)) or kind == "mixed":
         raise InputError(
-            f"a document of media_type={kind!r} names no picture or clip; put a path or URI into its metadata as "
+            f"a document of media_type={quote(kind)} names no picture or clip; put a path or URI into its metadata as "
             "'image' or 'video', or the file as 'source'"
         )
     if kind == "page" and page is None:

@@ -21,7 +21,7 @@ from chromadb.utils.embedding_functions import (
     register_embedding_function,  # pyright: ignore[reportUnknownVariableType] - has no annotations
 )
 
-from qwen3_vl_retrieval.errors import InputError, StoreError
+from qwen3_vl_retrieval.errors import InputError, StoreError, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.inputs import Embedder, ImageReading, Item
 from qwen3_vl_retrieval.media.images import check_image_reading, read_image
@@ -213,8 +213,8 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
         stored: dict[str, Any] = collection.configuration_json.get("embedding_function") or {}
         if stored.get("name") != _NAME:
             raise StoreError(
-                f"the collection {collection.name!r} remembers {stored} instead of this embedding function; create one "
-                "with it, and add the records again"
+                f"the collection {quote(collection.name)} remembers {stored} instead of this embedding "
+                "function; create one with it, and add the records again"
             )
         self.validate_config_update(stored["config"], self.get_config())
 

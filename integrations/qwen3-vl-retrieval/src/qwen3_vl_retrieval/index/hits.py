@@ -10,6 +10,7 @@ from typing import overload
 from PIL import Image
 from rich.cells import cell_len, set_cell_size
 
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index.excerpts import clean_text, cut_excerpt
 from qwen3_vl_retrieval.index.hit_tiles import (
     find_folder,
@@ -87,7 +88,7 @@ class Hit:
     def __post_init__(self) -> None:
         """Raises `ValueError` for a hit that has nothing to open."""
         if self.source is None and self.stored_item is None and self.text is None:
-            raise ValueError(f"the hit {self.id!r} has no source, no stored_item and no text; give one of them")
+            raise ValueError(f"the hit {quote(self.id)} has no source, no stored_item and no text; give one of them")
 
     def item(self, *, render_pages: bool = True) -> Item:
         """Returns what an embedder, a reranker or a chain takes: text, a rendered page, or where to find the pixels.

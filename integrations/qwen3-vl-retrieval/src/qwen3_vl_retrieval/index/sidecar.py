@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Float32
 
-from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.errors import StoreError, quote
 from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.precision import int8_step, quantize_embeddings
 
@@ -49,7 +49,9 @@ class Sidecar:
 
     def __init__(self, path: Path, *, dimensions: int, precision: SidecarPrecision) -> None:
         if precision not in get_args(SidecarPrecision):
-            raise ValueError(f"precision={precision!r} is unknown; allowed are {', '.join(get_args(SidecarPrecision))}")
+            raise ValueError(
+                f"precision={quote(precision)} is unknown; allowed are {', '.join(get_args(SidecarPrecision))}"
+            )
         if precision == "ubinary" and dimensions % 8:
             raise ValueError(f"precision='ubinary' packs eight dimensions a byte; {dimensions} is not a multiple of 8")
         self.path = path

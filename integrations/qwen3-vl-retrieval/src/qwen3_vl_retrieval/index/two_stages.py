@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, get_args
 
-from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.index.candidates import Candidate, CandidateQuery, find_candidates
 from qwen3_vl_retrieval.index.hits import Hit, SearchResults
 from qwen3_vl_retrieval.index.items import decode_item, describe_text
@@ -52,7 +52,7 @@ class SearchOptions:
             raise ValueError(f"oversample={self.oversample} must be at least 1")
         kinds, allowed = self.media_types, get_args(MediaType)
         if kinds is not None and (isinstance(kinds, str) or not kinds or any(kind not in allowed for kind in kinds)):
-            raise ValueError(f"media_types={kinds!r} must be a list of one or more of {', '.join(allowed)}")
+            raise ValueError(f"media_types={quote(kinds)} must be a list of one or more of {', '.join(allowed)}")
 
     @property
     def filter(self) -> Mapping[str, Any] | None:

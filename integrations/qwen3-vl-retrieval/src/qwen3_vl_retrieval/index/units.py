@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 from PIL import Image
 
 from qwen3_vl_retrieval import media
-from qwen3_vl_retrieval.errors import InputError, MediaError
+from qwen3_vl_retrieval.errors import InputError, MediaError, quote
 from qwen3_vl_retrieval.index.chunks import split_text
 from qwen3_vl_retrieval.index.encodings import decode_text
 from qwen3_vl_retrieval.index.files import find_kind
@@ -155,7 +155,7 @@ def load_item(
         case "video":
             return {"video": unit.source, "start": unit.start, "end": unit.end}
         case "mixed":
-            raise ValueError(f"{str(unit.source)!r} is a file, and no file is of the media type 'mixed'")
+            raise ValueError(f"{quote(unit.source)} is a file, and no file is of the media type 'mixed'")
 
 
 def _read_page_texts(path: Path, policy: MediaPolicy) -> list[str]:

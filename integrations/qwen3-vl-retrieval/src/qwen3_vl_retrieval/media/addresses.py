@@ -7,7 +7,7 @@ import socket
 import threading
 from typing import TypeAlias
 
-from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError, quote
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 __all__ = ["check_address", "is_allowed_host", "resolve_host"]
@@ -67,9 +67,11 @@ def resolve_host(host: str, port: int, policy: MediaPolicy, *, timeout_seconds: 
     worker.start()
     worker.join(max(timeout_seconds, 0))
     if worker.is_alive():
-        raise MediaPolicyError(f"resolving the host {host!r} took longer than timeout_seconds; raise it or try again")
+        raise MediaPolicyError(
+            f"resolving the host {quote(host)} took longer than timeout_seconds; raise it or try again"
+        )
     if not found:
-        raise MediaError(f"the host {host!r} has no address: {failure[0] if failure else 'none found'}")
+        raise MediaError(f"the host {quote(host)} has no address: {failure[0] if failure else 'none found'}")
     for address in found:
         check_address(address, host, policy)
     return found
@@ -81,14 +83,14 @@ def check_address(address: str, host: str, policy: MediaPolicy) -> None:
     for inner in (parsed, *_embedded(parsed)):
         if _is_never_allowed(inner):
             raise MediaPolicyError(
-                f"the host {host!r} resolves to {address}, which is link-local, multicast, reserved or serves a "
+                f"the host {quote(host)} resolves to {address}, which is link-local, multicast, reserved or serves a "
                 "cloud's credentials; such addresses are never reached"
             )
     if policy.allow_private_addresses:
         return
     if not all(_is_public(inner) for inner in _embedded(parsed) or (parsed,)):
         raise MediaPolicyError(
-            f"the host {host!r} resolves to {address}, which is not a public address; "
+            f"the host {quote(host)} resolves to {address}, which is not a public address; "
             "set allow_private_addresses of the MediaPolicy if it is meant"
         )
 

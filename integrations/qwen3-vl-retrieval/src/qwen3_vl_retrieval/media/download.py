@@ -17,7 +17,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError, explain, quote
 from qwen3_vl_retrieval.media.addresses import is_allowed_host, resolve_host
 from qwen3_vl_retrieval.media.policy import MediaPolicy, check_size, shorten_name
 
@@ -145,7 +145,7 @@ def _check_url(url: str, policy: MediaPolicy) -> httpx.URL:
     host = parsed.raw_host.decode("ascii")
     if not is_allowed_host(host, policy):
         raise MediaPolicyError(
-            f"the host {host!r} is not allowed; allowed are {', '.join(policy.allow_hosts)}. "
+            f"the host {quote(host)} is not allowed; allowed are {', '.join(policy.allow_hosts)}. "
             "Add it to allow_hosts of the MediaPolicy if it is meant"
         )
     return parsed
@@ -181,7 +181,7 @@ def _request(url: httpx.URL, policy: MediaPolicy, deadline: _Deadline) -> bytes 
     except httpcore.TimeoutException as error:
         raise deadline.expire() from error
     except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-        raise MediaError(f"{shown!r} cannot be downloaded: {error}") from error
+        raise MediaError(f"{shown!r} cannot be downloaded: {explain(error)}") from error
     except httpx.InvalidURL as error:
         raise MediaError(f"{shown!r} redirects to a malformed URL: {error}") from error
 

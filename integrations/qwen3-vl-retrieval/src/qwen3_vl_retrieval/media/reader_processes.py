@@ -63,8 +63,8 @@ def read(function: Callable[P, T], policy: MediaPolicy, shown: str, /, *args: P.
 
     Args:
         function: A function of a module. Its arguments and result are pickled.
-        policy: The limits: `max_read_seconds`, of processor time where that is known, and `max_read_bytes`. With `isolate_reading=False` the function is called
-            here, and neither limit holds.
+        policy: The limits: `max_read_seconds`, of processor time where that is known, and `max_read_bytes`. With
+            `isolate_reading=False` the function is called here, and neither limit holds.
         shown: The name of the file for messages.
         *args: The arguments of `function`.
         **options: The keyword arguments of `function`.
@@ -208,20 +208,13 @@ class _ReaderProcess:
             MediaPolicyError: There is none in time, or the reader needed too much memory.
             MediaError: The reader crashed.
         """
-        begun, begun_computing = time.monotonic(), self._measure_seconds()
+        limit = policy.max_read_seconds
+        computing_ends = self._measure_seconds() + limit
+        waiting_ends = time.monotonic() + _PATIENCE * limit
         try:
-            while True:
+            while self._measure_seconds() < computing_ends and time.monotonic() < waiting_ends:
                 with suppress(TimeoutError):
-                    return self._await(min(policy.max_read_seconds / 4, _LOOK_SECONDS))
-                spent, computed = time.monotonic() - begun, self._measure_seconds() - begun_computing
-                if computed > policy.max_read_seconds or spent > _PATIENCE * policy.max_read_seconds:
-                    raise TimeoutError
-        except TimeoutError:
-            self.close()
-            raise MediaPolicyError(
-                f"{shown} takes longer to read than max_read_seconds={policy.max_read_seconds:g}; "
-                "repair or split it, or raise max_read_seconds of the MediaPolicy"
-            ) from None
+                    return self._await(min(limit / 4, _LOOK_SECONDS))
         except _ReaderLostError as lost:
             status = self._process.returncode
             self.close()
@@ -231,6 +224,11 @@ class _ReaderProcess:
                     "repair or split it, or raise max_read_bytes of the MediaPolicy"
                 ) from None
             raise MediaError(f"{shown} is damaged: the library that reads it crashed ({lost})") from None
+        self.close()
+        raise MediaPolicyError(
+            f"{shown} takes longer to read than max_read_seconds={limit:g}; "
+            "repair or split it, or raise max_read_seconds of the MediaPolicy"
+        )
 
     def stop(self) -> None:
         """Ends a stream that is not used up; a reader that does not stop is killed."""

@@ -19,6 +19,7 @@ from llama_index.embeddings.qwen3_vl.nodes import CaptionMode, build_node_item
 from llama_index.embeddings.qwen3_vl.queries import Query, list_query_items
 from llama_index.embeddings.qwen3_vl.sources import ImageSource, Item, VideoSource, coerce_image, coerce_video
 from qwen3_vl_retrieval import Embedder, Fingerprint
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["Qwen3VLEmbedding"]
 
@@ -103,7 +104,7 @@ class Qwen3VLEmbedding(FrameworkEmbedding):
             return cls(**values)
         if values.get("embedder") is None:
             raise ValueError(
-                f"this embedding was made of a ready {values['model_name']!r}, which is not serialised; give it: "
+                f"this embedding was made of a ready {quote(values['model_name'])}, which is not serialised; give it: "
                 "from_dict(data, embedder=…)"
             )
         made = cls(**values)

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_serializer
 
 from llama_index.embeddings.qwen3_vl.nodes import CaptionMode
 from qwen3_vl_retrieval import Embedder, FrameSampling, MediaPolicy, PixelBudget, Reranker
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.media import ImageReading
 
 __all__ = [
@@ -170,7 +171,9 @@ class ModelOptions(BaseComponent):
         """The name of a ready object; raises `ValueError` if another was given beside it."""
         named = getattr(self, field)
         if field in self.model_fields_set and named != own:
-            raise ValueError(f"{field}={named!r} was given beside a ready object of {own!r}; give one of them")
+            raise ValueError(
+                f"{field}={quote(named)} was given beside a ready object of {quote(own)}; give one of them"
+            )
         return own
 
 

@@ -24,6 +24,7 @@ from llama_index.core.schema import (
 
 from llama_index.embeddings.qwen3_vl.sources import Item, decode_base64
 from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import build_item
 
 __all__ = ["CaptionMode", "build_node_item", "build_node_items", "read_caption"]
@@ -139,9 +140,9 @@ def _build_named_media(
         return cast("Item", item)
     if lost is not None:
         raise InputError(
-            f"the {lost} of the {type(node).__name__} {node.node_id!r} is missing: it has neither data nor path nor "
-            "url. Stores do not keep the data of a resource, and ImageNode(image_resource=…) drops it: write it to a "
-            "file and give its path"
+            f"the {lost} of the {type(node).__name__} {quote(node.node_id)} is missing: it has neither data nor "
+            "path nor url. Stores do not keep the data of a resource, and ImageNode(image_resource=…) drops it: write "
+            "it to a file and give its path"
         )
     return None
 
@@ -215,4 +216,4 @@ def _read_text(
         )
     is_sound = isinstance(node, Node) and node.audio_resource is not None
     advice = "sound cannot be embedded: transcribe it, or leave the node out" if is_sound else "leave it out"
-    raise InputError(f"the {type(node).__name__} {node.node_id!r} has neither text nor picture nor clip; {advice}")
+    raise InputError(f"the {type(node).__name__} {quote(node.node_id)} has neither text nor picture nor clip; {advice}")

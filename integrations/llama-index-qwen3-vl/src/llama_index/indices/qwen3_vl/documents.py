@@ -17,6 +17,7 @@ from llama_index.core.schema import BaseNode, Document, MediaResource, MetadataM
 from llama_index.indices.qwen3_vl.stored_nodes import convert_document, holds_media
 from llama_index.node_parser.qwen3_vl.document_files import list_document_files
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["aparse_documents", "hash_document", "number_parts", "parse_documents"]
 
@@ -104,7 +105,7 @@ def _recover(document: BaseNode) -> BaseNode:
     medium = (mimetypes.guess_type(name)[0] or "").partition("/")[0]
     if medium not in ("image", "video"):
         raise InputError(
-            f"the text of {Path(name).name!r} is its bytes: the reader has no parser for it; read it by "
+            f"the text of {quote(Path(name).name)} is its bytes: the reader has no parser for it; read it by "
             "UnifiedMultiModalIndex.from_files, or install llama-index-readers-file"
         )
     fields: dict[str, Any] = {name: getattr(document, name) for name in Node.model_fields}

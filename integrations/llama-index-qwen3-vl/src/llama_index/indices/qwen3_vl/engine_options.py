@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from qwen3_vl_retrieval.errors import quote
+
 __all__ = ["HINTS", "list_names", "require_known", "split_options"]
 
 HINTS = {
@@ -45,7 +47,7 @@ def require_known(options: Mapping[str, Any], known: frozenset[str], owner: str)
     for name in options:
         if name not in known:
             hint = HINTS.get(name, f"allowed are {', '.join(sorted(known))}")
-            raise TypeError(f"{owner} has no option {name!r}; {hint}")
+            raise TypeError(f"{owner} has no option {quote(name)}; {hint}")
 
 
 def split_options(

@@ -25,6 +25,7 @@ from llama_index.indices.qwen3_vl.chat_nodes import ChatNodes
 from llama_index.indices.qwen3_vl.engine_options import list_names, require_known, split_options
 from llama_index.postprocessor.qwen3_vl_rerank import MediaGuard
 from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["RETRIEVER_OPTIONS", "build_chat_engine", "build_query_engine", "build_tool"]
 
@@ -84,11 +85,12 @@ def build_chat_engine(
     made = _CHAT_ENGINES.get((mode, is_multimodal))
     if made is None:
         raise ValueError(
-            f"LlamaIndex has no chat mode {mode.value!r} any more; give as_tool() to a FunctionAgent or ReActAgent of "
-            "llama_index.core.agent.workflow, or choose context, condense_plus_context, condense_question or simple"
+            f"LlamaIndex has no chat mode {quote(mode.value)} any more; give as_tool() to a FunctionAgent or "
+            "ReActAgent of llama_index.core.agent.workflow, or choose context, condense_plus_context, "
+            "condense_question or simple"
         )
     names = list_names(made.from_defaults) - {"llm", "multi_modal_llm", "retriever"}
-    chosen, rest = split_options(options, RETRIEVER_OPTIONS, names, f"as_chat_engine({mode.value!r})")
+    chosen, rest = split_options(options, RETRIEVER_OPTIONS, names, f"as_chat_engine({quote(mode.value)})")
     if is_multimodal:
         rest["node_postprocessors"] = _show_pictures(rest.get("node_postprocessors"))
     named = {"multi_modal_llm" if is_multimodal else "llm": llm}

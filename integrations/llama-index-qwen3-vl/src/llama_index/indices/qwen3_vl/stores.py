@@ -15,6 +15,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from llama_index.retrievers.qwen3_vl.scores import find_chroma_collection
 from llama_index.retrievers.qwen3_vl.stamps import STAMP, parse_stamp, read_stamp, write_stamp
 from qwen3_vl_retrieval import Fingerprint, FingerprintMismatchError, StoreError
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = [
     "areplace_nodes",
@@ -55,12 +56,12 @@ def open_chroma_store(
     folder = Path(persist_dir).absolute()
     if must_exist and not (folder / "chroma.sqlite3").is_file():
         raise StoreError(
-            f"there is no store in {str(folder)!r}; make one with from_files, from_nodes or from_documents"
+            f"there is no store in {quote(folder)}; make one with from_files, from_nodes or from_documents"
         )
     client = chromadb.PersistentClient(path=str(folder))
     names = [collection.name for collection in client.list_collections()]
     if must_exist and collection_name not in names:
-        raise StoreError(f"{str(folder)!r} has no collection {collection_name!r}; it has {sorted(names)}")
+        raise StoreError(f"{quote(folder)} has no collection {quote(collection_name)}; it has {sorted(names)}")
     collection = (
         client.get_collection(collection_name)
         if collection_name in names

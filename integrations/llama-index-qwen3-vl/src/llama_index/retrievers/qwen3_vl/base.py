@@ -22,6 +22,7 @@ from llama_index.retrievers.qwen3_vl.query_bundles import build_bundle, build_pi
 from llama_index.retrievers.qwen3_vl.second_stages import ajudge_nodes, judge_nodes, label_scores
 from llama_index.retrievers.qwen3_vl.sources import Searchable, find_source
 from llama_index.retrievers.qwen3_vl.stamps import read_stamp
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import MultimodalIndex
 
 __all__ = ["Qwen3VLRetriever"]
@@ -287,9 +288,9 @@ def _check_options(similarity_top_k: int, fetch_k: int | None, modalities: Seque
     if modalities is not None and (
         isinstance(modalities, str) or not modalities or any(kind not in allowed for kind in modalities)
     ):
-        raise ValueError(f"modalities={modalities!r} must be a list of one or more of {', '.join(allowed)}")
+        raise ValueError(f"modalities={quote(modalities)} must be a list of one or more of {', '.join(allowed)}")
     if score not in ("cosine", "raw"):
-        raise ValueError(f"score={score!r} is unknown; allowed are 'cosine' and 'raw'")
+        raise ValueError(f"score={quote(score)} is unknown; allowed are 'cosine' and 'raw'")
 
 
 def _accept_kinds(kinds: Sequence[MediaKind], accepts: Callable[[BaseNode], bool] | None) -> Callable[[BaseNode], bool]:

@@ -8,6 +8,7 @@ from typing import Any
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["build_where", "join_media_types"]
 
@@ -37,7 +38,7 @@ def build_where(filters: MetadataFilters | None) -> dict[str, Any] | None:
     condition = FilterCondition.AND if filters.condition is None else filters.condition
     if condition not in _CONDITIONS:
         raise InputError(
-            f"the condition {condition.value!r} is not one of a MultimodalIndex; allowed are and, or: "
+            f"the condition {quote(condition.value)} is not one of a MultimodalIndex; allowed are and, or: "
             "turn '==' into '!=' and 'in' into 'nin' instead"
         )
     return {_CONDITIONS[condition]: members} if members else None
@@ -71,9 +72,9 @@ def _translate(member: MetadataFilter | MetadataFilters) -> dict[str, Any] | Non
     operator = _OPERATORS.get(member.operator)
     if operator is None:
         raise InputError(
-            f"the operator {member.operator.value!r} of {member.key!r} is not one of a MultimodalIndex; allowed are "
-            + ", ".join(known.value for known in _OPERATORS)
+            f"the operator {quote(member.operator.value)} of {quote(member.key)} is not one of a "
+            "MultimodalIndex; allowed are " + ", ".join(known.value for known in _OPERATORS)
         )
     if member.value is None:
-        raise InputError(f"{member.key!r} is compared with None; give a text, a number or a list of them")
+        raise InputError(f"{quote(member.key)} is compared with None; give a text, a number or a list of them")
     return {member.key: {operator: member.value}}

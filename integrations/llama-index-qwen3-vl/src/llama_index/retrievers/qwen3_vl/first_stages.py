@@ -22,6 +22,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index.retrievers.qwen3_vl.found_nodes import FoundNode, restore_node
 from llama_index.retrievers.qwen3_vl.scores import find_cosine
 from qwen3_vl_retrieval import MediaPolicy, StoreError
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["NodeSource", "Recall", "arecall_nodes", "recall_nodes"]
 
@@ -132,8 +133,8 @@ def _read_nodes(source: NodeSource, result: VectorStoreQueryResult) -> list[Base
     lost = [node_id for node_id in ids if node_id not in kept]
     if lost:
         raise StoreError(
-            f"the vector store has {lost[0]!r} and {len(lost) - 1} more, and the docstore has no such nodes; load both "
-            "from the folder that StorageContext.persist wrote, or index the nodes again"
+            f"the vector store has {quote(lost[0])} and {len(lost) - 1} more, and the docstore has no such "
+            "nodes; load both from the folder that StorageContext.persist wrote, or index the nodes again"
         )
     return [kept[node_id] for node_id in ids]
 

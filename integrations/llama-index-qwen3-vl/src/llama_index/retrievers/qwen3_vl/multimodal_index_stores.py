@@ -16,6 +16,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index.retrievers.qwen3_vl.filters import build_where
 from llama_index.retrievers.qwen3_vl.found_nodes import convert_hit
 from qwen3_vl_retrieval import InputError, StoreError
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import MultimodalIndex
 
 __all__ = ["MultimodalIndexStore"]
@@ -73,7 +74,7 @@ class MultimodalIndexStore(BasePydanticVectorStore):
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Raises `StoreError`: the view is read-only."""
         del delete_kwargs
-        self._refuse(f"remove the file with MultimodalIndex.delete({{'source': {ref_doc_id!r}}})")
+        self._refuse(f"remove the file with MultimodalIndex.delete({{'source': {quote(ref_doc_id)}}})")
 
     def delete_nodes(self, node_ids: list[str] | None = None, filters: Any = None, **delete_kwargs: Any) -> None:
         """Raises `StoreError`: the view is read-only."""

@@ -14,6 +14,7 @@ from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
 from llama_index.postprocessor.qwen3_vl_rerank import Qwen3VLRerank
 from llama_index.retrievers.qwen3_vl.multimodal_index_stores import MultimodalIndexStore
 from qwen3_vl_retrieval import StoreError
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import MultimodalIndex, Store
 
 __all__ = ["Searchable", "Source", "find_source", "is_plain", "open_multimodal_index", "require_embedding"]
@@ -59,7 +60,7 @@ def find_source(
     """
     if isinstance(searchable, (str, Path)):
         if embed_model is None:
-            raise ValueError(f"embed_model is missing: the Qwen3VLEmbedding that wrote the index {str(searchable)!r}")
+            raise ValueError(f"embed_model is missing: the Qwen3VLEmbedding that wrote the index {quote(searchable)}")
         opened = open_multimodal_index(searchable, embed_model, reranker)
         return Source(multimodal_index=opened, reranker=None if is_plain(reranker) else reranker)
     store = searchable.vector_store if isinstance(searchable, VectorStoreIndex) else searchable
@@ -93,7 +94,7 @@ def open_multimodal_index(
     """
     path = Path(folder)
     if not Store.is_finished(path):
-        raise StoreError(f"there is no index in {str(path)!r}; make one with `qwen3vl index` or MultimodalIndex.add")
+        raise StoreError(f"there is no index in {quote(path)}; make one with `qwen3vl index` or MultimodalIndex.add")
     given = [name for name in _EMBEDDING_OPTIONS if _is_given(embed_model, name)]
     if given:
         raise ValueError(

@@ -10,6 +10,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from llama_index.retrievers.qwen3_vl.scores import find_chroma_collection
 from qwen3_vl_retrieval import Fingerprint, FingerprintMismatchError
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["STAMP", "parse_stamp", "read_stamp", "write_stamp"]
 
@@ -48,4 +49,4 @@ def parse_stamp(stamp: str) -> Fingerprint:
     try:
         return Fingerprint.from_dict(json.loads(stamp))
     except json.JSONDecodeError as error:
-        raise FingerprintMismatchError(f"the fingerprint of the store is damaged: {stamp!r}") from error
+        raise FingerprintMismatchError(f"the fingerprint of the store is damaged: {quote(stamp)}") from error

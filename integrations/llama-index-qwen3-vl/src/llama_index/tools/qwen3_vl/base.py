@@ -22,6 +22,7 @@ from llama_index.postprocessor.qwen3_vl_rerank.picture_blocks import BlockOption
 from llama_index.tools.qwen3_vl.answers import AnswerOptions, build_answer
 from llama_index.tools.qwen3_vl.attached_images import list_attached_images, open_attached_images
 from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["multimodal_retriever_tool"]
 
@@ -173,7 +174,7 @@ class _Search:
 
 def _check_options(video: str, limits: Mapping[str, Any]) -> None:
     if video not in get_args(VideoForm):
-        raise ValueError(f"video={video!r} is unknown; allowed are {', '.join(get_args(VideoForm))}")
+        raise ValueError(f"video={quote(video)} is unknown; allowed are {', '.join(get_args(VideoForm))}")
     for name, value in limits.items():
         if value < _LEAST[name]:
             raise ValueError(f"{name}={value} must be at least {_LEAST[name]}")
