@@ -12,6 +12,7 @@ from qwen3_vl_retrieval import FingerprintMismatchError, MediaPolicy, PixelBudge
 from qwen3_vl_retrieval.index import MultimodalIndex, Qwen3VLEmbeddingFunction, read_units
 from qwen3_vl_retrieval.index.identity import hash_space
 from qwen3_vl_retrieval.index.store import Store
+from qwen3_vl_retrieval.prompts import DEFAULT_INSTRUCTION
 from viewed_images import draw_corners, draw_greys, encode, make_samples, note_orientation
 
 POLICY = MediaPolicy()
@@ -20,12 +21,12 @@ SMALL = PixelBudget(min_pixels=4096, max_pixels=4096, frame_min_pixels=4096, fra
 
 @pytest.fixture(scope="module")
 def viewer(make_embedder):
-    return make_embedder(pixel_budget=SMALL)
+    return make_embedder(pixel_budget=SMALL, query_instruction=DEFAULT_INSTRUCTION)
 
 
 @pytest.fixture(scope="module")
 def reference_reader(make_embedder):
-    return make_embedder(pixel_budget=SMALL, image_reading="reference")
+    return make_embedder(pixel_budget=SMALL, query_instruction=DEFAULT_INSTRUCTION, image_reading="reference")
 
 
 @pytest.fixture
