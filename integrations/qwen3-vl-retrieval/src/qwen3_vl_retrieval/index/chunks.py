@@ -30,7 +30,7 @@ _MARKDOWN_WINDOW_CHARACTERS = 64_000
 _LONGEST_LINE_CHARACTERS = 8_000
 """A longer line has no structure that Markdown would add, and takes the splitter longest."""
 
-_LONG_LINE = re.compile(rf"[^\r\n]{{{_LONGEST_LINE_CHARACTERS + 1},}}")
+_FILLED_LINE = re.compile(r"[^\r\n]+")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 _FENCE = re.compile(r"[\s>]*(?:(?:[-*+]|\d+[.)])\s+)*(`{3,}(?!.*`)|~{3,})")
@@ -56,7 +56,9 @@ def split_text(text: str, *, is_markdown: bool = False) -> list[str]:
     chunks: list[str] = []
     markdown, plain = MarkdownSplitter(capacity), TextSplitter(capacity)
     place = 0
-    for line in _LONG_LINE.finditer(text):
+    for line in _FILLED_LINE.finditer(text):
+        if len(line[0]) <= _LONGEST_LINE_CHARACTERS:
+            continue
         chunks += _split_markdown(text[place : line.start()], markdown)
         chunks += _split_plain(line[0], plain)
         place = line.end()

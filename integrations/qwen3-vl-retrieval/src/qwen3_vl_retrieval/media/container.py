@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 from array import array
+from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,9 +145,8 @@ class _Cursor:
     def __init__(self, clip: _OpenClip, index: FrameIndex, *, may_seek: bool) -> None:
         self._clip = clip
         self._index = index
-        self._key_times: npt.NDArray[np.int64] = np.asarray(
-            index.key_times if may_seek and index.is_matched else (), dtype=np.int64
-        )
+        key_times = index.key_times if may_seek and index.is_matched else np.zeros(0, dtype=np.int64)
+        self._key_times: list[int] = np.asarray(key_times, dtype=np.int64).tolist()
         self._has_leapt = False
         self._following = self._number(self._decode(clip.container.demux(clip.stream)))
         self._ahead = next(self._following, None)
@@ -165,14 +165,14 @@ class _Cursor:
     def _leap(self, number: int) -> None:
         if self._ahead is None or len(self._key_times) == 0:
             return
-        place = int(np.searchsorted(self._key_times, self._index.times[number], side="right")) - 1
-        key_time = int(self._key_times[max(place, 0)])
+        place = bisect_right(self._key_times, int(self._index.times[number])) - 1
+        key_time = self._key_times[max(place, 0)]
         key_number = int(np.searchsorted(self._index.times, key_time))
         if not self._ahead[0] < key_number <= number:
             return
         self._has_leapt = True
         for earlier in range(min(_SEEKS, place + 1)):
-            self._clip.container.seek(int(self._key_times[place - earlier]), stream=self._clip.stream)
+            self._clip.container.seek(self._key_times[place - earlier], stream=self._clip.stream)
             packets = self._start_at(key_time)
             if packets is not None:
                 break
