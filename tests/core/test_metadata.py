@@ -35,17 +35,20 @@ ANY_SCALAR = st.one_of(
 )
 
 
-class Colour(str, enum.Enum):
+class Colour(enum.StrEnum):
     RED = "red"
 
 
 @given(st.dictionaries(ANY_TEXT, st.one_of(ANY_SCALAR, st.lists(ANY_SCALAR, max_size=3)), max_size=4))
 def test_what_passes_is_json_of_finite_numbers_and_valid_unicode_and_what_does_not_is_named(metadata):
+    checked, refusal = {}, None
     try:
         checked = check_metadata(metadata, allow_lists=True)
     except InputError as error:
-        assert any(quote(name) in error.reason for name in metadata)
-        assert str(error).encode("utf-8")
+        refusal = error
+    if refusal is not None:
+        assert any(quote(name) in refusal.reason for name in metadata)
+        assert str(refusal).encode("utf-8")
         return
     told = json.dumps(checked, allow_nan=False, ensure_ascii=False).encode("utf-8")
     assert json.loads(told) == checked
