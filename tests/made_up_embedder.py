@@ -1,4 +1,4 @@
-"""An embedder without a model: its vectors are drawn from hashes of contents, so that equal contents have equal ones."""
+"""An embedder without a model: vectors are drawn from hashes of contents, so that equal contents have equal ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`qwen3vl index`, `stats`, `delete`, `repair`, `compact` and `export`: an index on disk made, looked at, and kept in order."""
+"""`qwen3vl index` and the commands on an index on disk: `stats`, `delete`, `repair`, `compact` and `export`."""
 
 from __future__ import annotations
 

@@ -530,7 +530,7 @@ class Catalog:
         beginning, end = folder.rstrip("/\\") + _SEPARATOR, folder.rstrip("/\\") + chr(ord(_SEPARATOR) + 1)
         sources: dict[str, set[str]] = {}
         for columns in ("source, sha256 FROM files", "source, version FROM places", "source, NULL FROM failures"):
-            statement = f"SELECT DISTINCT {columns} WHERE source >= ? AND source < ?"  # noqa: S608 - constant
+            statement = f"SELECT DISTINCT {columns} WHERE source >= ? AND source < ?"
             for source, version in self._query(statement, (beginning, end)).fetchall():
                 sources.setdefault(source, set()).update([] if version is None else [version])
         return sources
