@@ -11,7 +11,7 @@ from pathlib import Path
 
 _WAIT_SECONDS = 120
 
-context = multiprocessing.getcontext("forkserver")
+context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(
     [
         "transformers.models.qwen3_vl.modeling_qwen3_vl",

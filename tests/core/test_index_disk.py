@@ -366,7 +366,7 @@ def read_store_only(folder):
             index.store.repair,
             index.store.mend_metadata,
         ):
-            with pytest.raises(StoreError, match=r"cannot be written to .* it is read-only here; give write permission"):
+            with pytest.raises(StoreError, match=r"cannot be written to .* read-only here; give write permission"):
                 write()
     assert sorted(path.name for path in folder.iterdir() if "lock" not in path.name) == read_names(folder)
 
