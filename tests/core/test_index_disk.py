@@ -326,13 +326,16 @@ def run_without_permission(function, folder):
     said = processes.Queue()
     process = processes.Process(target=_call_as_nobody, args=(function, folder, said))
     process.start()
-    process.join(300)
+    process.join(200)
     process.kill()
     assert said.get(timeout=10) == "done"
 
 
 def _call_as_nobody(function, folder, said):
-    import pyarrow.parquet  # noqa: F401 - nobody cannot import what lies in root's folders
+    # Now: nobody cannot import what lies in root's folders.
+    import mmap  # noqa: F401
+
+    import pyarrow.parquet  # noqa: F401
 
     try:
         if os.getuid() == 0:
@@ -486,7 +489,7 @@ def test_where_no_more_can_be_written_one_error_says_so_and_the_next_run_goes_on
     said = processes.Queue()
     process = processes.Process(target=fill_limited, args=(tmp_path / "index", largest + 200_000, said))
     process.start()
-    error, message = said.get(timeout=300)
+    error, message = said.get(timeout=200)
     process.join(60)
     process.kill()
     assert (error, message.count("\n")) == ("StoreError", 0)
