@@ -11,8 +11,8 @@ from pathlib import Path
 
 _WAIT_SECONDS = 120
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(
     [
         "transformers.models.qwen3_vl.modeling_qwen3_vl",
         "qwen3_vl_retrieval.embedder",
@@ -30,8 +30,8 @@ def run_sync(checkpoint: Path, index: Path, folder: Path, *, kill_after: int | N
         folder: What.
         kill_after: How often it may tell its progress before it is killed; `None` lets it end.
     """
-    told = _context.Queue()
-    process = _context.Process(target=_sync, args=(checkpoint, index, folder, told, kill_after))
+    told = context.Queue()
+    process = context.Process(target=_sync, args=(checkpoint, index, folder, told, kill_after))
     process.start()
     try:
         if kill_after is not None:

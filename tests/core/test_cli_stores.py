@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -57,6 +58,31 @@ def test_an_index_is_made_searched_looked_at_and_emptied(tmp_path, folder):
     assert run("export", store, tmp_path / "units.parquet").exit_code == 0
     assert (tmp_path / "units.parquet").exists()
     assert "1 units removed" in run("delete", store, "--where", '{"media_type": "image"}').stdout
+
+
+def test_what_vanished_is_removed_when_that_is_allowed_and_its_room_is_given_back(tmp_path, folder):
+    store = tmp_path / "store"
+    command = ("index", folder, "--to", store, "--model", "pocket")
+    (folder / "broken.png").write_bytes(b"no picture")
+    os.utime(folder / "broken.png", (1_000_000_000, 1_000_000_000))
+    assert run(*command).exit_code == 0
+    assert "1 of these were not tried again" in " ".join(run(*command).stderr.split())
+    assert "not tried again" not in run(*command, "--retry-failed").stderr
+    for file in folder.glob("*.*"):
+        file.unlink()
+    refused = run(*command)
+    assert refused.exit_code == 1
+    assert "would remove 3 of the 3 files" in refused.stderr
+    assert "--allow-removals" in refused.stderr
+    assert json.loads(run("stats", store, "--json").stdout)["files"] == 3
+    assert "4 removed" in run(*command, "--allow-removals").stdout
+    stats = json.loads(run("stats", store, "--json").stdout)
+    assert (stats["units"], stats["free_bytes"]) == (0, 0)
+    assert stats["retired_units"] > 3
+    assert "kept for a while" in run("stats", store).stdout
+    compacted = run("compact", store).stdout
+    assert f"0 units stay, {stats['retired_units']} that were kept" in " ".join(compacted.split())
+    assert json.loads(run("stats", store, "--json").stdout)["retired_bytes"] == 0
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ class TrialSession:
         begun = perf_counter()
         index = _open_index(store, models, policy, window_seconds)
         with show_index_progress(console) as on_progress:
-            indexed = index.sync(folder, on_progress=on_progress)
+            # Its own store, of this folder alone: there is nothing to be careful with.
+            indexed = index.sync(folder, allow_removals=True, on_progress=on_progress)
         seconds["indexing"] = perf_counter() - begun
         return cls(
             # The index names files by their absolute paths.

@@ -88,6 +88,7 @@ CREATE TABLE unsettled (id TEXT PRIMARY KEY) WITHOUT ROWID;
 {KEYWORD_SCHEMA}
 """
 
+<<<<<<< HEAD
 _MIGRATION = f"""
 ALTER TABLE units ADD COLUMN slot INTEGER;
 UPDATE units SET slot = row;
@@ -99,6 +100,21 @@ WITH RECURSIVE numbers(slot) AS (
 INSERT INTO free_slots SELECT slot FROM numbers
     WHERE slot <= (SELECT max(row) FROM units) AND slot NOT IN (SELECT slot FROM units);
 """  # noqa: S608 - constants
+=======
+_MIGRATION = (
+    "ALTER TABLE units ADD COLUMN slot INTEGER",
+    "UPDATE units SET slot = row",
+    "ALTER TABLE failures ADD COLUMN media_type TEXT",
+    *_SLOT_TABLES.split(";\n"),
+    """
+    WITH RECURSIVE numbers(slot) AS (
+        SELECT 1 UNION ALL SELECT slot + 1 FROM numbers WHERE slot < (SELECT max(row) FROM units)
+    )
+    INSERT INTO free_slots SELECT slot FROM numbers
+        WHERE slot <= (SELECT max(row) FROM units) AND slot NOT IN (SELECT slot FROM units)
+    """,
+)
+>>>>>>> store
 """From format 1 to format 2: rows that were given up are slots to be used again."""
 
 
@@ -162,7 +178,7 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 def migrate_tables(connection: sqlite3.Connection) -> None:
     """Brings the tables of format 1 to format 2, inside a transaction of the caller's."""
-    for statement in _MIGRATION.split(";\n"):
+    for statement in _MIGRATION:
         # Not `executescript`, which would end the transaction.
         if statement.strip():
             connection.execute(statement)

@@ -7,9 +7,11 @@ its own (`reader_processes`), where pages are rendered in parallel. The function
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from PIL import Image
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.media.budgets import PixelBudget
-from qwen3_vl_retrieval.media.library_logs import leave_out
 from qwen3_vl_retrieval.media.pages import GuardedPage, describe_page, describe_pdf
 from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file
 from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs, stream
@@ -249,9 +250,18 @@ def _open_page(document: Any, page: int, shown: str) -> Generator[Any, None, Non
 
 def _init_forms(document: Any) -> None:
     """Makes filled-in forms visible."""
-    # Of a form that also has XFA, pypdfium2 advises to build another PDFium; its other fields are drawn all the same.
-    leave_out("pypdfium2._helpers.document", "init_forms() called on XFA pdf")
+    _leave_out_advice()
     document.init_forms()
+
+
+@cache
+def _leave_out_advice() -> None:
+    """Leaves one message out of pypdfium2's log, whose level and handlers stay the caller's.
+
+    Of a form that also has XFA it advises to build another PDFium; the other fields of the form are drawn all the same.
+    """
+    logger = logging.getLogger("pypdfium2._helpers.document")
+    logger.addFilter(lambda record: not record.getMessage().startswith("init_forms() called on XFA pdf"))
 
 
 def _fit_scale(size: tuple[int | float, int | float], max_pixels: int, shown: str) -> float:

@@ -14,7 +14,6 @@ import numpy as np
 from qwen3_vl_retrieval.errors import InputError, MediaError
 from qwen3_vl_retrieval.media.budgets import TOKEN_SIDE_PIXELS, PixelBudget
 from qwen3_vl_retrieval.media.frame_index import FrameIndex
-from qwen3_vl_retrieval.media.library_logs import leave_out
 
 __all__ = [
     "FRAMES_PER_PATCH",
@@ -147,8 +146,6 @@ def sample_file_frames(
     if total_frames == 1 and start is None and end is None:
         return [0, 0]
     window = {"video_start": start, "video_end": end}
-    # It warns of fewer frames than asked for, which is what a clip of a low rate has, and names no file.
-    leave_out(vision_process.__name__, "smart_nframes: ")
     try:
         first, last, count = vision_process.calculate_video_frame_range(window, total_frames, frame_rate)
         # All frames are kept where more are asked for: said in a way that the library does not warn of.
