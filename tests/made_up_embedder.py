@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""An embedder without a model: its vectors are drawn from hashes of contents, equal ones for equal contents."""
-=======
 """An embedder without a model: vectors are drawn from hashes of contents, so that equal contents have equal ones."""
->>>>>>> store
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""`qwen3vl index`, `stats`, `delete`, `repair`, `compact` and `export`: an index on disk made and kept in order."""
-=======
 """`qwen3vl index` and the commands on an index on disk: `stats`, `delete`, `repair`, `compact` and `export`."""
->>>>>>> store
 
 from __future__ import annotations
 

@@ -537,7 +537,6 @@ class Catalog:
     def list_sources(self, folder: Path) -> dict[str, set[str]]:
         """Returns the files below `folder` of which anything is known, with the hashes of the contents they held."""
         sources: dict[str, set[str]] = {}
-<<<<<<< HEAD
         for beginning in list_prefixes(folder):
             # "/" and the character after it: everything below, found through the index.
             end = beginning[:-1] + chr(ord(beginning[-1]) + 1)
@@ -545,12 +544,6 @@ class Catalog:
                 statement = f"SELECT DISTINCT {columns} WHERE source >= ? AND source < ?"
                 for source, version in self._query(statement, (beginning, end)).fetchall():
                     sources.setdefault(source, set()).update([] if version is None else [version])
-=======
-        for columns in ("source, sha256 FROM files", "source, version FROM places", "source, NULL FROM failures"):
-            statement = f"SELECT DISTINCT {columns} WHERE source >= ? AND source < ?"
-            for source, version in self._query(statement, (beginning, end)).fetchall():
-                sources.setdefault(source, set()).update([] if version is None else [version])
->>>>>>> store
         return sources
 
     def list_files_of(self, contents: Container[str]) -> Iterator[tuple[str, str]]:

@@ -88,19 +88,6 @@ CREATE TABLE unsettled (id TEXT PRIMARY KEY) WITHOUT ROWID;
 {KEYWORD_SCHEMA}
 """
 
-<<<<<<< HEAD
-_MIGRATION = f"""
-ALTER TABLE units ADD COLUMN slot INTEGER;
-UPDATE units SET slot = row;
-ALTER TABLE failures ADD COLUMN media_type TEXT;
-{_SLOT_TABLES}
-WITH RECURSIVE numbers(slot) AS (
-    SELECT 1 UNION ALL SELECT slot + 1 FROM numbers WHERE slot < (SELECT max(row) FROM units)
-)
-INSERT INTO free_slots SELECT slot FROM numbers
-    WHERE slot <= (SELECT max(row) FROM units) AND slot NOT IN (SELECT slot FROM units);
-"""  # noqa: S608 - constants
-=======
 _MIGRATION = (
     "ALTER TABLE units ADD COLUMN slot INTEGER",
     "UPDATE units SET slot = row",
@@ -114,7 +101,6 @@ _MIGRATION = (
         WHERE slot <= (SELECT max(row) FROM units) AND slot NOT IN (SELECT slot FROM units)
     """,
 )
->>>>>>> store
 """From format 1 to format 2: rows that were given up are slots to be used again."""
 
 
