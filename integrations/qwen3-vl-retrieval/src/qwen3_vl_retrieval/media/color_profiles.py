@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from functools import lru_cache
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image, ImageCms, features
@@ -38,7 +39,8 @@ def _build_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | 
     try:
         transform = ImageCms.buildTransform(
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-            ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
+            # Pillow does not say what it returns.
+            ImageCms.ImageCmsProfile(cast("Any", ImageCms.createProfile("sRGB"))),
             mode,
             "RGB",
         )

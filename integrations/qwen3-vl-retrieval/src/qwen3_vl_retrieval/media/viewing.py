@@ -184,7 +184,7 @@ def _scale_levels(image: Image.Image, source: Image.Image) -> Image.Image:
 
 def _find_first(tags: Any, tag: int) -> int:
     value = tags.get(tag, 1)
-    return int(value[0] if isinstance(value, tuple) else value)
+    return int(cast("tuple[Any, ...]", value)[0] if isinstance(value, tuple) else value)
 
 
 def _find_range(values: npt.NDArray[Any], *, is_from_file: bool) -> tuple[float, float]:
