@@ -441,6 +441,9 @@ def _explain_damage(shown: str) -> Generator[None, None, None]:
     try:
         with _SILENCE:
             yield
+    except MemoryError:
+        # Of this machine, or of the limit under which files are read: not the file's damage.
+        raise
     except Image.DecompressionBombError as error:
         raise MediaPolicyError(f"{shown} is too large: {error}") from error
     except Exception as error:
