@@ -541,7 +541,8 @@ def test_each_part_that_cannot_be_written_is_one_error_and_harms_nothing(tmp_pat
             else:
                 index.add([*items, Image.new("RGB", (30, 20), "red")])
         assert len(str(caught.value)) < 1000
-        assert search_all(index)[: len(before)]
+        if part != "lock":
+            assert set(before) <= set(search_all(index))
     index.close()
     assert set(before) <= set(require_whole_text(tmp_path / "index"))
     with open_index(tmp_path / "index") as index:
