@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from qwen3_vl_retrieval.index.records import Attempt, FileState, Place, Record, StoredFailure
+from qwen3_vl_retrieval.index.records import Attempt, FileState, Place, Record
 
 __all__ = ["Batch"]
 
@@ -24,7 +25,7 @@ class Batch:
         places: Where units were found, new ones and known ones.
         finished: Files of which nothing is missing any more; places in other versions of them are struck out.
         lost: Files of which nothing holds any more.
-        failures: What could not be read, by source.
+        failures: What could not be read, by source: a `StoredFailure` for each part, or the values of one.
         attempts: Readings that failed and would fail again.
     """
 
@@ -34,5 +35,5 @@ class Batch:
     places: list[Place] = field(default_factory=list[Place])
     finished: list[FileState] = field(default_factory=list[FileState])
     lost: list[str] = field(default_factory=list[str])
-    failures: dict[str, list[StoredFailure]] = field(default_factory=dict[str, list[StoredFailure]])
+    failures: dict[str, Sequence[tuple[Any, ...]]] = field(default_factory=dict[str, Sequence[tuple[Any, ...]]])
     attempts: list[Attempt] = field(default_factory=list[Attempt])

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
-from qwen3_vl_retrieval.index.disk_errors import explain_write_error, is_disk_full
+from qwen3_vl_retrieval.index.disk_errors import explain_write_error, find_full_disk, is_disk_full
 
 __all__ = ["COLLECTION_NAME", "Collection"]
 
@@ -196,9 +196,7 @@ class Collection:
             self._client = chromadb.PersistentClient(path=self._spelling, settings=Settings(anonymized_telemetry=False))
         except Exception as error:
             # Chroma raises whatever its database or its native part raise.
-            if is_disk_full(error):
-                raise explain_write_error(self._folder.parent, error) from error
-            raise StoreError(f"Chroma cannot open {str(self._folder)!r}: {error}") from error
+            raise self._explain("Chroma cannot open", error) from error
 
     def _largest_call(self) -> int:
         return int(self._call(lambda: self._client.get_max_batch_size()))
@@ -209,9 +207,13 @@ class Collection:
             with self._lock:
                 return ask()
         except Exception as error:
-            if is_disk_full(error):
-                raise explain_write_error(self._folder.parent, error) from error
-            raise StoreError(f"Chroma failed in {str(self._folder)!r}: {error}") from error
+            raise self._explain("Chroma failed in", error) from error
+
+    def _explain(self, what: str, error: Exception) -> StoreError:
+        full = error if is_disk_full(error) else find_full_disk(self._folder)
+        if full is not None:
+            return explain_write_error(self._folder.parent, full)
+        return StoreError(f"{what} {str(self._folder)!r}: {error}")
 
 
 def _take_spelling(folder: Path) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from qwen3_vl_retrieval.errors import StoreError
 
-__all__ = ["explain_disk_errors", "explain_write_error", "is_disk_full"]
+__all__ = ["explain_disk_errors", "explain_write_error", "find_full_disk", "is_disk_full"]
 
 _FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -20,6 +22,9 @@ _FULL_WORDS = ("disk is full", "no space left", "quota exceeded", "file too larg
 """How the native part of Chroma words the same: its errors carry no number of their own."""
 
 _READ_ONLY_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
+
+_PROBE_BYTES = 1024 * 1024
+"""More than a batch of short vectors with its texts grows a file by."""
 
 _CODE_MASK = 0xFF
 """The lowest byte of SQLite's extended result codes is the plain code (https://www.sqlite.org/rescode.html)."""
@@ -67,6 +72,25 @@ def is_disk_full(error: Exception) -> bool:
         return True
     said = str(error).lower()
     return _find_code(error) == sqlite3.SQLITE_FULL or any(words in said for words in _FULL_WORDS)
+
+
+def find_full_disk(folder: Path) -> OSError | None:
+    """Returns what the system says when a little more is written than the largest file of `folder` holds.
+
+    Chroma keeps to itself why its database could not be written. `None` if there is room.
+    """
+    try:
+        largest = max((file.stat().st_size for file in folder.rglob("*") if file.is_file()), default=0)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            # Beyond the longest file that is allowed, if there is such a limit; it takes no room.
+            probe.seek(largest + _PROBE_BYTES)
+            probe.write(b"\0")
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return error if is_disk_full(error) else None
+    return None
 
 
 def _find_code(error: Exception) -> int | None:

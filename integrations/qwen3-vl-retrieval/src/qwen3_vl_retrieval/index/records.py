@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from qwen3_vl_retrieval.index.filters import COLUMN_NAMES
 from qwen3_vl_retrieval.index.units import MediaType
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = [
     "RESERVED_NAMES",
@@ -102,7 +103,7 @@ class StoredUnit:
             return None, self.metadata
         source = self.sources[0]
         if len(self.sources) > 1:
-            source = next((one for one in self.sources if os.path.isfile(one)), source)  # noqa: PTH113 - never raises
+            source = next((one for one in self.sources if os.path.isfile(decode_path(one))), source)  # noqa: PTH113 - never raises
         return source, self.metadata_by_source.get(source, self.metadata)
 
 

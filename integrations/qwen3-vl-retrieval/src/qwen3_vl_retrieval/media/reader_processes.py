@@ -433,7 +433,7 @@ def _answer_call(function: Callable[[], Any]) -> _Answer:
     except MemoryError:
         os._exit(_EXIT_OUT_OF_MEMORY)
     except Exception as error:  # noqa: BLE001 - whatever it is belongs to the caller
-        cause = error.__cause__
+        cause = error.__context__ if error.__cause__ is None else error.__cause__
         try:
             pickle.loads(pickle.dumps((error, cause)))  # noqa: S301 - of this very process
         except Exception:  # noqa: BLE001 - exceptions of C libraries may refuse in any way
