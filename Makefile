@@ -1,4 +1,4 @@
-.PHONY: help install format lint types imports test test-quantization test-lowest demo docs cookbooks build fuzz all
+.PHONY: help install format lint types imports test test-bfloat16 test-quantization test-lowest demo docs cookbooks build fuzz all
 
 help: ## Show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,18 @@ imports: ## Check that imports go one way
 
 test: ## Run all tests, offline, on the CPU
 	uv run pytest
+
+# The files that compare numbers of models; in the others no number depends on the precision.
+BFLOAT16 = langchain_adapter/test_testing.py langchain_adapter/test_rerank.py langchain_adapter/test_embeddings.py \
+	langchain_adapter/test_skipped_documents.py langchain_adapter/test_vectorstores.py langchain_adapter/test_retrievers.py \
+	langchain_adapter/test_decisions.py langchain_adapter/test_cross_encoders.py \
+	llama_index_adapter/test_embedding.py llama_index_adapter/test_embedding_cache.py llama_index_adapter/test_rerank.py \
+	llama_index_adapter/test_retriever.py llama_index_adapter/test_index.py llama_index_adapter/test_equality.py \
+	llama_index_adapter/test_ingestion_of_nodes.py llama_index_adapter/test_ingestion_pipeline.py \
+	core/test_index_multimodal.py core/test_cli_stores.py
+
+test-bfloat16: ## Run the tests of the adapters and the index that compare numbers, with dtype="auto" being bfloat16
+	uv run pytest --automatic-dtype=bfloat16 $(BFLOAT16:%=tests/%)
 
 test-quantization: ## Run the tests that need torchao, which is not installed by default
 	uv run --group quantization pytest --numprocesses=0 tests/core/test_loading_quantization.py
@@ -54,4 +66,4 @@ build: ## Build the wheels and look inside
 	uv build --quiet --clear --all-packages
 	uv run python tests/check_wheels.py dist
 
-all: lint types imports docs build cookbooks test-quantization test-lowest test ## Everything that CI runs
+all: lint types imports docs build cookbooks test-quantization test-lowest test-bfloat16 test ## Everything that CI runs

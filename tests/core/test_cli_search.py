@@ -50,10 +50,10 @@ def test_the_shipped_library_is_searched_in_both_stages():
     result = search(LIBRARY, "a red mug", *MODELS, "--json", "--k", 29)
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
-    assert list(document) == ["query", "models", "counts", "results", "errors", "timings"]
+    assert list(document) == ["query", "models", "counts", "results", "errors", "skipped", "timings"]
     assert document["query"] == {"text": "a red mug", "image": None}
     assert document["models"] == {"embedding": MODELS[1], "reranker": MODELS[3]}
-    assert document["counts"] == {"files": 24, "units": 29, "ranked_files": 24, "failed": 0, "skipped": 0}
+    assert document["counts"] == {"files": 24, "units": 29, "ranked_files": 24, "failed": 0, "skipped": 0, "hidden": 0}
     assert document["errors"] == []
     results = document["results"]
     assert [found["rank"] for found in results] == list(range(1, 30))
@@ -77,7 +77,8 @@ def test_of_sixty_files_with_three_broken_ones_the_others_are_ranked(tmp_path):
     result = search(tmp_path, "a blue picture", *MODELS, "--json", "--k", 60, "--fetch-k", 60)
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
-    assert document["counts"] == {"files": 60, "units": 58, "ranked_files": 57, "failed": 3, "skipped": 0}
+    counts = {"files": 60, "units": 58, "ranked_files": 57, "failed": 3, "skipped": 0, "hidden": 0}
+    assert document["counts"] == counts
     assert len({found["source"] for found in document["results"]}) == 57
     assert [error["source"] for error in document["errors"]] == broken
     assert len({error["message"] for error in document["errors"]}) == 3

@@ -36,7 +36,8 @@ def make_report(*units, failures=()):
         files=len(units),
         units=len(units),
         ranked_files=len(units),
-        skipped=0,
+        skipped=(),
+        hidden=0,
         results=tuple(results),
         failures=tuple(failures),
         seconds={"searching_seconds": 1.0},
@@ -45,7 +46,7 @@ def make_report(*units, failures=()):
 
 def draw(print_function, report, *, color_system=None):
     console = Console(file=io.StringIO(), width=120, force_terminal=color_system is not None, color_system=color_system)
-    print_function(report, console)
+    print_function(report, console, *((POLICY,) if print_function is print_results else ()))
     return console.file.getvalue()
 
 

@@ -125,12 +125,3 @@ def test_threads_may_share_an_embedder(embedder, expected):
     with ThreadPoolExecutor(4) as pool:
         rows = list(pool.map(lambda text: embedder.embed([text])[0], TEXTS))
     assert np.abs(np.stack(rows) - expected).max() < 2e-5
-
-
-def test_a_forked_process_has_a_merging_thread_of_its_own(embedder):
-    asyncio.run(embedder.aembed(["text"]))
-    dispatcher = embedder._engine._dispatcher
-    dispatcher._process_id = -1  # what a child sees: another process than the one whose thread serves the queue
-    before = dispatcher._jobs
-    assert asyncio.run(asyncio.wait_for(embedder.aembed(["text"]), 10)).shape == (1, 64)
-    assert dispatcher._jobs is not before

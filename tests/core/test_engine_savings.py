@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from qwen3_vl_retrieval import MediaError, MediaPolicy, MediaPolicyError
-from qwen3_vl_retrieval.media import PdfPage, render_pdf_page
+from qwen3_vl_retrieval.media import DocumentPage, render_pdf_page
 
 TEXTS = [f"text {'and more ' * (number % 37)}number {number}" for number in range(60)]
 
@@ -43,9 +43,9 @@ def paper(tmp_path):
 def rendered(monkeypatch):
     """One entry for each page that PDFium renders."""
     calls = []
-    render = pypdfium2.PdfPage.render
+    render = pypdfium2.DocumentPage.render
     monkeypatch.setattr(
-        pypdfium2.PdfPage, "render", lambda *given, **options: calls.append(1) or render(*given, **options)
+        pypdfium2.DocumentPage, "render", lambda *given, **options: calls.append(1) or render(*given, **options)
     )
     return calls
 
@@ -57,7 +57,7 @@ def write_paper(path, colors, *, seconds=1_700_000_000):
 
 
 def list_pages(source, **options):
-    return [{"image": PdfPage(source, number, **options)} for number in (1, 2, 3)]
+    return [{"image": DocumentPage(source, number, **options)} for number in (1, 2, 3)]
 
 
 def count(model, work):
@@ -193,7 +193,7 @@ def test_a_known_page_is_still_refused_where_the_policy_refuses_it(make_reranker
 
 def test_a_page_that_cannot_be_read_has_its_error_in_its_place(make_reranker, paper, tmp_path):
     (tmp_path / "broken.pdf").write_bytes(b"no PDF")
-    bad = [{"image": PdfPage(paper, 4)}, {"image": PdfPage(tmp_path / "broken.pdf", 1)}]
+    bad = [{"image": DocumentPage(paper, 4)}, {"image": DocumentPage(tmp_path / "broken.pdf", 1)}]
     outcomes = make_reranker().score("one", [*bad, *list_pages(paper)], on_error="return")
     assert [type(outcome) for outcome in outcomes] == [MediaError, MediaError, float, float, float]
     assert "document 0: there is no page 4 of the PDF" in str(outcomes[0])

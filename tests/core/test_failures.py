@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MediaError
-from qwen3_vl_retrieval.media import PdfPage
+from qwen3_vl_retrieval.media import DocumentPage
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_file_that_changes_in_between_is_named(forgetful_embedder, media, tmp_
 def test_a_pdf_that_changes_in_between_is_named(forgetful_embedder, tmp_path):
     path = tmp_path / "changing.pdf"
     Image.new("RGB", (300, 400), "red").save(path)
-    prepared = forgetful_embedder.prepare([{"image": PdfPage(path, 1)}])
+    prepared = forgetful_embedder.prepare([{"image": DocumentPage(path, 1)}])
     Image.new("RGB", (300, 400), "navy").save(path)
     with pytest.raises(MediaError, match=r"item 0: the file '.*changing\.pdf' changed"):
         forgetful_embedder._engine.run(prepared).raise_failures("raise")

@@ -25,6 +25,7 @@ def test_a_fingerprint_survives_json(embedder):
         ({"frame_sampling": FrameSampling(fps=2)}, "frame_sampling"),
         ({"model_id": "other"}, "model: "),
         ({"revision": "abc"}, "revision: "),
+        ({"image_reading": "reference"}, "image_reading: stored 'viewer', now 'reference'"),
         ({"max_length": 1000}, "max_length: stored 8192, now 1000"),
     ],
 )
@@ -37,6 +38,22 @@ def test_a_mismatch_names_what_differs(make_embedder, embedder, options, field):
 def test_the_precision_of_a_call_belongs_to_it(embedder):
     with pytest.raises(FingerprintMismatchError, match="precision: stored 'float32', now 'int8'"):
         embedder.compute_fingerprint(precision="int8").require_match(embedder.fingerprint)
+
+
+def test_a_fingerprint_from_before_there_was_a_choice_is_of_the_reference_reading(make_embedder, embedder):
+    stored = embedder.fingerprint.to_dict()
+    del stored["image_reading"]
+    found = Fingerprint.from_dict(stored)
+    assert found.image_reading == "reference"
+    make_embedder(image_reading="reference").fingerprint.require_match(found)
+    with pytest.raises(FingerprintMismatchError, match="image_reading: stored 'reference', now 'viewer'"):
+        embedder.fingerprint.require_match(found)
+
+
+@pytest.mark.parametrize("change", [{"image_reading": 1}, {"image_writing": "viewer"}])
+def test_a_fingerprint_with_a_wrong_field_is_refused(embedder, change):
+    with pytest.raises(FingerprintMismatchError, match="not a fingerprint"):
+        Fingerprint.from_dict(embedder.fingerprint.to_dict() | change)
 
 
 def test_a_query_instruction_does_not_change_stored_vectors(make_embedder, embedder):

@@ -157,7 +157,7 @@ def test_pages_are_rendered_for_the_first_query_alone(small_embedder, make_reran
     index = MultimodalIndex(shared_index.store, small_embedder, reranker)
     index.search("a chair", k=29)
     with monkeypatch.context() as patched:
-        patched.delattr(pypdfium2.PdfPage, "render")
+        patched.delattr(pypdfium2.DocumentPage, "render")
         assert not index.search("an invoice", k=29).failures
     pages = [hit for hit in index.search("an invoice", k=29) if hit.media_type == "page"]
     alone = make_reranker(pixel_budget=SMALL).score("an invoice", [hit.item() for hit in pages])

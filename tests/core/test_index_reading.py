@@ -5,6 +5,8 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from qwen3_vl_retrieval import MediaPolicy
@@ -34,6 +36,39 @@ def write_clip(path, frames, *, frame_rate):
 def test_windows_overlap_and_end_with_the_clip():
     assert plan_windows(12.0, window_seconds=30, overlap_seconds=5) == [(0.0, 12.0)]
     assert plan_windows(70.0, window_seconds=30, overlap_seconds=5) == [(0.0, 30.0), (25.0, 55.0), (50.0, 70.0)]
+
+
+@pytest.mark.parametrize("duration", [30.03, 30.5, 32.4])
+def test_a_rest_of_a_window_is_no_window_of_its_own(duration):
+    assert plan_windows(duration, window_seconds=30, overlap_seconds=5) == [(0.0, duration)]
+    assert plan_windows(duration + 25, window_seconds=30, overlap_seconds=5) == [(0.0, 30.0), (25.0, duration + 25)]
+    scenes = plan_windows(duration + 60, window_seconds=30, overlap_seconds=5, scene_seconds=[60.0])
+    assert scenes[-1] == (60.0, duration + 60)
+
+
+def test_a_rest_of_a_tenth_of_a_window_is_one():
+    assert plan_windows(33.0, window_seconds=30, overlap_seconds=5) == [(0.0, 30.0), (25.0, 33.0)]
+
+
+@settings(deadline=None)
+@given(
+    duration=st.floats(0.01, 2_000),
+    window=st.floats(5, 120),
+    overlap=st.floats(0, 0.9),
+    scenes=st.lists(st.floats(0, 1), max_size=5),
+)
+def test_windows_cover_every_moment_and_each_adds_something(duration, window, overlap, scenes):
+    step = window * (1 - overlap)
+    begins = sorted(duration * scene for scene in scenes)
+    windows = plan_windows(duration, window_seconds=window, overlap_seconds=window - step, scene_seconds=begins)
+    assert (windows[0][0], windows[-1][1]) == (0.0, duration)
+    seen = 0.0
+    for start, end in windows:
+        assert start <= seen + 1e-6
+        # A scene of its own may be short; a further window of one is not.
+        assert end - seen >= (0.1 * step if start < seen - 1e-6 else min(2.0, 0.1 * step, duration)) * (1 - 1e-6)
+        assert end - start <= window + 0.1 * step + 1e-6
+        seen = end
 
 
 def test_no_window_reaches_over_the_end_of_a_scene():

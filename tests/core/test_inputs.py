@@ -13,7 +13,7 @@ from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MultimodalInput
 from qwen3_vl_retrieval.coercion import coerce_input, list_items
-from qwen3_vl_retrieval.inputs import ImagePart, PdfPage, TextPart, VideoPart
+from qwen3_vl_retrieval.inputs import DocumentPage, ImagePart, TextPart, VideoPart
 
 PICTURE = Image.new("RGB", (8, 8))
 
@@ -44,7 +44,7 @@ def test_the_official_order_is_video_image_text():
 
 
 def test_a_page_of_a_pdf_is_a_picture():
-    page = PdfPage("a.pdf", 2)
+    page = DocumentPage("a.pdf", 2)
     assert coerce_input({"image": page}).parts == (ImagePart(page),)
     assert coerce_input({"parts": ["before", {"image": page}]}).parts == (TextPart("before"), ImagePart(page))
 
@@ -76,7 +76,7 @@ def test_parts_keep_their_order():
         ([b"RIFF....AVI ", b"....ftyp"], 2),
         ([b"RIFF....WEBPVP8 "], 1),
         ([Path("0.jpg"), Path("1.jpg")], 1),
-        ([PdfPage("a.pdf", 1), PdfPage("a.pdf", 2)], 1),
+        ([DocumentPage("a.pdf", 1), DocumentPage("a.pdf", 2)], 1),
         (["DATA:image/png;base64,AA", "DATA:image/png;base64,AA"], 1),
     ],
 )

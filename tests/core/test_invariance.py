@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
 from qwen3_vl_retrieval.errors import InputError
+
+REFERENCE = Path(__file__).parent / "reference"
 
 MAX_DIFFERENCE = 2e-5
 """The bound that the documentation states, float32."""
+
+MAX_BFLOAT16_DIFFERENCE = 2e-2
+"""The same for bfloat16, whose steps are 65,536 times as large; the published test suites have it too."""
 
 
 def make_items(count):
@@ -59,6 +67,27 @@ def test_scores_do_not_depend_on_order_or_budget(make_reranker, items):
     whole = make_reranker(max_batch_tokens=100_000).score(query, documents)
     singly = make_reranker(max_batch_tokens=1).score(query, documents[::-1])[::-1]
     assert np.abs(whole - singly).max() < MAX_DIFFERENCE
+
+
+@pytest.fixture
+def in_bfloat16(monkeypatch):
+    """Both models in bfloat16, computed in it also where the CPU has no instructions for it."""
+    monkeypatch.setattr("qwen3_vl_retrieval.engine.widening.find_arithmetic", lambda dtype, device: dtype)
+    return [
+        kind.from_pretrained(REFERENCE / "checkpoints" / name, device="cpu", dtype="bfloat16")
+        for kind, name in ((Qwen3VLEmbedder, "embedding"), (Qwen3VLReranker, "reranker"))
+    ]
+
+
+def test_in_bfloat16_neighbours_move_a_result_no_further_than_is_stated(in_bfloat16, items):
+    embedder, reranker = in_bfloat16
+    some = items[:10]
+    together, alone = embedder.embed(some), np.concatenate([embedder.embed([item]) for item in some])
+    assert np.abs(together - alone).max() < MAX_BFLOAT16_DIFFERENCE
+    judged, singly = reranker.score("q", some), np.concatenate([reranker.score("q", [item]) for item in some])
+    assert np.abs(judged - singly).max() < MAX_BFLOAT16_DIFFERENCE
+    # Computed in bfloat16 indeed: in float32 nothing moves by this much.
+    assert max(np.abs(together - alone).max(), np.abs(judged - singly).max()) > MAX_DIFFERENCE
 
 
 def test_vectors_come_in_input_order_one_each(embedder, items, vectors):

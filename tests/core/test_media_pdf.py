@@ -6,14 +6,17 @@ import threading
 import numpy as np
 import pypdfium2
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
-from qwen3_vl_retrieval.inputs import PdfPage
+from qwen3_vl_retrieval.inputs import DocumentPage
 from qwen3_vl_retrieval.media.images import describe_image, measure_image, read_image
 from qwen3_vl_retrieval.media.pdf import count_pdf_pages, find_pdf_page, read_pdf_text, render_pdf_page
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 POLICY = MediaPolicy()
+UNISOLATED = MediaPolicy(isolate_reading=False)
 
 
 def write_pdf(*texts, size=(200, 300), extra=b"", trailer=b""):
@@ -68,6 +71,37 @@ def test_the_pixel_limit_is_kept_for_pages_of_any_size(size, max_pixels):
     assert 1 <= image.width * image.height <= max(max_pixels, 1)
 
 
+# Beamer 4:3, A5, 155 x 235 mm, a scanner's A4, and three that nobody reported: US Legal, B5, and a receipt.
+PAPERS = [
+    *((362.835, 272.126), (419.528, 595.276), (439.37, 666.142), (595.2, 841.68)),
+    *((612.283, 1008.3), (498.898, 708.661), (226.772, 1700.79)),
+]
+
+
+@pytest.mark.parametrize("size", PAPERS)
+def test_pages_of_common_papers_are_drawn_at_every_size(size):
+    content = write_pdf("x", size=size)
+    for max_pixels in (1_843_200, 1_310_720, 160_000, 57_600, 40_000, 4096):
+        image = render_pdf_page(content, 1, POLICY, max_pixels=max_pixels)
+        assert 0.9 * max_pixels <= image.width * image.height <= max_pixels
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    size=st.tuples(*[st.floats(1, 3000)] * 2).filter(lambda size: max(size) <= 199 * min(size)),
+    max_pixels=st.integers(1, 300_000),
+)
+def test_a_page_fills_its_budget_at_any_size_and_always_comes_to_an_end(size, max_pixels):
+    """The largest with its proportions: short of nine tenths only where a side is so short that one pixel counts."""
+    image = render_pdf_page(write_pdf("x", size=size), 1, UNISOLATED, max_pixels=max_pixels)
+    assert 1 <= image.width * image.height <= max_pixels
+    if min(image.size) >= 20:
+        assert image.width * image.height >= 0.9 * max_pixels
+    # One pixel more on a side would be too many, or another shape.
+    width, height = (side + 1 for side in image.size)
+    assert width * height > max_pixels
+
+
 def test_the_pixel_limit_of_the_policy_wins():
     image = render_pdf_page(write_pdf("x"), 1, MediaPolicy(max_pixels=5000), max_pixels=1_000_000)
     assert 4500 < image.width * image.height <= 5000
@@ -113,6 +147,7 @@ def test_ten_thousand_pages_are_refused():
 
 
 ENCRYPTION = b"<< /Filter /Standard /V 1 /R 2 /P -4 /O <%s> /U <%s> >>" % (b"41" * 32, b"42" * 32)
+ENCRYPTED = write_pdf("x", extra=ENCRYPTION, trailer=b"/Encrypt 6 0 R /ID [<00> <00>]")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +157,7 @@ ENCRYPTION = b"<< /Filter /Standard /V 1 /R 2 /P -4 /O <%s> /U <%s> >>" % (b"41"
         (b"not a PDF at all", "damaged"),
         (write_pdf("one")[:200], "damaged"),
         (write_pdf(), "damaged, has no pages"),
-        (write_pdf("x", extra=ENCRYPTION, trailer=b"/Encrypt 6 0 R /ID [<00> <00>]"), "encrypted"),
+        (ENCRYPTED, "encrypted"),
     ],
 )
 def test_what_cannot_be_opened_says_why(content, reason, tmp_path):
@@ -130,6 +165,27 @@ def test_what_cannot_be_opened_says_why(content, reason, tmp_path):
     for source in (content, tmp_path / "a.pdf"):
         with pytest.raises(MediaError, match=reason):
             count_pdf_pages(source, POLICY)
+
+
+@pytest.mark.parametrize("policy", [POLICY, UNISOLATED])
+@pytest.mark.parametrize("content", [b"not a PDF at all", write_pdf("one")[:200], write_pdf(), b"%PDF-1.7"])
+def test_a_damaged_file_after_an_encrypted_one_is_damaged(content, policy):
+    for _ in range(2):
+        with pytest.raises(MediaError, match="encrypted"):
+            count_pdf_pages(ENCRYPTED, policy)
+        for read in (count_pdf_pages, lambda source, policy: read_pdf_text(source, 1, policy)):
+            with pytest.raises(MediaError, match="damaged"):
+                read(content, policy)
+
+
+@pytest.mark.parametrize("policy", [POLICY, UNISOLATED])
+def test_an_xfa_form_is_drawn_without_advice_on_building_pdfium(policy, capfd, caplog):
+    form = write_pdf("x", extra=b"<< >>").replace(
+        b"/Type /Catalog", b"/Type /Catalog /AcroForm << /Fields [] /XFA (<xdp/>) >>"
+    )
+    assert render_pdf_page(form, 1, policy, max_pixels=5000).size == (58, 86)
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
 
 def test_the_policy_holds_for_pdf_files(tmp_path):
@@ -180,13 +236,13 @@ def test_a_page_stands_for_its_picture(tmp_path):
     (tmp_path / "a.pdf").write_bytes(write_pdf("one", "two"))
     for source in (tmp_path / "a.pdf", str(tmp_path / "a.pdf"), write_pdf("one", "two")):
         rendered = render_pdf_page(source, 2, POLICY)
-        for page in (PdfPage(source, 2), find_pdf_page(source, 2, POLICY)):
+        for page in (DocumentPage(source, 2), find_pdf_page(source, 2, POLICY)):
             assert measure_image(page, POLICY) == rendered.size
             assert read_image(page, POLICY).tobytes() == rendered.tobytes()
     small = render_pdf_page(tmp_path / "a.pdf", 1, POLICY, max_pixels=5000)
-    assert read_image(PdfPage(tmp_path / "a.pdf", 1, max_pixels=5000), POLICY).tobytes() == small.tobytes()
+    assert read_image(DocumentPage(tmp_path / "a.pdf", 1, max_pixels=5000), POLICY).tobytes() == small.tobytes()
     with pytest.raises(ValueError, match="at least 1"):
-        PdfPage("a.pdf", 1, max_pixels=0)
+        DocumentPage("a.pdf", 1, max_pixels=0)
 
 
 def test_finding_a_page_says_what_rendering_it_would_say_and_renders_nothing(tmp_path, monkeypatch):
@@ -219,12 +275,12 @@ def test_a_page_that_was_found_is_opened_under_the_policy_it_was_found_under(tmp
     page = find_pdf_page(tmp_path / "a.pdf", 1, MediaPolicy(max_pixels=5000))
     assert read_image(page, closed).tobytes() == render_pdf_page(write_pdf("one"), 1, POLICY, max_pixels=5000).tobytes()
     with pytest.raises(MediaPolicyError, match="allowed folders"):
-        read_image(PdfPage(tmp_path / "a.pdf", 1), closed)
+        read_image(DocumentPage(tmp_path / "a.pdf", 1), closed)
 
 
 def test_a_page_is_named_by_its_number_and_file():
-    assert describe_image(PdfPage("a.pdf", 3)) == "page 3 of the PDF 'a.pdf'"
-    assert describe_image(PdfPage(b"", 3)) == "page 3 of the PDF given as bytes"
-    page = PdfPage(write_pdf("x"), 1)
+    assert describe_image(DocumentPage("a.pdf", 3)) == "page 3 of the PDF 'a.pdf'"
+    assert describe_image(DocumentPage(b"", 3)) == "page 3 of the PDF given as bytes"
+    page = DocumentPage(write_pdf("x"), 1)
     with pytest.raises(MediaPolicyError, match=r"page 1 of the PDF given as bytes is .* above max_pixels=100;"):
         read_image(find_pdf_page(page.source, 1, POLICY), MediaPolicy(max_pixels=100))

@@ -121,6 +121,7 @@ def test_a_misspelt_truncation_fails(embedder):
             media_policy=MediaPolicy(),
             pixel_budget=PixelBudget(),
             frame_sampling=FrameSampling(),
+            image_reading="reference",
             max_length=100,
             on_overflow="fit",
             pair_truncation="longest",

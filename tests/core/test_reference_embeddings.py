@@ -28,6 +28,12 @@ def reference(cases: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
+def embedder(make_embedder) -> Qwen3VLEmbedder:
+    """Images as the official script sees them."""
+    return make_embedder(image_reading="reference")
+
+
+@pytest.fixture(scope="module")
 def vectors(reference: list[dict[str, Any]], embedder: Qwen3VLEmbedder) -> dict[int, np.ndarray]:
     """All cases in one call: batches mix modalities and lengths."""
     numbers = [n for n in range(CASE_COUNT) if n != EMPTY_CASE]
@@ -71,7 +77,9 @@ def test_an_empty_item_is_an_error_and_never_a_vector_of_the_text_null(embedder)
 
 
 def test_bfloat16_keeps_the_direction(reference, media):
-    loaded = Qwen3VLEmbedder.from_pretrained(media.parent / "checkpoints/embedding", device="cpu", dtype="bfloat16")
+    loaded = Qwen3VLEmbedder.from_pretrained(
+        media.parent / "checkpoints/embedding", device="cpu", dtype="bfloat16", image_reading="reference"
+    )
     numbers = [n for n in range(CASE_COUNT) if n != EMPTY_CASE and reference[n]["n_tokens"] < 1000]
     vectors = loaded.embed([reference[n]["input"] for n in numbers])
     expected = np.array([reference[n]["embedding"] for n in numbers])

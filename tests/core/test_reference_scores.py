@@ -20,6 +20,12 @@ def reference(cases):
     return cases["reranker_cases"]
 
 
+@pytest.fixture(scope="module")
+def reranker(make_reranker):
+    """Images as the official script sees them."""
+    return make_reranker(image_reading="reference")
+
+
 def is_empty(document):
     return document == {}
 
@@ -29,7 +35,7 @@ def test_scores_agree_with_the_official_script(number, reference, reranker, make
     case = reference[number]
     if number == LONG_QUERY_CASE:
         # The one deliberate difference: the official script cuts the document away behind a long query.
-        reranker = make_reranker(truncation="reference")
+        reranker = make_reranker(truncation="reference", image_reading="reference")
     pairs = [(d, s) for d, s in zip(case["documents"], case["scores"], strict=True) if not is_empty(d)]
     documents, expected = zip(*pairs, strict=True)
     scores = reranker.score(case["query"], documents, instruction=case.get("instruction"))

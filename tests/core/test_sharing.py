@@ -54,6 +54,18 @@ def test_other_limits_share_the_weights(checkpoints, loaded):
     assert loaded == ["Qwen3VLEmbedder", "Qwen3VLReranker"]
 
 
+def test_the_reading_of_images_is_an_option_of_sharing(checkpoints, loaded):
+    viewer = share_embedder(checkpoints / "embedding")
+    reference = share_embedder(checkpoints / "embedding", image_reading="reference")
+    assert (viewer.image_reading, reference.image_reading) == ("viewer", "reference")
+    assert reference is share_embedder(checkpoints / "embedding", image_reading="reference") is not viewer
+    assert reference.model is viewer.model
+    judge = share_reranker(checkpoints / "reranker", image_reading="reference")
+    assert judge.image_reading == "reference"
+    assert share_reranker(checkpoints / "reranker").model is judge.model
+    assert loaded == ["Qwen3VLEmbedder", "Qwen3VLReranker"]
+
+
 def test_limits_of_the_checkpoint_stay_where_no_others_are_given(loaded):
     own = share_embedder("pocket")
     assert share_embedder("pocket", max_length=512).pixel_budget == own.pixel_budget != PixelBudget()

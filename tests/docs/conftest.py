@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from poisonous_pdfs import nest_forms
 
 ROOT = Path(__file__).parents[2]
 MEDIA = ROOT / "tests/core/reference/media"
@@ -44,6 +45,7 @@ def example_folder(tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     for name, source in files.items():
         shutil.copyfile(source, tmp_path / name)
+    (tmp_path / "poisonous.pdf").write_bytes(nest_forms())
     broken = files["photos/mug.png"].read_bytes()[:500]
     (tmp_path / "broken.png").write_bytes(broken)
     (tmp_path / "photos/truncated.png").write_bytes(broken)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qwen3_vl_retrieval import Fingerprint, InputError
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["HashEmbedder"]
 
@@ -53,7 +53,7 @@ def _embed(item: Any, *, index: int | None = None) -> np.ndarray:
     if isinstance(item, dict):
         for name in ("image", "video"):
             if name in item:
-                path = Path(item[name])
+                path = decode_path(str(item[name]))
                 if not path.is_file():
                     raise InputError(f"{str(path)!r} is missing", index=index)
                 content += path.read_bytes()

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
 from qwen3_vl_retrieval import Embedder, Fingerprint, InputError, MediaError, MediaPolicy, PixelBudget
+from rounding import bound
 
 
 class PlainEmbedder:
@@ -66,7 +67,7 @@ def encode(path) -> str:
 
 
 def assert_close(left, right):
-    np.testing.assert_allclose(left, right, atol=1e-5)
+    np.testing.assert_allclose(left, right, atol=bound(1e-5))
 
 
 def test_the_package_is_imported_without_torch_or_a_vector_store():

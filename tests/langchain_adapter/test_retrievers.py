@@ -35,6 +35,7 @@ from langchain_qwen3_vl.retrievers import Qwen3VLRetriever
 from langchain_qwen3_vl.vectorstores import MultimodalChroma
 from qwen3_vl_retrieval import FingerprintMismatchError, StoreError
 from qwen3_vl_retrieval.index import MultimodalIndex
+from rounding import bound
 
 
 class Keep(BaseTracer):
@@ -115,7 +116,7 @@ def test_over_an_index_it_returns_what_the_index_returns(index, questions):
         found = retriever.invoke(question)
         assert [document.id for document in found] == [hit.id for hit in hits]
         scores = [(document.metadata["similarity_score"], document.metadata["relevance_score"]) for document in found]
-        assert np.allclose(scores, [(hit.similarity_score, hit.relevance_score) for hit in hits], atol=1e-4)
+        assert np.allclose(scores, [(hit.similarity_score, hit.relevance_score) for hit in hits], atol=bound(1e-4))
 
 
 def test_an_index_is_opened_by_its_folder(index, index_folder, questions, embeddings, rerank, pictures):
@@ -169,7 +170,7 @@ def test_both_stages_score_and_the_second_orders(store, embeddings, rerank, ques
         assert [document.metadata["relevance_score"] for document in found] == sorted(
             (document.metadata["relevance_score"] for document in found), reverse=True
         )
-        assert [scores[number]["similarity_score"] for number in range(4)] == pytest.approx(cosines, abs=1e-4)
+        assert [scores[number]["similarity_score"] for number in range(4)] == pytest.approx(cosines, abs=bound(1e-4))
 
 
 def test_k_counts_whatever_the_reranker_would_return(store, rerank, questions):

@@ -15,6 +15,7 @@ from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
 from langchain_qwen3_vl.rerank import Qwen3VLRerank
 from langchain_qwen3_vl.testing import MultimodalEmbeddingsTests, RerankerTests
 from qwen3_vl_retrieval import InputError
+from rounding import find_automatic_dtype
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,10 @@ class TestQwen3VLEmbeddings(MultimodalEmbeddingsTests):
     def embedding_model_params(self):
         return {"model": "pocket"}
 
+    @property
+    def dtype(self):
+        return find_automatic_dtype()
+
 
 class TestQwen3VLRerank(RerankerTests):
     @property
@@ -41,6 +46,10 @@ class TestQwen3VLRerank(RerankerTests):
     @property
     def reranker_params(self):
         return {"model": "pocket"}
+
+    @property
+    def dtype(self):
+        return find_automatic_dtype()
 
 
 class Naive(Embeddings):

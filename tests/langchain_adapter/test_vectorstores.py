@@ -22,6 +22,7 @@ from langchain_qwen3_vl.documents import image_document, video_document
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
 from langchain_qwen3_vl.vectorstores import MultimodalChroma
 from qwen3_vl_retrieval import FingerprintMismatchError, InputError, StoreError
+from rounding import bound
 
 
 @pytest.fixture
@@ -93,7 +94,8 @@ def test_documents_are_embedded_by_what_their_metadata_say(embeddings, pictures)
         store.delete_collection()
     expected = embeddings.embed_documents_array(documents)
     assert all(
-        np.abs(vectors[document.id] - row).max() < 1e-5 for document, row in zip(documents, expected, strict=True)
+        np.abs(vectors[document.id] - row).max() < bound(1e-5)
+        for document, row in zip(documents, expected, strict=True)
     )
     assert np.abs(vectors["picture"] - vectors["mixed"]).max() > 1e-3
 
@@ -166,7 +168,7 @@ def test_a_picture_replaced_behind_the_same_name_is_embedded_again(store, embedd
     store.add_documents([document])
     assert len(embedder.embedded) == 2
     [(_, distance)] = store.similarity_search_with_score({"image": uri}, k=4)
-    assert abs(distance) < 1e-5
+    assert abs(distance) < bound(1e-5)
 
 
 def test_a_new_caption_and_other_metadata_are_kept_without_embedding(store, embedder, tmp_path):
@@ -177,7 +179,7 @@ def test_a_new_caption_and_other_metadata_are_kept_without_embedding(store, embe
     [found] = store.get_by_ids(["1"])
     assert found.page_content == "new"
     assert found.metadata == {"image": uri, "media_type": "image", "year": 2025}
-    assert abs(store.similarity_search_with_score({"image": uri})[0][1]) < 1e-5
+    assert abs(store.similarity_search_with_score({"image": uri})[0][1]) < bound(1e-5)
 
 
 def test_embeddings_without_a_fingerprint_embed_each_time():
@@ -265,9 +267,9 @@ def test_update_documents_embeds_what_is_shown(store, tmp_path):
     store.add_documents([Document("a", id="1")])
     uri = draw(tmp_path / "a.png", "red")
     store.update_documents(["1"], [image_document(uri)])
-    assert abs(store.similarity_search_with_score({"image": uri}, k=1)[0][1]) < 1e-5
+    assert abs(store.similarity_search_with_score({"image": uri}, k=1)[0][1]) < bound(1e-5)
     store.update_document("1", Document("b"))
-    assert abs(store.similarity_search_with_score("b", k=1)[0][1]) < 1e-5
+    assert abs(store.similarity_search_with_score("b", k=1)[0][1]) < bound(1e-5)
 
 
 def test_search_by_image_is_a_query_with_that_picture(drawn, embeddings, pictures):
@@ -279,7 +281,7 @@ def test_search_by_image_is_a_query_with_that_picture(drawn, embeddings, picture
         [{"image": drawn.get_by_ids([d.id])[0].metadata["image"]} for d, _ in found]
     )
     assert [score for _, score in found] == pytest.approx(
-        cosines @ embeddings.embed_query_array({"image": uri}), abs=1e-4
+        cosines @ embeddings.embed_query_array({"image": uri}), abs=bound(1e-4)
     )
 
 
@@ -316,7 +318,7 @@ def test_mmr_comes_in_its_own_order(hashing):
                 if other not in chosen
             ]
             own = 0.1 * float(np.dot(query, vector)) - 0.9 * max(float(np.dot(vector, kept)) for kept in chosen)
-            assert own == pytest.approx(max(scores), abs=1e-5)
+            assert own == pytest.approx(max(scores), abs=bound(1e-5))
             chosen.append(vector)
         same = asyncio.run(store.amax_marginal_relevance_search("text 3", k=5, fetch_k=30, lambda_mult=0.1))
         assert [document.id for document in same] == [document.id for document in found]
@@ -329,7 +331,7 @@ def test_async_searches_equal_the_others(drawn, questions):
     found = [(document.id, score) for document, score in drawn.similarity_search_with_score(questions[1], k=3)]
     same = asyncio.run(drawn.asimilarity_search_with_score(questions[1], k=3))
     assert [document.id for document, _ in same] == [row_id for row_id, _ in found]
-    assert [score for _, score in same] == pytest.approx([score for _, score in found], abs=1e-4)
+    assert [score for _, score in same] == pytest.approx([score for _, score in found], abs=bound(1e-4))
     assert [document.id for document in asyncio.run(drawn.asimilarity_search(questions[1], k=1))] == [found[0][0]]
 
 
@@ -412,7 +414,7 @@ def test_from_documents_takes_pictures(hashing, tmp_path):
     store = MultimodalChroma.from_documents(
         [image_document(uri, id="1")], hashing, persist_directory=str(tmp_path / "made"), collection_name="made"
     )
-    assert abs(store.similarity_search_with_score({"image": uri})[0][1]) < 1e-5
+    assert abs(store.similarity_search_with_score({"image": uri})[0][1]) < bound(1e-5)
 
 
 def run_in_process(function, *arguments):
@@ -428,7 +430,7 @@ def test_what_another_process_adds_is_found_by_its_vector(store, hashing, tmp_pa
     run_in_process(add_by_store, tmp_path / "store", ["theirs"], ["2"])
     assert store.similarity_search("theirs", k=1)[0].id == "2"
     run_in_process(add_by_store, tmp_path / "store", ["changed"], ["2"])
-    assert store.similarity_search_with_score("changed", k=1)[0][1] == pytest.approx(0.0, abs=1e-5)
+    assert store.similarity_search_with_score("changed", k=1)[0][1] == pytest.approx(0.0, abs=bound(1e-5))
     run_in_process(add_by_chroma, tmp_path / "store", "3", hashing.embed_query("by another program"))
     assert store.similarity_search("by another program", k=1)[0].id == "3"
     store.add_texts(["mine too"], ids=["4"])

@@ -34,6 +34,7 @@ from qwen3_vl_retrieval import (
     MediaPolicyError,
     PixelBudget,
 )
+from rounding import bound
 
 
 def open_picture(path):
@@ -42,7 +43,7 @@ def open_picture(path):
 
 
 def assert_close(left, right):
-    np.testing.assert_allclose(left, right, atol=1e-5)
+    np.testing.assert_allclose(left, right, atol=bound(1e-5))
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from qwen3_vl_pocket.world.pictures import draw_frames, draw_picture
 from qwen3_vl_pocket.world.sentences import ask
 from qwen3_vl_retrieval.cli import app
 from qwen3_vl_retrieval.index import MultimodalIndex
+from rounding import bound
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_one_store_gives_one_order_in_core_and_both_frameworks(store, drawn, emb
             assert [one.node.node_id for one in found] == expected
             assert [document.id for document in documents] == expected
             scores = [hit.relevance_score for hit in hits]
-            assert np.allclose([one.score for one in found], scores, atol=1e-4)
+            assert np.allclose([one.score for one in found], scores, atol=bound(1e-4))
             for one, document in zip(found, documents, strict=True):
                 shared = {
                     name: one.node.metadata.get(name) for name in ("media_type", "source", "page", "start", "end")

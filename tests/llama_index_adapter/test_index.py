@@ -23,6 +23,7 @@ from llama_index.retrievers.qwen3_vl import MultiModalQueryBundle, Qwen3VLRetrie
 from llama_index_adapter.scripted_llms import ScriptedLLM, call_tool, join_text, open_images
 from qwen3_vl_retrieval import FingerprintMismatchError, InputError, MediaPolicyError, StoreError
 from qwen3_vl_retrieval.index import MultimodalIndex
+from rounding import bound
 
 
 class Condensing(ScriptedLLM):
@@ -192,7 +193,7 @@ def test_nodes_without_text_are_kept_and_empty_ones_left_out(kind, embedding, pi
     assert capsys.readouterr().out == ""
     # As a picture, not as the text "file_path: …".
     found = index.as_retriever(similarity_top_k=3).retrieve(QueryBundle("", image_path=str(picture)))
-    assert [one.score for one in found] == pytest.approx([found[0].score] * 3, abs=1e-4)
+    assert [one.score for one in found] == pytest.approx([found[0].score] * 3, abs=bound(1e-4))
 
 
 def test_a_vector_that_a_node_has_is_kept(embedding, pictures):
@@ -201,7 +202,7 @@ def test_a_vector_that_a_node_has_is_kept(embedding, pictures):
     index = UnifiedMultiModalIndex.from_nodes([node, TextNode(id_="b", text="something")], embed_model=embedding)
     found = index.as_retriever(similarity_top_k=1).retrieve(QueryBundle("", embedding=vector))
     assert ids(found) == ["a"]
-    assert found[0].score == pytest.approx(1.0, abs=1e-5)
+    assert found[0].score == pytest.approx(1.0, abs=bound(1e-5))
 
 
 @pytest.mark.parametrize("kind", ["chroma", "simple"])
@@ -265,7 +266,7 @@ def test_refreshing_notices_a_picture_that_was_replaced(kind, is_async, embeddin
         index.as_retriever().retrieve(query)[0].score,
     )
     asked = embedding.get_query_bundle_embedding(query)
-    assert found[0].score == pytest.approx(embedding.similarity(asked, own), abs=1e-4)
+    assert found[0].score == pytest.approx(embedding.similarity(asked, own), abs=bound(1e-4))
     index.delete_ref_doc("a", delete_from_docstore=True)
     assert len(find_all(index)) == 1
     assert refresh(index, *documents) == [True, False]

@@ -27,10 +27,11 @@ from llama_index.vector_stores.chroma import ChromaVectorStore
 from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
 from qwen3_vl_retrieval.index import build_item, describe_unit, read_units
+from rounding import bound
 
 
 def assert_close(left, right):
-    np.testing.assert_allclose(left, right, atol=1e-5)
+    np.testing.assert_allclose(left, right, atol=bound(1e-5))
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ from qwen3_vl_pocket.world.facts import draw_facts
 from qwen3_vl_pocket.world.sentences import ask
 from qwen3_vl_retrieval import InputError, MediaError
 from qwen3_vl_retrieval.index import build_item
+from rounding import bound
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,9 @@ def test_every_type_of_node_has_the_score_of_the_core(everything, core, nodes, q
             asyncio.run(everything.apostprocess_nodes(given, bundle)),
         ):
             assert list_ids(found) == [given[place].node.node_id for place in np.argsort(-margins, kind="stable")]
-            assert [node.score for node in found] == pytest.approx(sorted(scores.tolist(), reverse=True), abs=1e-4)
+            assert [node.score for node in found] == pytest.approx(
+                sorted(scores.tolist(), reverse=True), abs=bound(1e-4)
+            )
 
 
 def test_a_page_is_rendered_for_the_first_query_alone_and_for_rerankers_of_others(
@@ -117,7 +120,7 @@ def test_a_page_is_rendered_for_the_first_query_alone_and_for_rerankers_of_other
     os.utime(pictures / "paper.pdf", (1_700_000_000, 1_700_000_000))
     everything.postprocess_nodes([page], QueryBundle(questions[0]))
     with monkeypatch.context() as patched:
-        patched.delattr(pypdfium2.PdfPage, "render")
+        patched.delattr(pypdfium2.DocumentPage, "render")
         everything.postprocess_nodes([page], QueryBundle(questions[1]))
     given = []
     monkeypatch.setattr(PlainReranker, "score", lambda _, query, documents: given.extend(documents) or np.ones(1))
@@ -130,7 +133,7 @@ def test_the_best_are_returned_with_python_floats(rerank, core):
     expected = core.rank("red circle", ["blue square", "red circle", "green star"], top_n=2)
     assert list_ids(found) == [str(ranked.index) for ranked in expected]
     assert {type(node.score) for node in found} == {float}
-    assert found[0].score == pytest.approx(expected[0].score, abs=1e-5)
+    assert found[0].score == pytest.approx(expected[0].score, abs=bound(1e-5))
 
 
 def test_what_was_given_is_left_alone(rerank, nodes, questions):
@@ -181,14 +184,14 @@ def test_instructions_are_those_of_the_core(core, everything):
     asked = everything.model_copy(update={"instruction": "Find squares"})
     expected = core.score("red circle", texts, instruction="Find squares")
     found = asked.postprocess_nodes(wrap(*texts), query_str="red circle")
-    assert sorted(node.score for node in found) == pytest.approx(sorted(expected.tolist()), abs=1e-5)
+    assert sorted(node.score for node in found) == pytest.approx(sorted(expected.tolist()), abs=bound(1e-5))
     bundle = MultiModalQueryBundle("red circle", instruction="Find stars")
     own = core.score({"text": "red circle", "instruction": "Find stars"}, texts)
     for waited in (
         asked.postprocess_nodes(wrap(*texts), bundle),
         asyncio.run(asked.apostprocess_nodes(wrap(*texts), bundle)),
     ):
-        assert sorted(node.score for node in waited) == pytest.approx(sorted(own.tolist()), abs=1e-5)
+        assert sorted(node.score for node in waited) == pytest.approx(sorted(own.tolist()), abs=bound(1e-5))
 
 
 def test_a_missing_or_empty_query_is_refused(rerank):
@@ -254,7 +257,7 @@ def test_captions_are_judged_in_place_of_what_is_lost_if_asked(everything, damag
     assert "a node was judged by its text alone: node 1: " in caplog.text
     scores = {node.node.node_id: node.score for node in found}
     assert sorted(scores) == ["good", "lost", "picture"]
-    assert scores["lost"] == pytest.approx(scores["good"], abs=1e-4)
+    assert scores["lost"] == pytest.approx(scores["good"], abs=bound(1e-4))
     run_both(lenient, damaged, "red circle")
 
 
@@ -312,7 +315,7 @@ def test_a_hundred_concurrent_callers_share_forward_passes(rerank, core):
         answers = asyncio.run(ask_all())
     finally:
         handle.remove()
-    assert [node.score for [node] in answers[:3]] == pytest.approx(expected, abs=1e-4)
+    assert [node.score for [node] in answers[:3]] == pytest.approx(expected, abs=bound(1e-4))
     assert 0 < len(passes) < 25
 
 

@@ -35,6 +35,7 @@ from llama_index.retrievers.qwen3_vl import MultiModalQueryBundle, Qwen3VLRetrie
 from llama_index.retrievers.qwen3_vl.found_nodes import PageNode
 from qwen3_vl_retrieval import FingerprintMismatchError, InputError, StoreError
 from qwen3_vl_retrieval.index import MultimodalIndex
+from rounding import bound
 
 
 class Keep(BaseEventHandler):
@@ -105,7 +106,7 @@ def test_every_question_finds_its_picture_with_the_true_cosine(index, embedding,
         vector = embedding.get_query_embedding(question)
         node = next(one for one in found if one.node.node_id == f"picture-{number}")
         own = embedding.get_node_embeddings([node.node])[0]
-        assert node.score == pytest.approx(similarity(vector, own), abs=1e-4)
+        assert node.score == pytest.approx(similarity(vector, own), abs=bound(1e-4))
         assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
 
 
@@ -114,7 +115,7 @@ def test_sync_and_async_agree(index, questions):
     found = asyncio.run(retriever.aretrieve(questions[1]))
     expected = retriever.retrieve(questions[1])
     assert ids(found) == ids(expected)
-    assert np.allclose([one.score for one in found], [one.score for one in expected], atol=1e-5)
+    assert np.allclose([one.score for one in found], [one.score for one in expected], atol=bound(1e-5))
 
 
 @pytest.mark.parametrize("kind", ["image_path", "images", "pil", "data"])
@@ -161,7 +162,7 @@ def test_a_query_that_has_its_vector_is_not_embedded(index, embedding, pictures)
     vector = embedding.get_image_embedding(str(pictures / "picture-3.png"))
     found = Qwen3VLRetriever(index, similarity_top_k=1).retrieve(QueryBundle("", embedding=vector))
     assert ids(found) == ["picture-3"]
-    assert found[0].score == pytest.approx(1.0, abs=1e-4)
+    assert found[0].score == pytest.approx(1.0, abs=bound(1e-4))
 
 
 def test_an_instruction_of_a_query_changes_its_vector(index, questions):
@@ -179,7 +180,7 @@ def test_a_reranker_judges_more_than_it_returns_whatever_its_top_n(index, questi
     retriever = Qwen3VLRetriever(index, similarity_top_k=3, fetch_k=6, reranker=own)
     found = retriever.retrieve(questions[0])
     assert ids(found) == ids(expected)
-    assert np.allclose([one.score for one in found], [one.score for one in expected], atol=1e-4)
+    assert np.allclose([one.score for one in found], [one.score for one in expected], atol=bound(1e-4))
     assert ids(asyncio.run(retriever.aretrieve(questions[0]))) == ids(expected)
     assert own.top_n == 1
 
@@ -206,7 +207,7 @@ def test_raw_scores_are_those_of_the_store(embedding, pictures, tmp_path, questi
     index = UnifiedMultiModalIndex.from_nodes(make_nodes(pictures)[:2], embed_model=embedding, persist_dir=tmp_path)
     raw = index.as_retriever(score="raw").retrieve(questions[0])[0].score
     cosine = index.as_retriever().retrieve(questions[0])[0].score
-    assert raw == pytest.approx(np.exp(cosine - 1), abs=1e-5)
+    assert raw == pytest.approx(np.exp(cosine - 1), abs=bound(1e-5))
 
 
 @pytest.mark.parametrize("modality", ["text", "image", "video", "mixed"])
@@ -322,7 +323,7 @@ def test_a_plain_index_over_chroma_gives_true_cosines_whatever_its_space(embeddi
     assert ids(found) == ["picture-1"]
     same = embedding.get_query_bundle_embedding(QueryBundle("", image_path=str(pictures / "picture-1.png")))
     own = embedding.get_node_embeddings([found[0].node])[0]
-    assert found[0].score == pytest.approx(similarity(same, own), abs=1e-4)
+    assert found[0].score == pytest.approx(similarity(same, own), abs=bound(1e-4))
 
 
 def test_mmr_chooses_different_nodes_with_true_cosines(index, embedding, questions):
@@ -334,7 +335,7 @@ def test_mmr_chooses_different_nodes_with_true_cosines(index, embedding, questio
     assert len(found) == 3
     for one in found:
         own = embedding.get_node_embeddings([one.node])[0]
-        assert one.score == pytest.approx(similarity(vector, own), abs=1e-4)
+        assert one.score == pytest.approx(similarity(vector, own), abs=bound(1e-4))
 
 
 def test_over_an_index_of_the_command_line_it_returns_what_that_returns(folder, embedding, rerank, questions, pictures):
@@ -345,7 +346,7 @@ def test_over_an_index_of_the_command_line_it_returns_what_that_returns(folder, 
             bundle = query if isinstance(query, str) else MultiModalQueryBundle(query["text"], images=[query["image"]])
             found = retriever.retrieve(bundle)
             assert ids(found) == [hit.id for hit in hits]
-            assert np.allclose([one.score for one in found], [hit.relevance_score for hit in hits], atol=1e-4)
+            assert np.allclose([one.score for one in found], [hit.relevance_score for hit in hits], atol=bound(1e-4))
             assert ids(asyncio.run(retriever.aretrieve(bundle))) == [hit.id for hit in hits]
     retriever.multimodal_index.close()
 
@@ -355,7 +356,7 @@ def test_an_open_index_is_searched_and_judged_again_where_a_reranker_is_given(fo
         plain = Qwen3VLRetriever(index, similarity_top_k=4).retrieve(questions[0])
         hits = index.search(questions[0], k=4)
         assert ids(plain) == [hit.id for hit in hits]
-        assert np.allclose([one.score for one in plain], [hit.similarity_score for hit in hits], atol=1e-5)
+        assert np.allclose([one.score for one in plain], [hit.similarity_score for hit in hits], atol=bound(1e-5))
         judged = Qwen3VLRetriever(index, similarity_top_k=2, reranker=rerank).retrieve(questions[0])
         with MultimodalIndex.open(folder, embedding.embedder, rerank.reranker) as both:
             assert ids(judged) == [hit.id for hit in both.search(questions[0], k=2)]

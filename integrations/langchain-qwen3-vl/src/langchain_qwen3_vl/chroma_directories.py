@@ -22,6 +22,8 @@ from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings
 from filelock import FileLock, Timeout
 
 from qwen3_vl_retrieval import StoreError
+from qwen3_vl_retrieval.errors import explain, quote
+from qwen3_vl_retrieval.index import RepairedRow, repair_chroma
 
 __all__ = ["ChromaDirectory", "close_client"]
 
@@ -63,12 +65,25 @@ class ChromaDirectory:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"the folder {str(folder)!r} cannot be made: {error.strerror}") from error
+            raise StoreError(f"the folder {quote(folder)} cannot be made: {explain(error)}") from error
         self._writer = FileLock(folder / "qwen3vl-writer.lock", thread_local=False)
         # Held by threads of this object, which file locks would not keep apart.
         self._opening = threading.RLock()
         self._clients = FileLock(folder / "qwen3vl-clients.lock", thread_local=False)
         self._mark = folder / "qwen3vl-changes"
+        self._process_id = os.getpid()
+
+    def require_process(self) -> None:
+        """Passes silently in the process that opened the folder.
+
+        Raises:
+            StoreError: This is a child that was forked from it, where Chroma would wait for ever.
+        """
+        if self._process_id != os.getpid():
+            raise StoreError(
+                f"the store {str(self.folder)!r} was opened before this process was forked, which Chroma does not "
+                "survive; open it in the child alone, or start the process with multiprocessing's 'spawn'"
+            )
 
     @contextmanager
     def hold_writer(self) -> Generator[None, None, None]:
@@ -81,7 +96,7 @@ class ChromaDirectory:
             self._writer.acquire(timeout=self._timeout_seconds)
         except Timeout:
             raise StoreError(
-                f"the store {str(self.folder)!r} is being written by another process, or by another object of this "
+                f"the store {quote(self.folder)} is being written by another process, or by another object of this "
                 f"one, and was so for {self._timeout_seconds:g} seconds; wait for it to finish, or raise "
                 "lock_timeout_seconds. Searching goes on meanwhile"
             ) from None
@@ -102,7 +117,7 @@ class ChromaDirectory:
                 self._clients.acquire(timeout=_CLIENT_SECONDS)
             except Timeout:
                 raise StoreError(
-                    f"another process holds the database in {str(self.folder)!r} for more than {_CLIENT_SECONDS:g} "
+                    f"another process holds the database in {quote(self.folder)} for more than {_CLIENT_SECONDS:g} "
                     "seconds; end it, and try again"
                 ) from None
             try:
@@ -126,7 +141,18 @@ class ChromaDirectory:
         except Exception as error:
             # Chroma raises whatever its database or its native part raise.
             _SPELLINGS.discard(spelling)
-            raise StoreError(f"Chroma cannot open {str(self.folder)!r}: {error}") from error
+            raise StoreError(f"Chroma cannot open {quote(self.folder)}: {explain(error)}") from error
+
+    def repair(self) -> list[RepairedRow]:
+        """Makes the log of the folder readable, while nobody writes to it; see `repair_chroma`.
+
+        Raises:
+            StoreError: Somebody else is writing, or it is no folder of Chroma.
+        """
+        with self.hold_writer(), self.hold_clients():
+            repaired = repair_chroma(self.folder)
+            self.leave_mark()
+            return repaired
 
     def read_mark(self) -> str:
         """Returns what the last writer left; `""` if nobody has written yet."""

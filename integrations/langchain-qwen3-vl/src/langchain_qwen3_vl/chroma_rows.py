@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,13 +13,15 @@ from langchain_core.documents import Document
 
 from langchain_qwen3_vl.content_hashes import hash_content
 from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.metadata import check_metadata, check_text
 
-__all__ = ["Row", "RowChanges", "build_row", "compare_rows", "read_vectors", "write_rows"]
+__all__ = ["Row", "RowChanges", "build_row", "check_row_id", "compare_rows", "read_vectors", "split_ids", "write_rows"]
 
 _CONTENT = "urn:sha256:"
 """Begins the `uri` of a row, where Chroma keeps what belongs to a record and is no metadata of the caller's."""
 
-_SCALARS: frozenset[Any] = frozenset({str, bool, int, float})
+_ROWS_AT_ONCE = 5_000
+"""Chroma takes 5,461 rows at once (`get_max_batch_size` of chromadb 1.5.9), and its SQLite 32,766 values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,22 @@ class RowChanges:
     known: frozenset[str]
 
 
+def split_ids(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Yields ids in groups that Chroma takes at once."""
+    for first in range(0, len(ids), _ROWS_AT_ONCE):
+        yield list(ids[first : first + _ROWS_AT_ONCE])
+
+
+def check_row_id(row_id: str) -> None:
+    """Passes silently if an id can be kept.
+
+    Raises:
+        InputError: It is empty, or no valid Unicode.
+    """
+    if not check_text(row_id, "the id"):
+        raise InputError("the id is empty; give one with a character at least, or none")
+
+
 def build_row(
     document: Document, row_id: str, *, is_hashed: bool, media_key: str | None, media_policy: MediaPolicy | None
 ) -> Row:
@@ -70,7 +87,9 @@ def build_row(
     Raises:
         InputError: It is not understood, or Chroma cannot keep its metadata.
     """
-    metadata = _clean_metadata(document.metadata)
+    check_row_id(row_id)
+    check_text(document.page_content, "the text")
+    metadata = check_metadata(document.metadata, allow_lists=True)
     content = None
     if is_hashed:
         content = _CONTENT + hash_content(document, media_key=media_key, media_policy=media_policy)
@@ -126,28 +145,3 @@ def write_rows(
         documents=[row.document.page_content for row in rows],
         uris=cast("list[str]", [row.content for row in rows]) if has_contents else None,
     )
-
-
-def _clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata without what is `None`, which Chroma drops, too, and with paths as text."""
-    return {name: _clean_value(name, value) for name, value in metadata.items() if value is not None}
-
-
-def _clean_value(name: str, value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    if type(value) in _SCALARS:
-        return value
-    if isinstance(value, (list, tuple)) and value:
-        elements: list[Any] = [_clean_value(name, element) for element in cast("Sequence[Any]", value)]
-        kinds: set[Any] = {type(element) for element in elements}
-        if len(kinds) == 1 and kinds <= _SCALARS:
-            return elements
-    raise InputError(
-        f"the metadatum {name!r} is {_shorten(repr(cast('object', value)))}, and Chroma keeps str, int, float, "
-        "bool and lists of one of them; flatten it, or leave it out"
-    )
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 80 else text[:79] + "…"

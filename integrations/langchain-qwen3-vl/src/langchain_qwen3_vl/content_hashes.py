@@ -17,6 +17,7 @@ from langchain_core.documents import Document
 from langchain_qwen3_vl.contents import coerce_item
 from langchain_qwen3_vl.media_files import find_local_file, hash_file
 from qwen3_vl_retrieval import MediaPolicy
+from qwen3_vl_retrieval.paths import encode_name, encode_path
 
 __all__ = ["hash_content"]
 
@@ -62,7 +63,7 @@ def _name_content(value: Any, media_policy: MediaPolicy | None) -> Any:
 
 
 def _hash_source(source: str | Path, media_policy: MediaPolicy | None) -> str:
-    name = str(source)
+    name = encode_path(source) if isinstance(source, Path) else encode_name(source)
     path = find_local_file(name)
     if path is None:
         return name

@@ -131,7 +131,7 @@ class Qwen3VLDecisionModel(RerankerOptions, BaseDecisionModel):
             raise type(error)(f"{shown}: {error.reason}") from error
 
     def _build_response(self, scores: Mapping[str, float]) -> ClassifierResponse:
-        answers = {name: NoulAnswer(type="noul", noul=score) for name, score in scores.items()}
+        answers: dict[str, Any] = {name: NoulAnswer(type="noul", noul=score) for name, score in scores.items()}
         return ClassifierResponse(model=self.model_name, answers=answers)
 
 

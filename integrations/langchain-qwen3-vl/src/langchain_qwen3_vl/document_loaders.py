@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,8 @@ from PIL import Image
 
 from langchain_qwen3_vl.media_files import hash_file
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
-from qwen3_vl_retrieval.index import FailedFile, Unit, describe_unit, read_units
+from qwen3_vl_retrieval.errors import explain, quote
+from qwen3_vl_retrieval.index import FailedFile, SkippedFile, Unit, describe_unit, list_files, read_units
 
 __all__ = ["Qwen3VLFolderLoader"]
 
@@ -34,8 +34,8 @@ class Qwen3VLFolderLoader(BaseLoader):
     print(loader.failures)
     ```
 
-    Files and folders whose names begin with a dot are left out, and so are files of unknown suffixes and links that
-    lead out of the folder.
+    Files and folders whose names begin with a dot are left out. What else is not read, such as files of unknown
+    suffixes and links that lead out of the folder, is in `skipped` with the reason.
 
     Args:
         folder: It.
@@ -49,6 +49,7 @@ class Qwen3VLFolderLoader(BaseLoader):
 
     Attributes:
         failures: The files that could not be read by the last iteration, and why.
+        skipped: What the last iteration found and did not read, and why.
 
     Raises:
         ValueError: An option is out of range.
@@ -67,13 +68,14 @@ class Qwen3VLFolderLoader(BaseLoader):
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error={on_error!r} must be 'raise' or 'skip'")
+            raise ValueError(f"on_error={quote(on_error)} must be 'raise' or 'skip'")
         if not 0 <= overlap_seconds < window_seconds:
             raise ValueError(
                 f"overlap_seconds={overlap_seconds} must be at least 0 and below window_seconds={window_seconds}"
             )
         self.folder = Path(folder)
         self.failures: list[FailedFile] = []
+        self.skipped: list[SkippedFile] = []
         self._metadata: Mapping[str, Any] = {} if metadata is None else dict(metadata)
         self._policy = MediaPolicy() if media_policy is None else media_policy
         self._window_seconds, self._overlap_seconds = window_seconds, overlap_seconds
@@ -84,13 +86,17 @@ class Qwen3VLFolderLoader(BaseLoader):
         """Yields the documents, in the order of the paths of their files.
 
         Raises:
-            InputError: The folder is none; or a file cannot be read, with `on_error="raise"`.
+            InputError: The folder is none; or a file or folder in it cannot be read, with `on_error="raise"`.
         """
         self.failures = []
-        if not self.folder.is_dir():
-            raise InputError(f"{str(self.folder)!r} is not a folder; give an existing folder")
+        listing = list_files(self.folder)
+        self.skipped = list(listing.skipped)
+        for path, error in listing.failures:
+            if self._on_error == "raise":
+                raise error
+            self.failures.append(FailedFile(path=path, unit=None, error=error))
         seen: set[str] = set()
-        for path in _list_files(self.folder):
+        for path in listing.files:
             try:
                 documents = self._read_file(path)
             except InputError as error:
@@ -117,7 +123,7 @@ class Qwen3VLFolderLoader(BaseLoader):
         try:
             sha256 = hash_file(path)
         except OSError as error:
-            raise MediaError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+            raise MediaError(f"{quote(path)} cannot be read: {explain(error)}") from error
         return [self._build_document(unit, sha256) for unit in units]
 
     def _build_document(self, unit: Unit, sha256: str) -> Document:
@@ -133,19 +139,4 @@ class Qwen3VLFolderLoader(BaseLoader):
 
 
 def _name_file(error: InputError, path: Path) -> InputError:
-    return error if str(path) in error.reason else type(error)(f"{str(path)!r}: {error.reason}")
-
-
-def _list_files(folder: Path) -> Iterator[Path]:
-    """The files at any depth, sorted by path."""
-    root = folder.resolve()
-    files: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent) / name for name in names if not name.startswith(".")]
-    # Unlike `Path.resolve`, `realpath` accepts links in a circle in every version of Python.
-    return (path for path in sorted(files) if Path(os.path.realpath(path)).is_relative_to(root))
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise InputError(f"the folder {error.filename!r} cannot be read: {error.strerror}") from error
+    return error if quote(path) in error.reason else type(error)(f"{quote(path)}: {error.reason}")

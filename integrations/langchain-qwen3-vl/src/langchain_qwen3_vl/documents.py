@@ -22,7 +22,9 @@ from PIL import Image
 
 from langchain_qwen3_vl.media_files import Medium, describe_media, encode_jpeg, find_local_file, hash_file
 from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.errors import explain, quote
 from qwen3_vl_retrieval.index import Hit, describe_hit, draw_document
+from qwen3_vl_retrieval.paths import encode_path
 
 __all__ = ["document_to_content_blocks", "hit_to_document", "image_document", "media_key_encoder", "video_document"]
 
@@ -150,9 +152,11 @@ def media_key_encoder(document: Document) -> str:
     try:
         told = json.dumps([document.page_content, document.metadata], sort_keys=True, default=_encode_value)
     except (TypeError, ValueError) as error:
-        raise InputError(f"the metadata cannot be hashed: {error}; keep to JSON, paths, dates and numbers") from error
+        raise InputError(
+            f"the metadata cannot be hashed: {explain(error)}; keep to JSON, paths, dates and numbers"
+        ) from error
     key = hashlib.sha256(told.encode("utf-8", "surrogatepass"))
-    for path in _find_files(document.metadata):
+    for path in _find_files(document):
         if path.is_file():
             key.update(hash_file(path).encode("ascii"))
     return key.hexdigest()
@@ -176,7 +180,7 @@ def _build_document(
     own: dict[str, Any] = {} if metadata is None else dict(metadata)
     named = [key for key in _MEDIA_KEYS if key in own]
     if named:
-        raise InputError(f"metadata hold {named[0]!r} of another picture or clip; a document made here has one")
+        raise InputError(f"metadata hold {quote(named[0])} of another picture or clip; a document made here has one")
     inherited: Mapping[str, Any] = source.metadata if isinstance(source, Blob) else {}
     about = {"media_type": "mixed" if text.strip() else medium, **describe_media(source, medium, media_dir), **window}
     return Document(id=id, page_content=text, metadata={**about, **inherited, **own})
@@ -193,15 +197,17 @@ def _split_pictures(metadata: Mapping[str, Any], media_key: str | None) -> Itera
     yield metadata
 
 
-def _find_files(metadata: Mapping[str, Any]) -> list[Path]:
+def _find_files(document: Document) -> list[Path]:
     """The local files that hold the media of a document, each once."""
+    metadata: dict[str, Any] = document.metadata
     named = [metadata.get(key) for key in _MEDIA_KEYS]
-    if metadata.get("media_type") in ("image", "page", "video"):
+    told = metadata.get("media_type")
+    if told in ("image", "page", "video") or (told is None and not document.page_content.strip()):
         named.append(metadata.get("source"))
     paths: dict[Path, None] = {}
     for value in named:
         for uri in cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else [value]:
-            path = find_local_file(str(uri)) if isinstance(uri, (str, Path)) else None
+            path = find_local_file(uri) if isinstance(uri, str) else uri if isinstance(uri, Path) else None
             if path is not None:
                 paths[path] = None
     return list(paths)
@@ -209,7 +215,7 @@ def _find_files(metadata: Mapping[str, Any]) -> list[Path]:
 
 def _encode_value(value: object) -> object:
     if isinstance(value, Path):
-        return str(value)
+        return encode_path(value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, np.generic):

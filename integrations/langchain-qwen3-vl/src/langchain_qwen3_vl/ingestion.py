@@ -16,6 +16,7 @@ from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 from langchain_qwen3_vl.document_intake import BATCH_DOCUMENTS, DocumentIntake, Entry, FailedDocument, OnError
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.metadata import check_metadata, check_text
 
 __all__ = ["add_multimodal_documents"]
 
@@ -88,10 +89,23 @@ def add_multimodal_documents(
 def _embed_and_insert(
     intake: DocumentIntake, embeddings: Embeddings, insert: _Insert, entries: Sequence[Entry]
 ) -> None:
-    vectors = intake.embed(embeddings, entries)
-    kept = [entry for entry in entries if entry.id in vectors]
+    checked = [entry for entry in entries if _can_be_kept(intake, entry)]
+    vectors = intake.embed(embeddings, checked)
+    kept = [entry for entry in checked if entry.id in vectors]
     if kept:
         insert([entry.document for entry in kept], [vectors[entry.id] for entry in kept], [entry.id for entry in kept])
+
+
+def _can_be_kept(intake: DocumentIntake, entry: Entry) -> bool:
+    """Whether no database would refuse the document, or be damaged by it; else it is refused here."""
+    try:
+        check_text(entry.id, "the id")
+        check_text(entry.document.page_content, "the text")
+        check_metadata(entry.document.metadata, allow_nested=True)
+    except InputError as error:
+        intake.refuse(entry.place, entry.document, error)
+        return False
+    return True
 
 
 def _find_insert(store: VectorStore) -> tuple[Callable[[str], str], _Insert]:

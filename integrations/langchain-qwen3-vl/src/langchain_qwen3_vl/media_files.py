@@ -5,33 +5,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import mimetypes
 import os
 import tempfile
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
 
 from langchain_core.documents.base import Blob
-from PIL import Image
+from PIL import ExifTags, Image
 
-from qwen3_vl_retrieval import InputError, MediaError
+from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
+from qwen3_vl_retrieval.errors import explain, quote
+from qwen3_vl_retrieval.media import guess_mime_type, identify_image, read_image, read_image_header
+from qwen3_vl_retrieval.paths import decode_path, encode_name, encode_path
 
 __all__ = ["Medium", "describe_media", "encode_jpeg", "find_local_file", "hash_file"]
 
 Medium: TypeAlias = Literal["image", "video"]
 
-_PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-"""Those that the core opens."""
-
-_SUFFIXES = {
-    "image/png": ".png",
-    "image/jpeg": ".jpg",
-    "image/webp": ".webp",
-    "image/gif": ".gif",
-    "image/bmp": ".bmp",
-    "image/tiff": ".tiff",
+_VIDEO_SUFFIXES = {
     "video/mp4": ".mp4",
     "video/quicktime": ".mov",
     "video/webm": ".webm",
@@ -39,10 +31,10 @@ _SUFFIXES = {
     "video/x-msvideo": ".avi",
     "video/mpeg": ".mpg",
 }
-_PICTURE_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")
-"""Of the container that they share with MP4: these are pictures, in formats that the core does not open."""
-
 _HEADER_BYTES = 256
+_ANY_SIZE = MediaPolicy(max_bytes=2**62, max_pixels=2**62, max_pages=2**62)
+"""Here only headers are read: whoever embeds the file has limits."""
+
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _QUALITIES = (90, 80, 65, 50)
 _SHRINKING = 0.7
@@ -73,7 +65,7 @@ def describe_media(
         source = _decode_data_uri(source)
     if isinstance(source, bytes):
         source = _keep(source, medium, media_dir)
-    uri = str(source)
+    uri = encode_path(source) if isinstance(source, Path) else encode_name(source)
     content: dict[str, Any] = {medium: uri, "source": uri}
     path = find_local_file(uri)
     if path is None:
@@ -81,19 +73,25 @@ def describe_media(
     try:
         return content | _describe_file(path, uri, medium)
     except OSError as error:
-        raise MediaError(f"{uri!r} cannot be read: {error.strerror}") from error
+        raise MediaError(f"{quote(uri)} cannot be read: {explain(error)}") from error
+
+
+def _is_file(path: Path) -> bool:
+    # Unlike `Path.is_file`, also for names that no file can have.
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _describe_file(path: Path, uri: str, medium: Medium) -> dict[str, Any]:
-    if not path.is_file():
-        raise MediaError(f"no such file: {uri!r}; give an existing file, or a URL")
+    if not _is_file(path):
+        raise MediaError(f"no such file: {quote(uri)}; give an existing file, or a URL")
     if medium == "image":
-        mime_type, width, height = _measure_picture(path, uri)
-        return {"mime_type": mime_type, "sha256": hash_file(path), "width": width, "height": height}
+        header = read_image_header(path, _ANY_SIZE)
+        size = {"width": header.width, "height": header.height}
+        return {"mime_type": header.mime_type, "sha256": hash_file(path), **size}
     with path.open("rb") as file:
         mime_type = _find_video_type(file.read(_HEADER_BYTES))
     if mime_type is None:
-        raise MediaError(f"{uri!r} is no clip that is understood; allowed are MP4, MOV, WebM, MKV, AVI and MPEG")
+        raise MediaError(f"{quote(uri)} is no clip that is understood; allowed are MP4, MOV, WebM, MKV, AVI and MPEG")
     return {"mime_type": mime_type, "sha256": hash_file(path)}
 
 
@@ -101,7 +99,7 @@ def find_local_file(uri: str) -> Path | None:
     """Returns the path that a path or `file:` URI names; `None` for any other URI. Whether it exists is not checked."""
     scheme = uri.partition(":")[0].lower() if ":" in uri else ""
     if scheme == "file":
-        return Path(url2pathname(urlsplit(uri).path))
+        return decode_path(uri)
     # A single letter before the colon is a drive; a name with a colon in it is a name.
     return None if scheme == "data" or "://" in uri else Path(uri)
 
@@ -143,10 +141,15 @@ def _open_blob(blob: Blob) -> Path | bytes:
 
 def _encode_png(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
+    if picture.mode not in _PNG_MODES:
+        picture = read_image(picture, _ANY_SIZE)
     try:
-        (picture if picture.mode in _PNG_MODES else picture.convert("RGB")).save(stream, "PNG")
-    # A picture that was opened from a file is read here.
-    except (OSError, SyntaxError, ValueError) as error:
+        # The orientation that a photograph notes goes along; a PNG has room for it.
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        picture.save(stream, "PNG", exif=exif)
+    # A picture that was opened from a file is read here, and Pillow asserts that the file is open.
+    except (OSError, SyntaxError, ValueError, AssertionError) as error:
         raise MediaError(f"the picture of {picture.width}x{picture.height} pixels cannot be read: {error}") from error
     return stream.getvalue()
 
@@ -154,13 +157,13 @@ def _encode_png(picture: Image.Image) -> bytes:
 def _decode_data_uri(uri: str) -> bytes:
     header, comma, payload = uri.partition(",")
     if not comma:
-        raise InputError(f"malformed data: URI {header[:60]!r}: no comma before the data")
+        raise InputError(f"malformed data: URI {quote(header)}: no comma before the data")
     if not header.lower().endswith(";base64"):
         return unquote_to_bytes(payload)
     try:
         return base64.b64decode("".join(unquote(payload).split()), validate=True)
     except ValueError as error:
-        raise InputError(f"malformed data: URI {header[:60]!r}: not base64 ({error})") from error
+        raise InputError(f"malformed data: URI {quote(header)}: not base64 ({error})") from error
 
 
 def _keep(content: bytes, medium: Medium, media_dir: str | Path | None) -> Path:
@@ -170,20 +173,29 @@ def _keep(content: bytes, medium: Medium, media_dir: str | Path | None) -> Path:
             f"{len(content):,} bytes were given as {medium}, and documents name files: give media_dir, a folder to "
             "write them to, or the path of a file"
         )
-    if medium == "image":
-        mime_type: str | None = _measure_picture(io.BytesIO(content), f"the picture of {len(content):,} bytes")[0]
-    else:
-        mime_type = _find_video_type(content[:_HEADER_BYTES])
+    suffix = _find_image_suffix(content) if medium == "image" else _find_video_suffix(content)
+    folder = Path(media_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(content).hexdigest()}{suffix}"
+    if not path.exists():
+        _write_whole(path, content)
+    return path
+
+
+def _find_image_suffix(content: bytes) -> str:
+    # What is wrong with it is said before it is kept.
+    read_image_header(content, _ANY_SIZE)
+    found = identify_image(content)
+    return "" if found is None else found.suffixes[0]
+
+
+def _find_video_suffix(content: bytes) -> str:
+    mime_type = _find_video_type(content[:_HEADER_BYTES])
     if mime_type is None:
         raise MediaError(
             f"{len(content):,} bytes are no clip that is understood; allowed are MP4, MOV, WebM, MKV, AVI and MPEG"
         )
-    folder = Path(media_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(content).hexdigest()}{_SUFFIXES[mime_type]}"
-    if not path.exists():
-        _write_whole(path, content)
-    return path
+    return _VIDEO_SUFFIXES[mime_type]
 
 
 def _write_whole(path: Path, content: bytes) -> None:
@@ -199,25 +211,9 @@ def _write_whole(path: Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _measure_picture(file: Path | io.BytesIO, shown: str) -> tuple[str, int, int]:
-    """MIME type, width and height, from the header."""
-    try:
-        with Image.open(file, formats=_PICTURE_FORMATS) as picture:
-            # Cameras append a second picture to a JPEG, and Pillow calls that MPO.
-            mime_type = "image/jpeg" if picture.format == "MPO" else Image.MIME[str(picture.format)]
-            return mime_type, picture.width, picture.height
-    except Image.DecompressionBombError as error:
-        raise MediaError(f"{shown} is too large: {error}") from error
-    # What readers of damaged files raise, besides OSError.
-    except (OSError, SyntaxError, ValueError) as error:
-        raise MediaError(
-            f"{shown} is no picture that is understood; allowed are PNG, JPEG, WEBP, GIF, BMP and TIFF"
-        ) from error
-
-
 def _find_video_type(header: bytes) -> str | None:
     """The MIME type by the first bytes; `None` for what is no clip."""
-    if header[4:8] == b"ftyp" and header[8:12] not in _PICTURE_BRANDS:
+    if header[4:8] == b"ftyp" and identify_image(header) is None:
         return "video/quicktime" if header[8:12] == b"qt  " else "video/mp4"
     if header.startswith(b"\x1a\x45\xdf\xa3"):
         return "video/webm" if b"webm" in header[:64] else "video/x-matroska"
@@ -227,5 +223,5 @@ def _find_video_type(header: bytes) -> str | None:
 
 
 def _guess_type(name: str) -> dict[str, str]:
-    mime_type = mimetypes.guess_type(name)[0]
+    mime_type = guess_mime_type(name)
     return {} if mime_type is None else {"mime_type": mime_type}

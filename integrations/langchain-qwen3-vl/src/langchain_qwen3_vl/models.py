@@ -13,6 +13,7 @@ from langchain_core.utils import secret_from_env
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from qwen3_vl_retrieval import Embedder, FrameSampling, MediaPolicy, PixelBudget, Reranker
+from qwen3_vl_retrieval.media import ImageReading
 
 __all__ = ["EmbedderOptions", "ModelOptions", "RerankerOptions"]
 
@@ -26,6 +27,7 @@ _LOADING_OPTIONS = (
     "quantization",
     "pixel_budget",
     "frame_sampling",
+    "image_reading",
     "max_length",
     "max_batch_tokens",
 )
@@ -62,6 +64,11 @@ class ModelOptions(BaseModel):
     )
     pixel_budget: PixelBudget | None = Field(default=None, description="Limits on the pixels that the model sees.")
     frame_sampling: FrameSampling | None = Field(default=None, description="How frames are taken from clips.")
+    image_reading: ImageReading = Field(
+        default="viewer",
+        description="`viewer`: images as a viewer shows them, upright and on white; `reference`: as the official "
+        "scripts see them. It belongs to the fingerprint of a store.",
+    )
     max_length: int | None = Field(default=None, description="Tokens of an item, or of a pair, at most.")
     max_batch_tokens: int | None = Field(default=None, description="Tokens of a forward pass at most.")
 

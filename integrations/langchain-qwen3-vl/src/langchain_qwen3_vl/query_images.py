@@ -114,11 +114,12 @@ def _restore_document(value: object) -> Document | None:
 
 def _open_document(document: Document, policy: MediaPolicy, media_key: str | None) -> dict[str, Any]:
     metadata: dict[str, Any] = document.metadata
-    pictures = draw_document("", metadata, policy=policy, media_key=media_key, max_frames=1)
+    text = document.page_content
+    pictures = draw_document(text, metadata, policy=policy, media_key=media_key, max_frames=1)
     if not pictures:
         raise ToolException(f"{document.id!r} is a text; put its words into the query instead.")
     if metadata.get("media_type") != "page":
-        item = build_item("", metadata, policy=policy, media_key=media_key)
+        item = build_item(text, metadata, policy=policy, media_key=media_key)
         if isinstance(item, Mapping) and "video" in item:
             # The frame above was read under the policy; the whole clip is the model's to sample.
             return {name: item[name] for name in ("video", "start", "end") if name in item}

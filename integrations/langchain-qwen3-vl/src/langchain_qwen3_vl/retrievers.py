@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -20,6 +20,12 @@ from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
 from langchain_qwen3_vl.first_stages import Recall, arecall_documents, recall_documents
 from langchain_qwen3_vl.index_models import find_index_embedder, find_index_reranker
 from langchain_qwen3_vl.rerank import Qwen3VLRerank
+from langchain_qwen3_vl.search_options import (
+    SearchType,
+    check_search_options,
+    leave_out_defaults,
+    spread_search_options,
+)
 from langchain_qwen3_vl.second_stages import ajudge_documents, choose_documents, judge_documents
 from langchain_qwen3_vl.traced_queries import hide_query, unwrap_query
 from qwen3_vl_retrieval import Embedder, Reranker, StoreError
@@ -70,19 +76,26 @@ class Qwen3VLRetriever(BaseRetriever):
     )
     k: int = Field(default=4, ge=1, description="Documents to return at most.")
     fetch_k: int = Field(default=20, ge=1, description="Candidates to judge; `k` if that is more.")
-    search_type: Literal["similarity", "mmr"] = Field(
+    search_type: SearchType = Field(
         default="similarity",
-        description="How a vector store chooses candidates: the nearest, or also different ones.",
+        description="How a vector store chooses candidates: the nearest, or also different ones (`mmr`). "
+        "`similarity_score_threshold` is `similarity` with a `score_threshold`, which must be given.",
     )
     search_kwargs: dict[str, Any] = Field(
         default_factory=dict,
         description="Further arguments of the store's search, or of `MultimodalIndex.search`: `lambda_mult`, "
-        "`where_document`, `media_types`, `instruction`.",
+        "`where_document`, `media_types`, `instruction`. `k`, `fetch_k`, `filter` and `score_threshold` may stand here "
+        "instead of in their fields, as in `VectorStore.as_retriever`.",
     )
     filter: Any = Field(default=None, description="What candidates must meet, in the language of the store.")
     score_threshold: float | None = Field(
         default=None, description="Lowest score to return: the reranker's probability, without one the cosine."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_search_options(cls, values: Any) -> Any:
+        return spread_search_options(values)
 
     @model_validator(mode="after")
     def _check_base(self) -> Self:
@@ -97,6 +110,9 @@ class Qwen3VLRetriever(BaseRetriever):
             raise ValueError(
                 f"filter and search_kwargs are for stores, and base is {type(self.base).__name__}; give them to it"
             )
+        check_search_options(self.base, self.search_type, self.search_kwargs)
+        if self.search_type == "similarity_score_threshold" and self.score_threshold is None:
+            raise ValueError("search_type='similarity_score_threshold' needs a score_threshold; give one, from 0 to 1")
         return self
 
     @classmethod
@@ -107,21 +123,19 @@ class Qwen3VLRetriever(BaseRetriever):
         reranker: BaseDocumentCompressor | None = None,
         k: int = 4,
         fetch_k: int = 20,
-        search_type: Literal["similarity", "mmr"] = "similarity",
+        search_type: SearchType = "similarity",
         search_kwargs: Mapping[str, Any] | None = None,
         filter: Any = None,  # noqa: A002 - the name in LangChain
         score_threshold: float | None = None,
     ) -> Self:
         """Returns a retriever over a vector store; the arguments are the fields."""
+        given = {"k": k, "fetch_k": fetch_k, "filter": filter, "score_threshold": score_threshold}
         return cls(
             base=vectorstore,
             reranker=reranker,
-            k=k,
-            fetch_k=fetch_k,
             search_type=search_type,
             search_kwargs={} if search_kwargs is None else dict(search_kwargs),
-            filter=filter,
-            score_threshold=score_threshold,
+            **leave_out_defaults(given, {"k": 4, "fetch_k": 20}),
         )
 
     @classmethod
@@ -165,14 +179,11 @@ class Qwen3VLRetriever(BaseRetriever):
             if not Store.is_finished(folder):
                 raise StoreError(f"there is no index in {str(folder)!r}; make one with MultimodalIndex.open and add")
             index = MultimodalIndex.open(folder, find_index_embedder(embedder), find_index_reranker(reranker))
-        return cls(
-            base=index,
-            k=k,
-            fetch_k=fetch_k,
-            search_kwargs={} if search_kwargs is None else dict(search_kwargs),
-            filter=filter,
-            score_threshold=score_threshold,
-        )
+        options = {} if search_kwargs is None else dict(search_kwargs)
+        given = {"k": k, "fetch_k": fetch_k, "filter": filter, "score_threshold": score_threshold}
+        if "fetch_k" not in options:
+            options["fetch_k"] = given.pop("fetch_k")
+        return cls(base=index, search_kwargs=options, **leave_out_defaults(given, {"k": 4, "fetch_k": 50}))
 
     def invoke(self, input: LangChainItem, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: A002 - the name in LangChain
         """Returns the best documents, best first.
@@ -259,7 +270,7 @@ class Qwen3VLRetriever(BaseRetriever):
             count=chosen if self.reranker is None else fetched,
             fetch_k=fetched,
             filter=self.filter if condition is None else condition,
-            search_type=self.search_type,
+            search_type="mmr" if self.search_type == "mmr" else "similarity",
             # A reranker of ours has the last word, and its scores are what the threshold is about.
             score_threshold=threshold if self.reranker is None else None,
             options=self.search_kwargs,

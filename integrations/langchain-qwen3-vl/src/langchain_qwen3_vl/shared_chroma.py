@@ -7,20 +7,29 @@ import weakref
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from chromadb import Collection
 from chromadb.api import ClientAPI
 from chromadb.api.collection_configuration import CreateCollectionConfiguration
+from chromadb.api.types import Where, WhereDocument
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings
+from chromadb.errors import ChromaError
 from langchain_chroma import Chroma
 from langchain_core.embeddings import Embeddings
 
 from langchain_qwen3_vl.chroma_directories import ChromaDirectory, close_client
+from langchain_qwen3_vl.chroma_rows import split_ids
 from langchain_qwen3_vl.chroma_stamps import check_stamp, stamp_metadata
 from langchain_qwen3_vl.document_vectors import find_fingerprint
+from qwen3_vl_retrieval import StoreError
+from qwen3_vl_retrieval.errors import explain, quote
+from qwen3_vl_retrieval.index import RepairedRow
 
 __all__ = ["SharedChroma"]
+
+_COLUMNS = ("ids", "embeddings", "metadatas", "documents", "uris", "data")
+"""Of what Chroma finds: each has an entry per row, or is `None`."""
 
 _GONE = -1
 """Rows of a collection that was deleted."""
@@ -114,9 +123,46 @@ class SharedChroma(Chroma):
             )
             self._adopt()
 
+    @staticmethod
+    def repair(persist_directory: str | Path, *, lock_timeout_seconds: float = 10.0) -> list[RepairedRow]:
+        """Makes a folder usable again whose log Chroma cannot read, because a list among the metadata held a NaN.
+
+        The rows stay, without that list, and so does everything else. Such a list is refused here, and plain Chroma
+        takes it. Let no other process have the folder open meanwhile. `qwen3vl repair` does the same.
+
+        Args:
+            persist_directory: The folder.
+            lock_timeout_seconds: How long to wait for another process to finish writing.
+
+        Returns:
+            The rows that lost something.
+
+        Raises:
+            StoreError: Somebody else is writing, or it is no folder of Chroma.
+        """
+        settings = Settings(anonymized_telemetry=False)
+        folder = Path(persist_directory).absolute()
+        return ChromaDirectory(folder, settings, lock_timeout_seconds=lock_timeout_seconds).repair()
+
+    def __copy__(self) -> Self:
+        # A store stands for what is on the disk, with locks and a client that cannot be copied.
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Copies of a chain share its store, as they share its models.
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled: its client and locks belong to this process; open the store by "
+            "its persist_directory where it is needed"
+        )
+
     @property
     def _collection(self) -> Collection:
         """The collection as it is on the disk now; the methods of the base class come here for each query."""
+        if self._directory is not None:
+            self._directory.require_process()
         if self._chroma_collection is not None:
             self._refresh()
         return super()._collection
@@ -128,6 +174,8 @@ class SharedChroma(Chroma):
         Raises:
             StoreError: Another process, or another object of this one, goes on writing.
         """
+        if self._directory is not None:
+            self._directory.require_process()
         with self._writing:
             if self._is_writing:
                 yield super()._collection
@@ -141,6 +189,30 @@ class SharedChroma(Chroma):
                 finally:
                     self._see(None if self._directory is None else self._directory.leave_mark())
                     self._is_writing = False
+
+    def get(
+        self,
+        ids: str | list[str] | None = None,
+        where: Where | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        where_document: WhereDocument | None = None,
+        include: list[str] | None = None,
+    ) -> dict[str, Any]:
+        """Returns rows as `Chroma.get` does, of however many ids."""
+        conditions: dict[str, Any] = {"where": where, "where_document": where_document, "include": include}
+        groups = [] if not isinstance(ids, list) else list(split_ids(ids))
+        if len(groups) < 2:
+            return super().get(ids=ids, limit=limit, offset=offset, **conditions)
+        found = [super(SharedChroma, self).get(ids=some, **conditions) for some in groups]
+        first = 0 if offset is None else offset
+        last = None if limit is None else first + limit
+        merged = dict(found[0])
+        for name in _COLUMNS:
+            columns = [rows[name] for rows in found if rows.get(name) is not None]
+            if columns:
+                merged[name] = [value for column in columns for value in column][first:last]
+        return merged
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> None:
         """Deletes rows.
@@ -156,9 +228,8 @@ class SharedChroma(Chroma):
             if ids is None:
                 collection.delete(**kwargs)
                 return
-            size = self._client.get_max_batch_size()
-            for first in range(0, len(ids), size):
-                collection.delete(ids=ids[first : first + size], **kwargs)
+            for some in split_ids(ids):
+                collection.delete(ids=some, **kwargs)
 
     def delete_collection(self) -> None:
         """Deletes the collection with all rows; `reset_collection` makes it again.
@@ -227,5 +298,15 @@ class SharedChroma(Chroma):
     def _see(self, mark: str | None) -> None:
         if self._directory is None:
             return
-        rows = _GONE if self._chroma_collection is None else self._chroma_collection.count()
+        rows = _GONE if self._chroma_collection is None else _count_rows(self._chroma_collection, self._directory)
         self._seen = (self._directory.read_mark() if mark is None else mark, rows)
+
+
+def _count_rows(collection: Collection, directory: ChromaDirectory) -> int:
+    try:
+        return collection.count()
+    except ChromaError as error:
+        raise StoreError(
+            f"Chroma cannot read the collection {quote(collection.name)} in {quote(directory.folder)}: "
+            f"{explain(error)}. If its log is unreadable, MultimodalChroma.repair (or qwen3vl repair) mends it"
+        ) from error

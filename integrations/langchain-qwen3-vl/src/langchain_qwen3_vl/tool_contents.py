@@ -168,7 +168,13 @@ def _read_clip(document: Document, options: AnswerOptions) -> ContentBlock | Non
     if path is None:
         return None
     # Decoding a frame first holds the file to the policy, and to being a clip: no other file leaves this way.
-    draw_document("", document.metadata, policy=options.media_policy, media_key=options.media_key, max_frames=1)
+    draw_document(
+        document.page_content,
+        document.metadata,
+        policy=options.media_policy,
+        media_key=options.media_key,
+        max_frames=1,
+    )
     try:
         with path.open("rb") as file:
             content = file.read(options.max_video_bytes + 1)

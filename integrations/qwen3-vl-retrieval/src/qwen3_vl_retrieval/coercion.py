@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -18,19 +19,22 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.errors import InputError, explain, quote
+from qwen3_vl_retrieval.image_formats import IMAGE_SUFFIXES, identify_image
 from qwen3_vl_retrieval.inputs import (
     CoercedInput,
+    DocumentPage,
     ImagePart,
     ImageSource,
     Item,
     MultimodalInput,
     Part,
-    PdfPage,
+    ReadableBytes,
     TextPart,
     VideoPart,
     VideoSource,
 )
+from qwen3_vl_retrieval.metadata import check_text
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -41,12 +45,25 @@ __all__ = [
     "list_items",
 ]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"})
-TEXT_SUFFIXES = frozenset({".txt", ".md", ".rst", ".csv", ".json"})
-
-# First bytes of the image formats above, to tell a list of encoded frames from a list of encoded clips.
-_IMAGE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\x00", b"MM\x00*")
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".ogv"),
+        *(".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts"),
+    }
+)
+TEXT_SUFFIXES = frozenset(
+    {
+        *(".txt", ".md", ".markdown", ".mdx", ".rst", ".adoc", ".org", ".tex", ".log", ".srt", ".vtt"),
+        *(".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".geojson", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf"),
+        *(".properties", ".xml", ".xsd", ".xsl", ".svg", ".sql", ".diff", ".patch", ".proto", ".graphql"),
+        # Source code.
+        *(".py", ".pyi", ".js", ".mjs", ".cjs", ".jsx", ".tsx", ".cts", ".vue", ".svelte", ".css", ".scss", ".less"),
+        *(".java", ".kt", ".kts", ".scala", ".groovy", ".gradle", ".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp"),
+        *(".cs", ".fs", ".vb", ".go", ".rs", ".swift", ".m", ".mm", ".rb", ".php", ".pl", ".pm", ".lua", ".r", ".jl"),
+        *(".dart", ".hs", ".ml", ".mli", ".ex", ".exs", ".erl", ".clj", ".lisp", ".el", ".zig", ".nim", ".f90", ".pas"),
+        *(".sh", ".bash", ".zsh", ".fish", ".ps1", ".bat", ".cmd", ".tf", ".cmake", ".mk"),
+    }
+)
 
 
 class _VideoOptions(TypedDict, total=False):
@@ -73,7 +90,7 @@ def coerce_input(item: Item) -> CoercedInput:
     if isinstance(item, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not use a type checker
         return _coerce_fields(_fields_from_mapping(cast("Mapping[Any, Any]", item)))
     raise InputError(
-        f"got {_describe(item)}; allowed are str (text), pathlib.Path, PIL.Image, dict and MultimodalInput. "
+        f"got {_show(item)}; allowed are str (text), pathlib.Path, PIL.Image, dict and MultimodalInput. "
         "Wrap other picture sources as {'image': …} and clips as {'video': …}."
     )
 
@@ -82,7 +99,7 @@ def _fields_from_mapping(item: Mapping[Any, Any]) -> MultimodalInput:
     allowed = [field.name for field in fields(MultimodalInput)]
     unknown = [key for key in item if key not in allowed]
     if unknown:
-        raise InputError(f"unknown key {unknown[0]!r}; allowed are {', '.join(allowed)}")
+        raise InputError(f"unknown key {quote(unknown[0])}; allowed are {', '.join(allowed)}")
     return MultimodalInput(**item)
 
 
@@ -94,7 +111,7 @@ def _coerce_fields(item: MultimodalInput) -> CoercedInput:
         if any(value is not None for value in named):
             raise InputError("give either parts, or text/image/video, not both")
         if isinstance(item.parts, (str, bytes, Mapping)) or not isinstance(item.parts, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - as above
-            raise InputError(f"parts must be a list, got {_describe(item.parts)}")
+            raise InputError(f"parts must be a list, got {_show(item.parts)}")
         parts = tuple(_coerce_part(part, options, position) for position, part in enumerate(item.parts))
     else:
         parts = (
@@ -128,17 +145,17 @@ def _coerce_part(part: Any, options: _VideoOptions, position: int) -> Part:
         case Mapping():
             return _part_from_mapping(cast("Mapping[Any, Any]", part), options, position)
         case _:
-            raise InputError(f"part {position} is {_describe(part)}; allowed are str, Path, PIL.Image and dict")
+            raise InputError(f"part {position} is {_show(part)}; allowed are str, Path, PIL.Image and dict")
 
 
 def _part_from_mapping(part: Mapping[Any, Any], options: _VideoOptions, position: int) -> Part:
     inner = _fields_from_mapping(part)
     given = [name for name in ("text", "image", "video") if getattr(inner, name) is not None]
     if len(given) != 1 or inner.parts is not None or inner.instruction is not None:
-        raise InputError(f"part {position} must have exactly one of text, image and video, got {list(part)}")
+        raise InputError(f"part {position} must have exactly one of text, image and video, got {quote(list(part))}")
     if given == ["text"]:
         if not isinstance(inner.text, str):
-            raise InputError(f"the text of part {position} must be one str, got {_describe(inner.text)}")
+            raise InputError(f"the text of part {position} must be one str, got {_show(inner.text)}")
         return _text_part(inner.text)
     if given == ["image"]:
         return ImagePart(_check_image_source(inner.image))
@@ -153,22 +170,21 @@ def _part_from_path(path: Path) -> Part:
         return VideoPart(source=path)
     if suffix == ".pdf":
         raise InputError(
-            f"{str(path)!r} is a PDF, which has many pages; render the page you mean with "
+            f"{quote(path)} is a PDF, which has many pages; render the page you mean with "
             "qwen3_vl_retrieval.media.render_pdf_page(path, page) and pass the image"
         )
     if suffix in TEXT_SUFFIXES:
-        raise InputError(f"{str(path)!r} is a text file; pass its content: path.read_text(encoding='utf-8')")
+        raise InputError(f"{quote(path)} is a text file; pass its content: path.read_text(encoding='utf-8')")
     raise InputError(
-        f"{str(path)!r} has the suffix {suffix!r}; images are {', '.join(sorted(IMAGE_SUFFIXES))}, videos "
+        f"{quote(path)} has the suffix {quote(suffix)}; images are {', '.join(sorted(IMAGE_SUFFIXES))}, videos "
         f"{', '.join(sorted(VIDEO_SUFFIXES))}. For other names say which it is: {{'image': path}} or {{'video': path}}."
     )
 
 
 def _text_part(text: Any) -> TextPart:
     if not isinstance(text, str):
-        raise InputError(f"text must be a str or a list of str, got {_describe(text)}")
-    _check_unicode(text, "text")
-    return TextPart(text)
+        raise InputError(f"text must be a str or a list of str, got {_show(text)}")
+    return TextPart(check_text(text, "text"))
 
 
 def check_instruction(instruction: object) -> None:
@@ -180,18 +196,8 @@ def check_instruction(instruction: object) -> None:
     if instruction is None:
         return
     if not isinstance(instruction, str):
-        raise InputError(f"instruction must be a str, got {_describe(instruction)}")
-    _check_unicode(instruction, "instruction")
-
-
-def _check_unicode(text: str, name: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{name} holds half of a surrogate pair ({text[error.start]!r} at position {error.start}), which is no "
-            "character; repair it where it was decoded, or replace it: text.encode('utf-8', 'replace').decode()"
-        ) from None
+        raise InputError(f"instruction must be a str, got {_show(instruction)}")
+    check_text(instruction, "instruction")
 
 
 def _video_part(source: Any, options: _VideoOptions) -> VideoPart:
@@ -202,7 +208,8 @@ def _video_part(source: Any, options: _VideoOptions) -> VideoPart:
 
 
 def _check_image_source(source: Any) -> ImageSource:
-    if isinstance(source, (str, Path, bytes, Image.Image, PdfPage)):
+    source = _unwrap(source)
+    if isinstance(source, (str, Path, bytes, Image.Image, DocumentPage)):
         return source
     if isinstance(source, np.ndarray):
         array = cast("npt.NDArray[Any]", source)
@@ -210,16 +217,17 @@ def _check_image_source(source: Any) -> ImageSource:
             return array
         raise InputError(
             f"an image array must be uint8 of shape (height, width) or (height, width, 1, 3 or 4), "
-            f"got {array.dtype} {array.shape}"
+            f"got {array.dtype} {array.shape}; channels come last: array.transpose(1, 2, 0), tensor.permute(1, 2, 0)"
         )
-    raise InputError(f"image is {_describe(source)}; allowed are path, URL, data URI, bytes, PIL.Image, ndarray")
+    raise InputError(
+        f"image is {_show(source)}; allowed are path, URL, data URI, bytes, binary file, PIL.Image, ndarray, tensor"
+    )
 
 
 def _check_video_source(source: Any) -> VideoSource:
+    source = _unwrap(source)
     if isinstance(source, (str, Path, bytes)):
         return source
-    if isinstance(source, bytearray):
-        return bytes(source)
     if isinstance(source, np.ndarray):
         array = cast("npt.NDArray[Any]", source)
         if array.ndim == 4 and array.shape[0] > 0 and array.shape[3] in (1, 3, 4) and array.dtype == np.uint8:
@@ -232,7 +240,55 @@ def _check_video_source(source: Any) -> VideoSource:
         if not frames:
             raise InputError("a video given as frames needs at least one frame, got an empty list")
         return tuple(_check_image_source(frame) for frame in frames)
-    raise InputError(f"video is {_describe(source)}; allowed are path, URL, data URI, bytes, ndarray, list of frames")
+    raise InputError(
+        f"video is {_show(source)}; allowed are path, URL, data URI, bytes, binary file, ndarray, tensor and "
+        "list of frames"
+    )
+
+
+def _unwrap(source: Any) -> Any:
+    """Bytes of what holds bytes, an array of a tensor, a list of an array of objects; anything else as it is.
+
+    `str` stays as it is, one of NumPy's included: `str` is what it is.
+    """
+    if isinstance(source, (bytearray, memoryview)):
+        return bytes(cast("bytearray | memoryview[Any]", source))
+    if _is_tensor(source):
+        return source.detach().cpu().numpy()
+    if _is_object_array(source):
+        return source.tolist()
+    if isinstance(source, ReadableBytes):
+        return _read_stream(source)
+    return source
+
+
+def _read_stream(stream: ReadableBytes) -> bytes:
+    """All that is in a file object, from its beginning, and its position left as it was: an item may be read twice."""
+    try:
+        if stream.seekable():
+            position = stream.tell()
+            stream.seek(0)
+            content = stream.read()
+            stream.seek(position)
+        else:
+            content = stream.read()
+    except (OSError, ValueError) as error:
+        # ValueError: it is closed.
+        raise InputError(f"the file object {_show(stream)} cannot be read: {explain(error)}") from error
+    if isinstance(content, bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - of a file in text mode it is a str
+        return content
+    raise InputError(f"the file object {_show(stream)} gave {_show(content)}; open it for bytes: open(path, 'rb')")
+
+
+def _is_tensor(value: object) -> bool:
+    # Whoever has a tensor has imported torch, and nobody else is made to.
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _is_object_array(value: object) -> bool:
+    """Whether it is a list in the form of an array: of texts, paths or pictures."""
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "UO"
 
 
 def _read_video_options(holder: MultimodalInput | VideoPart) -> _VideoOptions:
@@ -244,7 +300,7 @@ def _read_video_options(holder: MultimodalInput | VideoPart) -> _VideoOptions:
         options["fps"] = fps
     if max_frames is not None:
         if not max_frames.is_integer():
-            raise InputError(f"max_frames must be a whole number, got {holder.max_frames!r}")
+            raise InputError(f"max_frames must be a whole number, got {quote(holder.max_frames)}")
         options["max_frames"] = int(max_frames)
     if start is not None:
         options["start"] = start
@@ -263,7 +319,7 @@ def _read_number(value: object, name: str) -> float | None:
         with suppress(TypeError, ValueError, OverflowError):
             number = float(value)
     if not math.isfinite(number) or number < 0 or (number == 0 and name != "start"):
-        raise InputError(f"{name} must be a {allowed} number, got {value!r}")
+        raise InputError(f"{name} must be a {allowed} number, got {quote(cast('object', value))}")
     return number
 
 
@@ -271,7 +327,9 @@ def _split_videos(video: Any) -> list[Any]:
     """One clip or several: a list whose first element is a picture is one clip, as in the official scripts."""
     if video is None:
         return []
-    if isinstance(video, (str, Path, bytes, np.ndarray)) or not isinstance(video, Sequence):
+    if _is_object_array(video):
+        video = video.tolist()
+    if isinstance(video, (str, bytes, bytearray, memoryview)) or not isinstance(video, Sequence):
         return [video]
     clips = cast("Sequence[Any]", video)
     if not clips or _is_picture(clips[0]):
@@ -280,13 +338,17 @@ def _split_videos(video: Any) -> list[Any]:
 
 
 def _is_picture(source: Any) -> bool:
+    if _is_tensor(source):
+        return source.ndim in (2, 3)
     match source:
-        case Image.Image() | PdfPage():
+        case Image.Image() | DocumentPage():
             return True
+        case bytearray() | memoryview() | ReadableBytes():
+            return _is_picture(_unwrap(source))
         case np.ndarray():
             return _is_picture_array(cast("npt.NDArray[Any]", source))
         case bytes():
-            return (source.startswith(_IMAGE_MAGIC) and not source.startswith(b"RIFF")) or source[8:12] == b"WEBP"
+            return identify_image(source) is not None
         case Path():
             return source.suffix.lower() in IMAGE_SUFFIXES
         case str():
@@ -309,12 +371,11 @@ def _as_list(value: Any) -> list[Any]:
         return []
     if isinstance(value, (list, tuple)):
         return list(cast("Sequence[Any]", value))
-    return [value]
+    return value.tolist() if _is_object_array(value) else [value]
 
 
-def _describe(value: Any) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
+def _show(value: object) -> str:
+    return quote(value, with_type=True)
 
 
 def list_items(inputs: Iterable[Item]) -> list[Item]:
@@ -323,7 +384,11 @@ def list_items(inputs: Iterable[Item]) -> list[Item]:
     Raises:
         InputError: `inputs` is a single item, whose letters, keys or pixels would be taken for items.
     """
-    is_single = isinstance(inputs, (str, bytes, Path, Mapping, Image.Image, MultimodalInput, np.ndarray))
-    if is_single or not isinstance(inputs, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - as above
-        raise InputError(f"expected a list of items, got {_describe(inputs)}; wrap a single item in a list: [item]")
+    given: object = inputs
+    if _is_object_array(given):
+        return cast("npt.NDArray[Any]", given).tolist()
+    single = (str, bytes, bytearray, memoryview, Path, Mapping, Image.Image, MultimodalInput, np.ndarray, ReadableBytes)
+    if isinstance(given, single) or _is_tensor(given) or not isinstance(given, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - as above
+        shown = _show(cast("object", given))
+        raise InputError(f"expected a list of items, got {shown}; wrap a single item in a list: [item]")
     return list(inputs)

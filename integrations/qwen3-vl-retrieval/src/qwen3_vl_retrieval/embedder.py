@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
 import numpy.typing as npt
 from transformers import PreTrainedModel, ProcessorMixin
@@ -19,7 +19,9 @@ from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.inputs import CoercedInput, Item
 from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, hash_parameters, load_model, name_quantization
-from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
+from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.pooling import check_dimensions
 from qwen3_vl_retrieval.precision import Precision, check_precision
 from qwen3_vl_retrieval.prompts import (
@@ -66,6 +68,9 @@ class Qwen3VLEmbedder:
         pixel_budget: Limits on the pixels that the model sees; `None` takes the official scripts', and with
             `from_pretrained` those of the checkpoint's `retrieval_config.json`, if it has one.
         frame_sampling: How frames are taken from clips; `None` likewise.
+        image_reading: `"viewer"`: images as a viewer shows them, upright, on white where they are transparent, in
+            sRGB; `"reference"`: as the official scripts see them. It belongs to the fingerprint; docs/semantics.md
+            lists the differences.
         max_length: Tokens of an item at most, up to 32,768.
         on_overflow: `"fit"` cuts text from its end and gives pictures and clips fewer pixels and frames, with one
             warning a call; `"error"` raises `InputTooLongError`.
@@ -92,6 +97,7 @@ class Qwen3VLEmbedder:
         media_policy: MediaPolicy | None = None,
         pixel_budget: PixelBudget | None = None,
         frame_sampling: FrameSampling | None = None,
+        image_reading: ImageReading = "viewer",
         max_length: int = MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         max_batch_tokens: int | None = None,
@@ -101,13 +107,16 @@ class Qwen3VLEmbedder:
         base_model = check_model(model)
         self.pixel_budget = PixelBudget() if pixel_budget is None else pixel_budget
         self.frame_sampling = FrameSampling() if frame_sampling is None else frame_sampling
+        self.image_reading = check_image_reading(image_reading)
+        self.media_policy = MediaPolicy() if media_policy is None else media_policy
         self._engine = Engine(
             base_model,
             processor,
             role="item",
-            media_policy=MediaPolicy() if media_policy is None else media_policy,
+            media_policy=self.media_policy,
             pixel_budget=self.pixel_budget,
             frame_sampling=self.frame_sampling,
+            image_reading=self.image_reading,
             max_length=max_length,
             on_overflow=on_overflow,
             max_batch_tokens=max_batch_tokens,
@@ -121,6 +130,7 @@ class Qwen3VLEmbedder:
         self._max_length = max_length
         self._model_id = Path(base_model.config.name_or_path or "").name if model_id is None else model_id
         self._revision = hash_parameters(base_model) if revision is None else revision
+        self._origin: ModelOrigin | None = None
         self.model = base_model
         self.processor = processor
         self.choices = choices
@@ -145,11 +155,12 @@ class Qwen3VLEmbedder:
         media_policy: MediaPolicy | None = None,
         pixel_budget: PixelBudget | None = None,
         frame_sampling: FrameSampling | None = None,
+        image_reading: ImageReading = "viewer",
         max_length: int = MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         max_batch_tokens: int | None = None,
         compile_layers: bool = False,
-    ) -> Qwen3VLEmbedder:
+    ) -> Self:
         """Returns an embedder with the weights of a model hub or a folder.
 
         The arguments from `dimensions` on are those of the class.
@@ -187,7 +198,7 @@ class Qwen3VLEmbedder:
         )
         # Quantised weights make other vectors than the stored ones.
         suffix = "" if quantization is None else f"+{name_quantization(quantization)}"
-        return cls(
+        built = cls(
             loaded.model,
             loaded.processor,
             model_id=loaded.checkpoint.model_id,
@@ -198,12 +209,54 @@ class Qwen3VLEmbedder:
             media_policy=media_policy,
             pixel_budget=loaded.defaults.pixel_budget if pixel_budget is None else pixel_budget,
             frame_sampling=loaded.defaults.frame_sampling if frame_sampling is None else frame_sampling,
+            image_reading=image_reading,
             max_length=max_length,
             on_overflow=on_overflow,
             max_batch_tokens=max_batch_tokens,
             compile_layers=compile_layers,
             choices=loaded.choices,
         )
+        built._origin = ModelOrigin(
+            cls.from_pretrained,
+            str(name_or_path),
+            {
+                "revision": revision,
+                "model_hub": model_hub,
+                "cache_dir": cache_dir,
+                "local_files_only": local_files_only,
+                "device": device,
+                "dtype": dtype,
+                "attn_implementation": attn_implementation,
+                "quantization": quantization,
+                "dimensions": dimensions,
+                "document_instruction": document_instruction,
+                "query_instruction": query_instruction,
+                "media_policy": media_policy,
+                "pixel_budget": pixel_budget,
+                "frame_sampling": frame_sampling,
+                "image_reading": image_reading,
+                "max_length": max_length,
+                "on_overflow": on_overflow,
+                "max_batch_tokens": max_batch_tokens,
+                "compile_layers": compile_layers,
+            },
+        )
+        return built
+
+    def share_origin(self, other: Self, limits: dict[str, Any]) -> None:
+        """Notes that the weights are those of `other`: a pickle of this loads them by the same name, with `limits`."""
+        self._origin = None if other._origin is None else other._origin.change(limits)
+
+    def __copy__(self) -> Self:
+        # Any number of threads may use one model; a copy would only take its memory again.
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Frameworks copy their chains; the copies share the weights.
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return reduce_model(self, self._origin)
 
     @property
     def dimensions(self) -> int:
@@ -240,6 +293,7 @@ class Qwen3VLEmbedder:
             frame_sampling=sampling.describe(),
             max_length=self._max_length,
             prompt_version=PROMPT_VERSION,
+            image_reading=self.image_reading,
         )
 
     def prepare(

@@ -12,10 +12,22 @@ RetrievalError
 ```
 
 A message says what was given, what is allowed and what to do. Errors about one item of a list carry its
-position in `index`, and the message starts with it.
+position in `index`, and the message starts with it. What a caller gave is quoted by `quote`, so that no message is
+longer than a screen, whatever was given.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from itertools import islice
+from pathlib import PurePath
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 __all__ = [
     "FingerprintMismatchError",
@@ -26,11 +38,145 @@ __all__ = [
     "ModelError",
     "RetrievalError",
     "StoreError",
+    "explain",
+    "quote",
+    "shorten",
 ]
+
+_QUOTED_CHARACTERS = 160
+"""Of a quoted value: two lines of a terminal, in which a path of usual length is whole."""
+
+_DATA_CHARACTERS = 60
+"""Of a `data:` URI: its type, and no more of what follows than is needed to know it again."""
+
+_MEMBERS = 4
+_LEVELS = 3
+_QUOTED_BITS = 256
+
+_MESSAGE_CHARACTERS = 1_800
+"""Of a whole message: what other libraries say is in it, too, and may be of any length."""
+
+
+def quote(value: object, *, with_type: bool = False, most_characters: int = _QUOTED_CHARACTERS) -> str:
+    """Returns `value` as a message quotes it: like `repr`, on one line, valid Unicode, and never long.
+
+    A long text or path keeps its beginning and its end, a `data:` URI its beginning. Of binary data, arrays and objects
+    of other libraries it says what they are; containers and dataclasses show their first members. At no time is there
+    a `repr` of everything, which may take gigabytes for a list of frames.
+
+    Args:
+        value: What the caller gave.
+        with_type: Whether the type goes before, as in `int 3`: where it is the type that is wrong.
+        most_characters: Length of what is returned at most, from 20 up.
+    """
+    shown = _quote(value, most_characters, _LEVELS)
+    name = type(value).__name__
+    if with_type and not shown.startswith((name, f"<{name}")):
+        shown = f"{name} {shown}"
+    return _cut_middle(shown, most_characters)
+
+
+def shorten(name: str) -> str:
+    """Returns a path or URI for a message, without quotation marks: cut as `quote` cuts it, and on one line."""
+    is_data = name[:5].lower() == "data:"
+    return _clean(_cut_end(name, _DATA_CHARACTERS) if is_data else _cut_middle(name, _QUOTED_CHARACTERS))
+
+
+def explain(error: BaseException) -> str:
+    """Returns what another library says is wrong, for a message of ours: on one line, never long, and without paths.
+
+    An `OSError` says what the system said: its own text repeats the name of the file, however long.
+    """
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror
+    return _clean(_cut_middle(str(error), 4 * _QUOTED_CHARACTERS)) or type(error).__name__
+
+
+def _quote(value: object, most_characters: int, levels: int) -> str:
+    match value:
+        case None | bool():
+            return repr(value)
+        case str():
+            is_data = value[:5].lower() == "data:"
+            # Escapes make it longer, and `quote` cuts what is left of it.
+            return repr(_cut_end(value, _DATA_CHARACTERS) if is_data else _cut_middle(value, most_characters - 2))
+        case PurePath():
+            return repr(_clean(_cut_middle(str(value), most_characters - 2)))
+        case bytes() | bytearray():
+            return f"{type(value).__name__} of {len(value):,} bytes"
+        case memoryview():
+            return f"memoryview of {cast('memoryview[Any]', value).nbytes:,} bytes"
+        case int():
+            # Thousands of digits are no message, and beyond 4,300 Python refuses to write them.
+            bits = int(value).bit_length()
+            return repr(value) if bits <= _QUOTED_BITS else f"an int of {bits:,} bits"
+        case np.ndarray():
+            array = cast("npt.NDArray[Any]", value)
+            return f"ndarray of {array.dtype} {array.shape}"
+        case float() | complex() | Decimal() | np.generic():
+            return repr(cast("object", value))
+        case type():
+            return value.__qualname__
+        case _:
+            return _quote_container(value, most_characters, levels)
+
+
+def _quote_container(value: object, most_characters: int, levels: int) -> str:
+    """The first members of a container, or what an object is."""
+    name = type(value).__name__
+    if levels == 0:
+        return f"{name} …"
+    each = max(most_characters // 2, 20)
+
+    def join(members: Iterable[str], count: int) -> str:
+        shown = list(islice(members, _MEMBERS))
+        return ", ".join([*shown, f"… {count - len(shown)} more"] if count > len(shown) else shown)
+
+    def show(member: object) -> str:
+        return _cut_middle(_quote(member, each, levels - 1), each)
+
+    if isinstance(value, dict):
+        mapping = cast("Mapping[Any, Any]", value)
+        return f"{{{join((f'{show(key)}: {show(mapping[key])}' for key in mapping), len(mapping))}}}"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        members = cast("Sequence[Any] | Set[Any]", value)
+        joined = join(map(show, members), len(members))
+        return (
+            f"[{joined}]" if isinstance(value, list) else f"({joined})" if isinstance(value, tuple) else f"{{{joined}}}"
+        )
+    if is_dataclass(value) and not isinstance(value, type):
+        given = [(field.name, getattr(value, field.name)) for field in fields(value)]
+        told = [f"{field}={show(member)}" for field, member in given if member is not None]
+        return f"{name}({join(iter(told), len(told))})"
+    # Its own words may be of any length: a document of another library repeats its text.
+    return f"<{name}>"
+
+
+def _cut_middle(text: str, most_characters: int) -> str:
+    """The text, or its beginning and its end, where the name of a file is."""
+    if len(text) <= most_characters:
+        # Slicing makes a plain one of NumPy's, too, and this does not.
+        return str.__str__(text)
+    end = most_characters // 2
+    return f"{text[: most_characters - end - 1]}…{text[len(text) - end :]}"
+
+
+def _cut_end(text: str, most_characters: int) -> str:
+    return str.__str__(text) if len(text) <= most_characters else f"{text[: most_characters - 1]}…"
+
+
+def _clean(text: str) -> str:
+    """The text on one line, without what a terminal would obey or UTF-8 cannot write."""
+    one_line = re.sub(r"\s", " ", text)
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in one_line)
 
 
 class RetrievalError(Exception):
     """The base of every error that this package raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        # The last guard, for what is not ours to quote: a message of another library inside one of ours.
+        super().__init__(_cut_middle(message, _MESSAGE_CHARACTERS).encode("utf-8", "replace").decode("utf-8"))
 
 
 class InputError(RetrievalError):
@@ -43,10 +189,10 @@ class InputError(RetrievalError):
     """
 
     def __init__(self, reason: str, *, index: int | None = None, role: str = "item") -> None:
-        self.reason = reason
+        super().__init__(reason)
+        self.reason = str(self.args[0])
         self.index = index
         self.role = role
-        super().__init__(reason)
 
     def __str__(self) -> str:
         if self.index is not None:
@@ -60,6 +206,7 @@ class InputError(RetrievalError):
         """Returns the same error placed at `index` of the caller's list; the original is unchanged."""
         placed = type(self)(self.reason, index=index, role=role)
         placed.__cause__ = self.__cause__
+        placed.__context__ = self.__context__
         return placed
 
 

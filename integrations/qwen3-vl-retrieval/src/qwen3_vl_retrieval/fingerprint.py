@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from qwen3_vl_retrieval.errors import FingerprintMismatchError
@@ -25,6 +25,8 @@ class Fingerprint:
         frame_sampling: How frames are taken from clips.
         max_length: Tokens after which an item is shortened.
         prompt_version: Wording and layout of the prompt.
+        image_reading: How images are read, see `media.read_image`. Vectors from before there was a choice, whose
+            fingerprint lacks the field, were made with `"reference"`.
     """
 
     model: str
@@ -36,6 +38,7 @@ class Fingerprint:
     frame_sampling: str
     max_length: int
     prompt_version: str
+    image_reading: str = "reference"
 
     def to_dict(self) -> dict[str, str | int]:
         """Returns the fields as a flat dict for JSON or a store's metadata."""
@@ -50,12 +53,14 @@ class Fingerprint:
         """
         expected = {field.name: int if field.type == "int" else str for field in fields(cls)}
         given: Mapping[Any, Any] = values if isinstance(values, Mapping) else {}  # pyright: ignore[reportUnnecessaryIsInstance] - read from a store
-        if set(given) != set(expected) or any(type(given[name]) is not kind for name, kind in expected.items()):
+        optional = {field.name for field in fields(cls) if field.default is not MISSING}
+        is_whole = set(expected) - optional <= set(given) <= set(expected)
+        if not is_whole or any(type(value) is not expected[name] for name, value in given.items()):
             raise FingerprintMismatchError(
                 f"not a fingerprint of this version: got {values!r}, expected the fields {sorted(expected)}. "
                 "Embed the items again into a new store."
             )
-        return cls(**values)
+        return cls(**given)
 
     def require_match(self, stored: Fingerprint) -> None:
         """Passes silently if vectors of `stored` may be compared with vectors of `self`.

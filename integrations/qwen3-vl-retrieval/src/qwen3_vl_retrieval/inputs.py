@@ -5,45 +5,85 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
 from PIL import Image
 
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = [
     "CoercedInput",
+    "DocumentPage",
     "Embedder",
+    "GivenImage",
+    "GivenVideo",
     "ImagePart",
+    "ImageReading",
     "ImageSource",
     "Item",
     "MultimodalInput",
     "Part",
-    "PdfPage",
     "Ranked",
+    "ReadableBytes",
     "Reranker",
     "TextPart",
     "VideoPart",
     "VideoSource",
 ]
 
-ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any] | PdfPage"
+ImageReading: TypeAlias = Literal["viewer", "reference"]
+"""How images are read: as a viewer shows them, or as the official scripts see them; see `media.read_image`."""
+
+ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any] | DocumentPage"
 """A picture: path, URL, `data:` or `file:` URI as `str`; `Path`; encoded `bytes`; PIL image; `(h, w[, c])` array;
-`PdfPage`."""
+`DocumentPage`."""
 
 VideoSource: TypeAlias = "str | Path | bytes | npt.NDArray[Any] | Sequence[ImageSource]"
 """A clip: path or URI as `str`; `Path`; encoded `bytes`; `(frames, h, w, c)` array; sequence of pictures."""
 
 
+@runtime_checkable
+class ReadableBytes(Protocol):
+    """A file object opened for bytes: of `open(path, "rb")`, `io.BytesIO`, an upload, a member of an archive."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Returns what is left of it."""
+        ...
+
+    def seek(self, offset: int, /) -> object:
+        """Goes to a position."""
+        ...
+
+    def tell(self) -> int:
+        """Returns the position."""
+        ...
+
+    def seekable(self) -> bool:
+        """Returns whether it can go to a position."""
+        ...
+
+
+GivenImage: TypeAlias = "ImageSource | bytearray | memoryview[Any] | ReadableBytes | Tensor"
+"""What callers may give for a picture: an `ImageSource`, what else holds its bytes, or a tensor of the shapes of an
+array."""
+
+GivenVideo: TypeAlias = "VideoSource | bytearray | memoryview[Any] | ReadableBytes | Tensor"
+"""What callers may give for a clip: a `VideoSource`, what else holds its bytes, or a tensor `(frames, h, w, c)`."""
+
+
 @dataclass(frozen=True, slots=True)
-class PdfPage:
-    """A page of a PDF in place of a picture, rendered when its pixels are needed.
+class DocumentPage:
+    """A page of a PDF or of a TIFF in place of an image, rendered or decoded when its pixels are needed.
 
     Unlike a rendered page it is known again: a page whose features a model keeps is not rendered for the next query.
 
     Attributes:
-        source: Path, URL, `data:` or `file:` URI as `str`; `Path`; the content as `bytes`.
+        source: Path, URL, `data:` or `file:` URI as `str`; `Path`; the content as `bytes`. Its content says
+            which of the two it is, of a URL its name.
         page: Its number, from 1.
         max_pixels: Most pixels of the picture; `None` is as many as the models see by default.
 
@@ -108,8 +148,8 @@ class MultimodalInput:
 
     Attributes:
         text: Text, or a list of texts; they are joined without a separator.
-        image: A picture (see `ImageSource`) or a list of them.
-        video: A clip (see `VideoSource`) or a list of them. A list whose first element is a picture is one clip
+        image: A picture (see `GivenImage`) or a list of them.
+        video: A clip (see `GivenVideo`) or a list of them. A list whose first element is a picture is one clip
             given as frames.
         instruction: What the item is to be represented for; overrides the call's.
         fps: Frames sampled per second from files; the real rate of frame lists.
@@ -120,8 +160,8 @@ class MultimodalInput:
     """
 
     text: str | Sequence[str] | None = None
-    image: ImageSource | Sequence[ImageSource] | None = None
-    video: VideoSource | Sequence[VideoSource] | None = None
+    image: GivenImage | Sequence[GivenImage] | None = None
+    video: GivenVideo | Sequence[GivenVideo] | None = None
     instruction: str | None = None
     fps: float | None = None
     max_frames: int | None = None

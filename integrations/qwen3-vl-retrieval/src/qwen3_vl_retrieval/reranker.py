@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import index
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypedDict, Unpack, get_args, overload
+from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,9 @@ from qwen3_vl_retrieval.engine.statistics import EngineStatistics
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.inputs import CoercedInput, Item, Ranked
 from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, load_model, read_score_weight
-from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
+from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.prompts import DEFAULT_RERANKING_INSTRUCTION
 from qwen3_vl_retrieval.scoring import ScoreOutput, compute_margins, compute_probabilities, rank_scores
 
@@ -56,6 +58,7 @@ class Qwen3VLReranker:
         media_policy: What may be opened; by default local files, no URLs.
         pixel_budget: Limits on the pixels that the model sees.
         frame_sampling: How frames are taken from clips.
+        image_reading: How images are read, as in `Qwen3VLEmbedder`; give both models the same.
         max_length: Tokens of a pair at most, up to 32,768; the five tokens of the assistant's turn come on top.
         on_overflow: `"fit"` cuts text and gives pictures and clips fewer pixels and frames, with one warning a call;
             `"error"` raises `InputTooLongError`.
@@ -75,7 +78,7 @@ class Qwen3VLReranker:
     """
 
     takes_pages: ClassVar[bool] = True
-    """Whether a `media.PdfPage` may stand for a picture: adapters render pages for rerankers that do not say so."""
+    """Whether a `media.DocumentPage` may stand for an image: adapters render pages for rerankers that do not say so."""
 
     def __init__(
         self,
@@ -88,6 +91,7 @@ class Qwen3VLReranker:
         media_policy: MediaPolicy | None = None,
         pixel_budget: PixelBudget | None = None,
         frame_sampling: FrameSampling | None = None,
+        image_reading: ImageReading = "viewer",
         max_length: int = MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         truncation: PairTruncation = "longest_first",
@@ -101,6 +105,7 @@ class Qwen3VLReranker:
         base_model = check_model(model)
         self.pixel_budget = PixelBudget() if pixel_budget is None else pixel_budget
         self.frame_sampling = FrameSampling() if frame_sampling is None else frame_sampling
+        self.image_reading = check_image_reading(image_reading)
         self._engine = Engine(
             base_model,
             processor,
@@ -108,6 +113,7 @@ class Qwen3VLReranker:
             media_policy=MediaPolicy() if media_policy is None else media_policy,
             pixel_budget=self.pixel_budget,
             frame_sampling=self.frame_sampling,
+            image_reading=self.image_reading,
             max_length=max_length,
             on_overflow=on_overflow,
             pair_truncation=truncation,
@@ -118,6 +124,7 @@ class Qwen3VLReranker:
         check_instruction(instruction)
         self._instruction = instruction if instruction else DEFAULT_RERANKING_INSTRUCTION
         self.model_id = Path(base_model.config.name_or_path or "").name if model_id is None else model_id
+        self._origin: ModelOrigin | None = None
         self.model = base_model
         self.processor = processor
         self.choices = choices
@@ -140,13 +147,14 @@ class Qwen3VLReranker:
         media_policy: MediaPolicy | None = None,
         pixel_budget: PixelBudget | None = None,
         frame_sampling: FrameSampling | None = None,
+        image_reading: ImageReading = "viewer",
         max_length: int = MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         truncation: PairTruncation = "longest_first",
         max_batch_tokens: int | None = None,
         vision_cache_bytes: int | None = None,
         compile_layers: bool = False,
-    ) -> Qwen3VLReranker:
+    ) -> Self:
         """Returns a reranker with the weights of a model hub or a folder.
 
         The arguments up to `quantization` are those of `Qwen3VLEmbedder.from_pretrained`, the others those of the
@@ -168,7 +176,7 @@ class Qwen3VLReranker:
             attn_implementation=attn_implementation,
             quantization=quantization,
         )
-        return cls(
+        built = cls(
             loaded.model,
             loaded.processor,
             score_weight=loaded.score_weight,
@@ -177,6 +185,7 @@ class Qwen3VLReranker:
             media_policy=media_policy,
             pixel_budget=loaded.defaults.pixel_budget if pixel_budget is None else pixel_budget,
             frame_sampling=loaded.defaults.frame_sampling if frame_sampling is None else frame_sampling,
+            image_reading=image_reading,
             max_length=max_length,
             on_overflow=on_overflow,
             truncation=truncation,
@@ -185,6 +194,47 @@ class Qwen3VLReranker:
             compile_layers=compile_layers,
             choices=loaded.choices,
         )
+        built._origin = ModelOrigin(
+            cls.from_pretrained,
+            str(name_or_path),
+            {
+                "revision": revision,
+                "model_hub": model_hub,
+                "cache_dir": cache_dir,
+                "local_files_only": local_files_only,
+                "device": device,
+                "dtype": dtype,
+                "attn_implementation": attn_implementation,
+                "quantization": quantization,
+                "instruction": instruction,
+                "media_policy": media_policy,
+                "pixel_budget": pixel_budget,
+                "frame_sampling": frame_sampling,
+                "image_reading": image_reading,
+                "max_length": max_length,
+                "on_overflow": on_overflow,
+                "truncation": truncation,
+                "max_batch_tokens": max_batch_tokens,
+                "vision_cache_bytes": vision_cache_bytes,
+                "compile_layers": compile_layers,
+            },
+        )
+        return built
+
+    def share_origin(self, other: Self, limits: dict[str, Any]) -> None:
+        """Notes that the weights are those of `other`: a pickle of this loads them by the same name, with `limits`."""
+        self._origin = None if other._origin is None else other._origin.change(limits)
+
+    def __copy__(self) -> Self:
+        # Any number of threads may use one model; a copy would only take its memory again.
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Frameworks copy their chains; the copies share the weights.
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return reduce_model(self, self._origin)
 
     @property
     def max_batch_tokens(self) -> int:

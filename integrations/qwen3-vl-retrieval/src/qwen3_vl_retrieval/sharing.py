@@ -7,15 +7,17 @@ A model is let go of when nobody holds it any more.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from qwen3_vl_retrieval.embedder import Qwen3VLEmbedder
+from qwen3_vl_retrieval.forks import ForkSafeLock
+from qwen3_vl_retrieval.inputs import ImageReading
 from qwen3_vl_retrieval.loading import ModelHub, choose_device, choose_dtype
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
+from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.reranker import Qwen3VLReranker
 
@@ -41,6 +43,7 @@ class _Limits(NamedTuple):
     media_policy: MediaPolicy | None
     pixel_budget: PixelBudget | None
     frame_sampling: FrameSampling | None
+    image_reading: ImageReading
     max_length: int | None
     max_batch_tokens: int | None
 
@@ -54,10 +57,10 @@ _RERANKERS: WeakValueDictionary[tuple[_Weights, _Limits], Qwen3VLReranker] = Wea
 _ORIGINS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 """Keeps the one that was loaded alive as long as anything that has its weights."""
 
-_LOADING = threading.Lock()
+_LOADING = ForkSafeLock()
 """Two threads never load one model twice, nor two at once, which would need twice the memory."""
 
-_OWN_LIMITS = _Limits(None, None, None, None, None)
+_OWN_LIMITS = _Limits(None, None, None, "viewer", None, None)
 
 
 def share_embedder(
@@ -72,6 +75,7 @@ def share_embedder(
     media_policy: MediaPolicy | None = None,
     pixel_budget: PixelBudget | None = None,
     frame_sampling: FrameSampling | None = None,
+    image_reading: ImageReading = "viewer",
     max_length: int | None = None,
     max_batch_tokens: int | None = None,
 ) -> Qwen3VLEmbedder:
@@ -84,7 +88,9 @@ def share_embedder(
         ModelError: The model cannot be found or loaded.
     """
     weights = _name_weights(model, revision, model_hub, device, dtype, quantization)
-    limits = _Limits(media_policy, pixel_budget, frame_sampling, max_length, max_batch_tokens)
+    limits = _Limits(
+        media_policy, pixel_budget, frame_sampling, check_image_reading(image_reading), max_length, max_batch_tokens
+    )
 
     def load() -> Qwen3VLEmbedder:
         options = weights._asdict()
@@ -119,6 +125,7 @@ def share_reranker(
     media_policy: MediaPolicy | None = None,
     pixel_budget: PixelBudget | None = None,
     frame_sampling: FrameSampling | None = None,
+    image_reading: ImageReading = "viewer",
     max_length: int | None = None,
     max_batch_tokens: int | None = None,
 ) -> Qwen3VLReranker:
@@ -127,7 +134,9 @@ def share_reranker(
     The instruction is an option of each call. Arguments and errors as in `share_embedder`.
     """
     weights = _name_weights(model, revision, model_hub, device, dtype, quantization)
-    limits = _Limits(media_policy, pixel_budget, frame_sampling, max_length, max_batch_tokens)
+    limits = _Limits(
+        media_policy, pixel_budget, frame_sampling, check_image_reading(image_reading), max_length, max_batch_tokens
+    )
 
     def load() -> Qwen3VLReranker:
         options = weights._asdict()
@@ -183,6 +192,7 @@ def _share(
         if limits == _OWN_LIMITS:
             return origin
         derived = derive(origin)
+        derived.share_origin(origin, limits.list_given())
         _ORIGINS[derived] = origin
         shared[weights, limits] = derived
         return derived

@@ -17,5 +17,6 @@ from __future__ import annotations
 
 from langchain_qwen3_vl.testing.embeddings import MultimodalEmbeddingsTests
 from langchain_qwen3_vl.testing.rerankers import RerankerTests
+from langchain_qwen3_vl.testing.tolerances import TOLERANCES
 
-__all__ = ["MultimodalEmbeddingsTests", "RerankerTests"]
+__all__ = ["TOLERANCES", "MultimodalEmbeddingsTests", "RerankerTests"]

@@ -15,6 +15,7 @@ from langchain_core.embeddings import Embeddings
 from PIL import Image
 
 from langchain_qwen3_vl.testing.pictures import draw_disc, draw_stripes, encode_base64, encode_png
+from langchain_qwen3_vl.testing.tolerances import TOLERANCES, Precision
 
 __all__ = ["MultimodalEmbeddingsTests"]
 
@@ -38,9 +39,14 @@ class MultimodalEmbeddingsTests:
         return {}
 
     @property
+    def dtype(self) -> Precision:
+        """The precision in which the class under test computes. Where hardware decides that, ask the class."""
+        return "float32"
+
+    @property
     def tolerance(self) -> float:
-        """How far numbers of equal items may lie apart; batches of other sizes round otherwise."""
-        return 1e-4
+        """How far numbers of equal items may lie apart: by default what rounding in `dtype` leaves room for."""
+        return TOLERANCES[self.dtype]
 
     def make_item(self, *, text: str | None = None, picture: Image.Image | None = None) -> Any:
         """Returns an item in the form of the class; by default a dict with `text` and `image`."""

@@ -16,6 +16,7 @@ from langchain_core.documents import Document
 from langchain_core.documents.compressor import BaseDocumentCompressor
 
 from langchain_qwen3_vl.testing.pictures import draw_disc, draw_stripes, encode_png
+from langchain_qwen3_vl.testing.tolerances import TOLERANCES, Precision
 
 __all__ = ["RerankerTests"]
 
@@ -52,9 +53,14 @@ class RerankerTests:
         return True
 
     @property
+    def dtype(self) -> Precision:
+        """The precision in which the class under test computes. Where hardware decides that, ask the class."""
+        return "float32"
+
+    @property
     def tolerance(self) -> float:
-        """How far scores of equal pairs may lie apart; batches of other sizes round otherwise."""
-        return 1e-4
+        """How far scores of equal pairs may lie apart: by default what rounding in `dtype` leaves room for."""
+        return TOLERANCES[self.dtype]
 
     def make_picture_document(self, path: Path) -> Document:
         """Returns the document of a picture, in the form of the class."""

@@ -7,7 +7,14 @@ import typer
 from qwen3_vl_retrieval.cli.demo import run_demo
 from qwen3_vl_retrieval.cli.doctor import check_installation
 from qwen3_vl_retrieval.cli.search import search_folder
-from qwen3_vl_retrieval.cli.stores import delete_units, export_units, index_folder, repair_index, show_statistics
+from qwen3_vl_retrieval.cli.stores import (
+    compact_index,
+    delete_units,
+    export_units,
+    index_folder,
+    repair_index,
+    show_statistics,
+)
 
 __all__ = ["app"]
 
@@ -23,6 +30,7 @@ app.command("search")(search_folder)
 app.command("stats")(show_statistics)
 app.command("delete")(delete_units)
 app.command("repair")(repair_index)
+app.command("compact")(compact_index)
 app.command("export")(export_units)
 app.command("doctor")(check_installation)
 app.command("demo")(run_demo)

@@ -15,6 +15,7 @@ from qwen3_vl_retrieval.index.excerpts import clean_text, cut_excerpt
 from qwen3_vl_retrieval.index.hits import Hit, SearchResults
 from qwen3_vl_retrieval.index.places import describe_place
 from qwen3_vl_retrieval.index.progress import describe_failure
+from qwen3_vl_retrieval.paths import show_path
 
 __all__ = ["encode_hits", "print_hits"]
 
@@ -42,7 +43,7 @@ def print_hits(results: SearchResults, console: Console) -> None:
         table.add_row(*row)
     console.print(table)
     for failure in results.failures:
-        console.print(Text(f"{clean_text(str(failure.path))}  {clean_text(failure.error.reason)}", style="yellow"))
+        console.print(Text(f"{show_path(failure.path)}  {clean_text(failure.error.reason)}", style="yellow"))
 
 
 def encode_hits(results: SearchResults) -> str:
@@ -75,7 +76,7 @@ def _draw_hit(hit: Hit) -> Text:
 
 
 def _describe_hit(hit: Hit) -> Text:
-    described = Text(clean_text(f"item {hit.id[:16]}" if hit.source is None else hit.source), style="bold")
+    described = Text(clean_text(f"item {hit.id[:16]}") if hit.source is None else show_path(hit.source), style="bold")
     if hit.text is not None:
         described.append("\n").append(cut_excerpt(hit.text, most_characters=_EXCERPT_CHARACTERS), style="not bold dim")
     return described

@@ -9,6 +9,7 @@ from transformers.utils import logging as transformers_logging
 from qwen3_vl_retrieval.cli.options import ModelOptions
 from qwen3_vl_retrieval.embedder import Qwen3VLEmbedder
 from qwen3_vl_retrieval.media import MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.reranker import Qwen3VLReranker
 
 __all__ = ["Models", "load_embedder", "load_models", "load_reranker"]
@@ -44,6 +45,7 @@ def load_embedder(name: str, options: ModelOptions, policy: MediaPolicy) -> Qwen
         dimensions=options.dimensions,
         media_policy=policy,
         pixel_budget=_choose_budget(options.max_pixels),
+        image_reading=check_image_reading(options.image_reading),
     )
     if options.profile is not None:
         options.profile.models["embedder"] = embedder
@@ -59,6 +61,7 @@ def load_reranker(name: str, options: ModelOptions, policy: MediaPolicy) -> Qwen
         dtype=options.dtype,
         media_policy=policy,
         pixel_budget=_choose_budget(options.max_pixels),
+        image_reading=check_image_reading(options.image_reading),
     )
     if options.profile is not None:
         options.profile.models["reranker"] = reranker

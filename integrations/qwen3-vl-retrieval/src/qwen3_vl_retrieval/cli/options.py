@@ -16,6 +16,8 @@ __all__ = [
     "DeviceOption",
     "DimensionsOption",
     "DtypeOption",
+    "ExcludeOption",
+    "ImageReadingOption",
     "KOption",
     "MaxPixelsOption",
     "ModelOptions",
@@ -38,8 +40,18 @@ MaxPixelsOption: TypeAlias = Annotated[
     int | None,
     typer.Option(min=4096, help="Pixels that the models see of a picture, page or frame at most; fewer is faster."),
 ]
+ImageReadingOption: TypeAlias = Annotated[
+    str, typer.Option(help="viewer: images as a viewer shows them; reference: as the official scripts see them.")
+]
 ProfileOption: TypeAlias = Annotated[
     bool, typer.Option("--profile", help="Show what the models had to compute, and how long it took.")
+]
+ExcludeOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="What to leave out, as in a .gitignore file in the folder: '*.bak', drafts/, /2019. Repeat it for more.",
+    ),
 ]
 KOption: TypeAlias = Annotated[int, typer.Option("--k", min=1, help="Results at most.")]
 
@@ -55,6 +67,7 @@ class ModelOptions:
         dtype: In which precision; `"auto"` chooses.
         dimensions: Length of a vector; `None` is the hidden size.
         max_pixels: Pixels of a picture, page or frame at most; `None` is the models' own limit.
+        image_reading: How images are read.
         profile: Where models are noted once they are loaded; `None` if nobody asks what they computed.
     """
 
@@ -64,4 +77,5 @@ class ModelOptions:
     dtype: str
     dimensions: int | None = None
     max_pixels: int | None = None
+    image_reading: str = "viewer"
     profile: Profile | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -26,6 +26,7 @@ from qwen3_vl_retrieval.cli.report import SearchReport
 from qwen3_vl_retrieval.index.reading import read_folder
 from qwen3_vl_retrieval.index.results import FailedFile, OnProgress, Reading, SearchOutcome, Stage
 from qwen3_vl_retrieval.index.search import Library, embed_units, search_library
+from qwen3_vl_retrieval.index.units import MediaType
 from qwen3_vl_retrieval.media import MediaPolicy
 
 __all__ = ["SearchSession"]
@@ -65,8 +66,20 @@ class SearchSession:
         console: Console,
         window_seconds: float = 30.0,
         overlap_seconds: float = 5.0,
+        exclude: Sequence[str] = (),
+        media_types: Sequence[MediaType] | None = None,
     ) -> SearchSession:
-        """Returns the session after reading and embedding everything in `folder`; windows as in `read_units`.
+        """Returns the session after reading and embedding what is in `folder`.
+
+        Args:
+            folder: What to search.
+            options: Which models to take.
+            policy: What may be opened.
+            console: Where progress is shown.
+            window_seconds: As in `read_units`.
+            overlap_seconds: As in `read_units`.
+            exclude: As in `list_files`.
+            media_types: Kinds of units that are embedded and ranked; `None` is all.
 
         Raises:
             ModelError: A model cannot be loaded.
@@ -80,8 +93,11 @@ class SearchSession:
                 policy,
                 window_seconds=window_seconds,
                 overlap_seconds=overlap_seconds,
+                exclude=exclude,
                 on_progress=on_progress,
             )
+        if media_types is not None:
+            reading = replace(reading, units=tuple(unit for unit in reading.units if unit.media_type in media_types))
         with console.status("loading the models"), _measure(seconds, "loading_seconds"):
             models = load_models(options, policy)
         with _show_progress(console) as on_progress, _measure(seconds, "embedding_seconds"):
@@ -122,7 +138,7 @@ class SearchSession:
             if not (strict and failures):
                 outcome = search_library(
                     self.library,
-                    join_query(query, query_image),
+                    join_query(query, query_image, self.policy),
                     self.models.embedder,
                     self.policy,
                     reranker=self.models.reranker,
@@ -153,7 +169,8 @@ class SearchSession:
             files=len(self.reading.files),
             units=len(self.reading.units),
             ranked_files=self.library.ranked_files if outcome.results else 0,
-            skipped=len(self.reading.skipped),
+            skipped=self.reading.skipped,
+            hidden=self.reading.hidden,
             results=outcome.results,
             candidates=outcome.candidates,
             failures=tuple(sorted(failures, key=lambda failure: failure.path)),

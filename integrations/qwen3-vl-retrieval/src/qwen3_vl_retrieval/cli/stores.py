@@ -1,4 +1,4 @@
-"""`qwen3vl index`, `stats`, `delete`, `repair` and `export`: an index on disk made, looked at, and kept in order."""
+"""`qwen3vl index`, `stats`, `delete`, `repair`, `compact` and `export`: an index on disk made and kept in order."""
 
 from __future__ import annotations
 
@@ -13,24 +13,55 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qwen3_vl_retrieval.cli.limits import (
+    Limits,
+    MaxDurationOption,
+    MaxFileSizeOption,
+    MaxFramesOption,
+    MaxImagePixelsOption,
+    MaxPagesOption,
+    MaxReadMemoryOption,
+    MaxReadTimeOption,
+    name_options,
+    rename_failure,
+)
+from qwen3_vl_retrieval.cli.noise import keep_noise_out
 from qwen3_vl_retrieval.cli.options import (
     DEFAULT_EMBEDDER,
     DeviceOption,
     DimensionsOption,
     DtypeOption,
+    ExcludeOption,
+    ImageReadingOption,
     MaxPixelsOption,
     ModelOptions,
     ProfileOption,
 )
 from qwen3_vl_retrieval.cli.profiles import Profile
 from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
+from qwen3_vl_retrieval.index.chroma_repair import is_chroma_folder, repair_chroma
 from qwen3_vl_retrieval.index.excerpts import clean_text
+from qwen3_vl_retrieval.index.layout import StoreLayout
+from qwen3_vl_retrieval.paths import encode_path, show_path
 
-__all__ = ["delete_units", "explain_errors", "export_units", "index_folder", "repair_index", "show_statistics"]
+__all__ = [
+    "compact_index",
+    "delete_units",
+    "explain_errors",
+    "export_units",
+    "index_folder",
+    "parse_filter",
+    "repair_index",
+    "show_statistics",
+]
 
 StoreArgument = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of the index.")]
 
 _MOST_FAILURES = 20
+
+_INTERRUPTED = "Interrupted. What was finished is in the index; run the same command again to go on."
+_INTERRUPTED_STATUS = 130
+"""128 and the number of SIGINT, as shells have it."""
 
 
 def index_folder(
@@ -41,6 +72,7 @@ def index_folder(
     dtype: DtypeOption = "auto",
     dimensions: DimensionsOption = None,
     max_pixels: MaxPixelsOption = None,
+    image_reading: ImageReadingOption = "viewer",
     short_dimensions: Annotated[
         int | None, typer.Option(min=32, help="Length of the vectors that are recalled with.  [default: 256]")
     ] = None,
@@ -49,6 +81,24 @@ def index_folder(
     cut_at_scenes: Annotated[
         bool, typer.Option("--cut-at-scenes", help="Let windows end where the picture changes.")
     ] = False,
+    allow_removals: Annotated[
+        bool,
+        typer.Option("--allow-removals", help="Remove what vanished even if it is more than half of the files."),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Read files again that could not be read and have not changed.")
+    ] = False,
+    grace_days: Annotated[
+        float, typer.Option(min=0.0, help="How long vectors are kept of what vanished, changed or cannot be read.")
+    ] = 30.0,
+    exclude: ExcludeOption = None,
+    max_file_size: MaxFileSizeOption = None,
+    max_image_pixels: MaxImagePixelsOption = None,
+    max_pages: MaxPagesOption = None,
+    max_frames: MaxFramesOption = None,
+    max_duration: MaxDurationOption = None,
+    max_read_time: MaxReadTimeOption = None,
+    max_read_memory: MaxReadMemoryOption = None,
     failures: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write what could not be read here, a JSON object a line.")
     ] = None,
@@ -63,10 +113,19 @@ def index_folder(
         dtype=dtype,
         dimensions=dimensions,
         max_pixels=max_pixels,
+        image_reading=image_reading,
         profile=Profile() if profile else None,
     )
-    messages = Console(stderr=True)
-    with explain_errors(messages):
+    limits = Limits(
+        max_bytes=max_file_size,
+        max_pixels=max_image_pixels,
+        max_pages=max_pages,
+        max_frames=max_frames,
+        max_duration_seconds=max_duration,
+        max_read_seconds=max_read_time,
+        max_read_bytes=max_read_memory,
+    )
+    with keep_noise_out() as messages, explain_errors(messages, interrupted=_INTERRUPTED):
         from qwen3_vl_retrieval.cli.store_session import index_into
 
         report = index_into(
@@ -74,20 +133,30 @@ def index_folder(
             to,
             options,
             messages,
+            limits=limits,
+            exclude=[] if exclude is None else exclude,
             short_dimensions=short_dimensions,
             window_seconds=window_seconds,
             overlap_seconds=overlap_seconds,
             cut_at_scenes=cut_at_scenes,
+            allow_removals=allow_removals,
+            retry_failed=retry_failed,
+            grace_days=grace_days,
         )
     if options.profile is not None:
         options.profile.print(messages)
+    from qwen3_vl_retrieval.cli.tables import print_skipped
     from qwen3_vl_retrieval.index.progress import describe_failure, write_failures
 
+    failed = [rename_failure(failure) for failure in report.failures]
     if failures is not None:
-        write_failures(report.failures, failures)
+        write_failures(failed, failures)
     if json:
-        counts = {name: getattr(report, name) for name in report.__slots__ if name != "failures"}
-        document = {**counts, "failures": [describe_failure(failure) for failure in report.failures]}
+        document = {
+            **{name: getattr(report, name) for name in report.__slots__ if name not in ("failures", "skipped")},
+            "failures": [describe_failure(failure) for failure in failed],
+            "skipped": [{"source": str(skipped.path), "reason": skipped.reason} for skipped in report.skipped],
+        }
         typer.echo(json_format.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
         return
     console = Console()
@@ -97,7 +166,16 @@ def index_folder(
         f"embedded, {report.reused_units:,} known already; {report.seconds:.1f} s",
         highlight=False,
     )
-    _print_failures([describe_failure(failure) for failure in report.failures], messages)
+    if report.moved_files:
+        console.print(f"{report.moved_files:,} of the removed files were moved or renamed", highlight=False)
+    _print_failures([describe_failure(failure) for failure in failed], messages)
+    if report.known_failures:
+        messages.print(
+            f"{report.known_failures:,} of these were not tried again, because nothing has changed; "
+            "--retry-failed does so",
+            soft_wrap=True,
+        )
+    print_skipped(report.skipped, report.hidden_files, folder.absolute(), messages)
 
 
 def show_statistics(
@@ -113,7 +191,7 @@ def show_statistics(
             statistics = measure_store(opened)
     if json:
         values = {name: getattr(statistics, name) for name in statistics.__slots__}
-        values |= {"folder": str(statistics.folder), "fingerprint": statistics.fingerprint.to_dict()}
+        values |= {"folder": encode_path(statistics.folder), "fingerprint": statistics.fingerprint.to_dict()}
         typer.echo(json_format.dumps(values, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
         return
     table = Table(show_header=False, border_style="dim")
@@ -127,6 +205,11 @@ def show_statistics(
         table.add_row(name.replace("_", " "), Text(clean_text(str(value))))
     table.add_row("short dimensions", f"{statistics.short_dimensions:,}")
     table.add_row("kept as", statistics.precision)
+    if statistics.retired_units:
+        kept = f"{statistics.retired_units:,} units, {statistics.retired_bytes / 1e6:,.1f} MB"
+        table.add_row("kept for a while", f"{kept}; qwen3vl compact ends that")
+    if statistics.free_bytes:
+        table.add_row("free for new vectors", f"{statistics.free_bytes / 1e6:,.1f} MB")
     total = sum(statistics.bytes_by_part.values())
     table.add_row("on the disk", f"{total / 1e6:,.1f} MB")
     for part, size in statistics.bytes_by_part.items():
@@ -146,10 +229,7 @@ def delete_units(
     ],
 ) -> None:
     """Removes the units that meet a filter."""
-    try:
-        condition: Any = json_format.loads(where)
-    except json_format.JSONDecodeError as error:
-        raise typer.BadParameter(f"--where is not JSON: {error}") from None
+    condition = parse_filter(where)
     with explain_errors(Console(stderr=True)):
         from qwen3_vl_retrieval.index.filters import compile_filter
         from qwen3_vl_retrieval.index.store import Store
@@ -161,13 +241,50 @@ def delete_units(
 
 
 def repair_index(store: StoreArgument) -> None:
-    """Builds the collection of a torn index again from its catalog and vectors; needs no model."""
+    """Builds the collection of a torn index again from its catalog and vectors; needs no model.
+
+    Values of metadata that can neither be searched nor shown (infinity, NaN) are taken out, and named. Of a folder of
+    Chroma (a persist_directory of LangChain, a persist_dir of LlamaIndex) it makes the log readable.
+    """
+    if not StoreLayout(store).exists() and is_chroma_folder(store):
+        _repair_chroma(store)
+        return
+    messages = Console(stderr=True)
+    with explain_errors(messages):
+        from qwen3_vl_retrieval.index.store import Store
+
+        with Store.open(store) as opened:
+            mended = opened.mend_metadata()
+            count = opened.repair()
+    if mended:
+        messages.print("values of metadata that were taken out:", style="bold yellow")
+        for line in mended:
+            messages.print(Text(f"  {clean_text(line)}"), soft_wrap=True)
+    Console().print(f"{count:,} units are in the collection again", highlight=False)
+
+
+def compact_index(store: StoreArgument) -> None:
+    """Gives back the room of what was deleted, and of vectors that are kept for a while; needs no model."""
     with explain_errors(Console(stderr=True)):
         from qwen3_vl_retrieval.index.store import Store
 
         with Store.open(store) as opened:
-            count = opened.repair()
-    Console().print(f"{count:,} units are in the collection again", highlight=False)
+            report = opened.compact()
+    Console().print(
+        f"{report.bytes_before / 1e6:,.1f} MB before, {report.bytes_after / 1e6:,.1f} MB after; {report.units:,} units "
+        f"stay, {report.retired_units:,} that were kept for a while are gone, and {report.media_files:,} kept pictures",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _repair_chroma(folder: Path) -> None:
+    with explain_errors(Console(stderr=True)):
+        repaired = repair_chroma(folder)
+    for row in repaired:
+        shown = clean_text(f"{row.collection}, {row.id}: without {', '.join(row.lost)}")
+        Console().print(Text(f"  {shown}"), soft_wrap=True)
+    Console().print(f"{len(repaired):,} rows of the log can be read again", highlight=False)
 
 
 def export_units(
@@ -181,19 +298,35 @@ def export_units(
 
         with Store.open(store) as opened:
             count = export_store(opened, path)
-    Console().print(f"{count:,} units written to {path}", highlight=False, soft_wrap=True)
+    Console().print(f"{count:,} units written to {show_path(path)}", highlight=False, soft_wrap=True)
+
+
+def parse_filter(where: str) -> Any:
+    """Returns what `--where` says, a usage error if it is not JSON; the index says whether it is a filter."""
+    try:
+        return json_format.loads(where)
+    except json_format.JSONDecodeError as error:
+        raise typer.BadParameter(f"--where is not JSON: {error}") from None
 
 
 @contextmanager
-def explain_errors(messages: Console) -> Generator[None, None, None]:
-    """Says an error in one line: status 1 for models and stores, 2 for what was asked."""
+def explain_errors(messages: Console, *, interrupted: str = "Interrupted.") -> Generator[None, None, None]:
+    """Says an error in one line: status 1 for models and stores, 2 for what was asked, 130 for Ctrl-C.
+
+    Args:
+        messages: Where it is said.
+        interrupted: What is said after Ctrl-C.
+    """
     try:
         yield
     except (ModelError, StoreError) as error:
-        messages.print(Text(f"Error: {clean_text(str(error))}", style="red"), soft_wrap=True)
+        messages.print(Text(f"Error: {clean_text(name_options(str(error)))}", style="red"), soft_wrap=True)
         raise typer.Exit(1) from None
     except (InputError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(name_options(str(error))) from None
+    except KeyboardInterrupt:
+        messages.print(Text(interrupted, style="yellow"), soft_wrap=True)
+        raise typer.Exit(_INTERRUPTED_STATUS) from None
 
 
 def _print_failures(failures: Any, messages: Console) -> None:
@@ -203,8 +336,8 @@ def _print_failures(failures: Any, messages: Console) -> None:
     for failure in failures[:_MOST_FAILURES]:
         place = "" if failure["page"] is None else f", page {failure['page']}"
         line = Text("  ")
-        line.append(clean_text(failure["source"]) + place, style="bold")
-        line.append(f"  {clean_text(failure['message'])}")
+        line.append(show_path(failure["source"]) + place, style="bold")
+        line.append(f"  {clean_text(name_options(failure['message']))}")
         messages.print(line, soft_wrap=True)
     if len(failures) > _MOST_FAILURES:
         messages.print(f"  and {len(failures) - _MOST_FAILURES:,} more; see --failures or qwen3vl stats --json")

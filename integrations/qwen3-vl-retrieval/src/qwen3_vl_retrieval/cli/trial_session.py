@@ -22,6 +22,7 @@ from qwen3_vl_retrieval.index.progress import IndexReport
 from qwen3_vl_retrieval.index.results import Found
 from qwen3_vl_retrieval.index.units import Unit
 from qwen3_vl_retrieval.media import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["TrialSession"]
 
@@ -90,7 +91,7 @@ class TrialSession:
             InputError: The query cannot be read, embedded or judged.
         """
         begun = perf_counter()
-        asked = join_query(query, query_image)
+        asked = join_query(query, query_image, self.policy)
         # By vectors alone, so that what each stage does is seen.
         by_vectors = MultimodalIndex(self.index.store, self.models.embedder, media_policy=self.policy)
         nearest = by_vectors.search(asked, k=count, match_words=False)
@@ -104,7 +105,8 @@ class TrialSession:
             files=self.files,
             units=len(self.units),
             ranked_files=self.files - len(self.indexed.failures),
-            skipped=self.indexed.skipped_files,
+            skipped=self.indexed.skipped,
+            hidden=self.indexed.hidden_files,
             results=_describe_hits(judged),
             candidates=_describe_hits(nearest),
             failures=(*self.indexed.failures, *judged.failures),
@@ -141,7 +143,7 @@ def _list_units(index: MultimodalIndex) -> tuple[Unit, ...]:
     stored = index.store.catalog.load_units(index.store.catalog.list_rows())
     return tuple(
         Unit(
-            source=Path(unit.sources[0]),
+            source=decode_path(source),
             media_type=unit.record.media_type,
             page=unit.record.page,
             start=unit.record.start,
@@ -149,7 +151,7 @@ def _list_units(index: MultimodalIndex) -> tuple[Unit, ...]:
             text=unit.record.text,
         )
         for unit in stored.values()
-        if unit.sources
+        if (source := unit.find_source()[0]) is not None
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from qwen3_vl_retrieval.engine.executor import Executor
 from qwen3_vl_retrieval.engine.failures import Outcome
 from qwen3_vl_retrieval.engine.requests import Request
+from qwen3_vl_retrieval.forks import renew_in_children
 
 __all__ = ["Dispatcher"]
 
@@ -37,13 +37,14 @@ class Dispatcher:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._start_afresh()
+        self.renew()
+        renew_in_children(self)
 
-    def _start_afresh(self) -> None:
+    def renew(self) -> None:
+        """Begins with an empty queue that no thread serves: what others of a parent process asked for is its own."""
         self._jobs: queue.Queue[_Job] = queue.Queue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._process_id = os.getpid()
 
     def submit(self, requests: Sequence[Request]) -> Future[Outcome]:
         """Returns a future of the outcome of `requests`, computed together with those of other callers.
@@ -51,9 +52,6 @@ class Dispatcher:
         Cancelling it before its run begins takes the requests out; other callers are not affected.
         """
         job = _Job(requests)
-        if self._process_id != os.getpid():
-            # A fork copies the queue and the lock as they were, but not the thread.
-            self._start_afresh()
         with self._lock:
             self._jobs.put(job)
             if self._thread is None:

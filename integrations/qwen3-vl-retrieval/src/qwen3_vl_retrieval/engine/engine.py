@@ -16,6 +16,7 @@ from qwen3_vl_retrieval.engine.dispatcher import Dispatcher
 from qwen3_vl_retrieval.engine.executor import Executor
 from qwen3_vl_retrieval.engine.failures import Outcome
 from qwen3_vl_retrieval.engine.features import FeatureCache
+from qwen3_vl_retrieval.engine.forked_computing import compute_alone_in_children
 from qwen3_vl_retrieval.engine.preparation import MAX_HELD_BYTES, HeldPixels, prepare_all
 from qwen3_vl_retrieval.engine.progress import report_progress
 from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request, RequestBuilder
@@ -23,7 +24,7 @@ from qwen3_vl_retrieval.engine.statistics import EngineStatistics, StatisticsRec
 from qwen3_vl_retrieval.engine.visuals import MediaReader
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.inputs import CoercedInput, Item
-from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.patches import PatchLayout
 from qwen3_vl_retrieval.tokenization import PromptTokenizer
 
@@ -48,6 +49,7 @@ class Engine:
         media_policy: What may be opened.
         pixel_budget: Limits on the pixels that the model sees.
         frame_sampling: How frames are taken from clips.
+        image_reading: How images are read, see `read_image`.
         max_length: Tokens of an item at most.
         on_overflow: What happens to an item beyond that.
         pair_truncation: Which side of a long pair is cut.
@@ -69,6 +71,7 @@ class Engine:
         media_policy: MediaPolicy,
         pixel_budget: PixelBudget,
         frame_sampling: FrameSampling,
+        image_reading: ImageReading,
         max_length: int,
         on_overflow: OnOverflow,
         pair_truncation: PairTruncation = "longest_first",
@@ -79,11 +82,16 @@ class Engine:
         _check_options(max_length, on_overflow, pair_truncation, max_batch_tokens)
         if model.device.type == "cpu":
             keep_freed_memory()
+        compute_alone_in_children()
         tokenizer = PromptTokenizer(processor.tokenizer)
         layout = PatchLayout.from_processor(processor.image_processor)
         features = _build_cache(model.device, vision_cache_bytes)
         reader = MediaReader(
-            policy=media_policy, budget=pixel_budget, sampling=frame_sampling, is_known=features.__contains__
+            policy=media_policy,
+            budget=pixel_budget,
+            sampling=frame_sampling,
+            reading=image_reading,
+            is_known=features.__contains__,
         )
         self.builder = RequestBuilder(
             tokenizer, reader, max_length=max_length, on_overflow=on_overflow, pair_truncation=pair_truncation

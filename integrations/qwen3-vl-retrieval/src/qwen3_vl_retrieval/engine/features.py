@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from qwen3_vl_retrieval.forks import ForkSafeLock
 
 __all__ = ["FeatureCache", "VisionFeatures"]
 
@@ -56,7 +57,7 @@ class FeatureCache:
 
     def __init__(self, device: torch.device, *, max_device_bytes: int, max_host_bytes: int = 0) -> None:
         self._device = device
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._near = _Tier(max_device_bytes)
         self._far = _Tier(max_host_bytes if device.type != "cpu" else 0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -10,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from qwen3_vl_retrieval.engine.language import PrefixStates
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.prompts import Role
 from qwen3_vl_retrieval.tokenization import TokenSequence
 
@@ -74,7 +74,7 @@ class PrefixCache:
         self._max_bytes = max_bytes
         self._byte_count = 0
         self._entries: OrderedDict[PrefixKey, PrefixStates] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def find(self, key: PrefixKey) -> PrefixStates | None:
         """Returns the states of a beginning, or `None`."""

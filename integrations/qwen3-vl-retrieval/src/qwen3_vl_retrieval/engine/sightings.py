@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
-from qwen3_vl_retrieval.inputs import ImagePart, PdfPage, VideoPart
+from qwen3_vl_retrieval.forks import ForkSafeLock
+from qwen3_vl_retrieval.inputs import DocumentPage, ImagePart, VideoPart
 from qwen3_vl_retrieval.media import MediaPolicy
 from qwen3_vl_retrieval.media.pages import find_policy
 from qwen3_vl_retrieval.media.sources import open_source
@@ -30,7 +30,7 @@ class Sightings:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[bytes, tuple[MediaSlot, bytes]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def find(self, identity: bytes) -> tuple[MediaSlot, bytes] | None:
         """Returns the place in a prompt and the content key, or `None` if it has not been seen."""
@@ -60,7 +60,7 @@ def identify_source(part: ImagePart | VideoPart, policy: MediaPolicy) -> bytes |
     """
     source = part.source
     page = None
-    if isinstance(source, PdfPage):
+    if isinstance(source, DocumentPage):
         policy = find_policy(source, policy)
         # The whole policy: whether a PDF has too many pages is known once it is open.
         page = (source.page, source.max_pixels, policy)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+
+from qwen3_vl_retrieval.forks import ForkSafeLock
 
 __all__ = ["EngineStatistics", "StatisticsRecorder"]
 
@@ -60,7 +61,7 @@ class StatisticsRecorder:
     """Adds to statistics from several threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._statistics = EngineStatistics()
 
     def read(self) -> EngineStatistics:

@@ -7,6 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from itertools import count
 
+from qwen3_vl_retrieval.forks import renew_in_children
+
 __all__ = ["Turns"]
 
 
@@ -14,9 +16,14 @@ class Turns:
     """A lock whose next holder is the waiting thread with the least work; among equals, the one that came first."""
 
     def __init__(self) -> None:
+        self._numbers = count()
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begins with nobody who waits or holds: of the threads of a parent process, none goes on in its child."""
         self._condition = threading.Condition()
         self._waiting: set[tuple[int, int]] = set()
-        self._numbers = count()
         self._holder: tuple[int, int] | None = None
 
     @contextmanager

@@ -13,17 +13,16 @@ from jaxtyping import UInt8
 
 from qwen3_vl_retrieval.engine.sightings import Sightings, identify_source
 from qwen3_vl_retrieval.errors import MediaError
-from qwen3_vl_retrieval.inputs import ImagePart, PdfPage, VideoPart
+from qwen3_vl_retrieval.inputs import DocumentPage, ImagePart, VideoPart
 from qwen3_vl_retrieval.media import (
     FrameSampling,
+    ImageReading,
     MediaPolicy,
     PixelBudget,
     read_clip,
-    read_image,
-    resize_image,
 )
 from qwen3_vl_retrieval.media.budgets import TOKEN_SIDE_PIXELS
-from qwen3_vl_retrieval.media.images import describe_image
+from qwen3_vl_retrieval.media.images import read_resized_image
 from qwen3_vl_retrieval.media.policy import shorten_name
 from qwen3_vl_retrieval.prompts import MediaSlot
 
@@ -83,7 +82,7 @@ class PreparedMedia:
             return self._pixels
         pixels = self._read()
         if digest_pixels(pixels, is_video=self.slot.timestamps is not None) != self.key:
-            source = self.part.source.source if isinstance(self.part.source, PdfPage) else self.part.source
+            source = self.part.source.source if isinstance(self.part.source, DocumentPage) else self.part.source
             named = f" {shorten_name(str(source))!r}" if isinstance(source, (str, Path)) else ""
             raise MediaError(f"the file{named} changed while it was being embedded; embed it again")
         return pixels
@@ -96,6 +95,7 @@ class MediaReader:
         policy: What may be opened.
         budget: Limits on pixels.
         sampling: How frames are taken from clips.
+        reading: How images are read, see `read_image`.
         is_known: Whether the features of a content key are kept, so that its pixels are not needed.
     """
 
@@ -105,16 +105,18 @@ class MediaReader:
         policy: MediaPolicy,
         budget: PixelBudget,
         sampling: FrameSampling,
+        reading: ImageReading,
         is_known: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         self._policy = policy
         self._budget = budget
         self._sampling = sampling
+        self._reading: ImageReading = reading
         self._is_known = is_known
         self._sightings = Sightings()
 
     def read(self, part: ImagePart | VideoPart) -> PreparedMedia:
-        """Returns the part decoded and resized as the official scripts do.
+        """Returns the part decoded, and resized as the official scripts do.
 
         Raises:
             MediaError: It cannot be read.
@@ -153,10 +155,10 @@ class MediaReader:
 
     def _prepare(self, part: ImagePart | VideoPart, budget: PixelBudget, sampling: FrameSampling) -> PreparedMedia:
         if isinstance(part, ImagePart):
-            pixels = _read_picture(part, self._policy, budget)
+            pixels = _read_picture(part, self._policy, budget, self._reading)
             timestamps = None
         else:
-            clip = read_clip(part, policy=self._policy, sampling=sampling, budget=budget)
+            clip = read_clip(part, policy=self._policy, sampling=sampling, budget=budget, reading=self._reading)
             pixels = clip.frames
             times = clip.frame_times
             timestamps = tuple((times[i] + times[i + 1]) / 2 for i in range(0, len(times), 2))
@@ -170,16 +172,18 @@ class MediaReader:
     ) -> Callable[[], npt.NDArray[np.uint8]]:
         def read_again() -> npt.NDArray[np.uint8]:
             if isinstance(part, ImagePart):
-                return _read_picture(part, self._policy, budget)
-            return read_clip(part, policy=self._policy, sampling=sampling, budget=budget).frames
+                return _read_picture(part, self._policy, budget, self._reading)
+            return read_clip(part, policy=self._policy, sampling=sampling, budget=budget, reading=self._reading).frames
 
         return read_again
 
 
-def _read_picture(part: ImagePart, policy: MediaPolicy, budget: PixelBudget) -> npt.NDArray[np.uint8]:
-    image = read_image(part.source, policy)
-    shown = describe_image(part.source)
-    resized = resize_image(image, min_pixels=budget.min_pixels, max_pixels=budget.max_pixels, shown=shown)
+def _read_picture(
+    part: ImagePart, policy: MediaPolicy, budget: PixelBudget, reading: ImageReading
+) -> npt.NDArray[np.uint8]:
+    resized = read_resized_image(
+        part.source, policy, reading=reading, min_pixels=budget.min_pixels, max_pixels=budget.max_pixels
+    )
     return np.asarray(resized, dtype=np.uint8)[None]
 
 

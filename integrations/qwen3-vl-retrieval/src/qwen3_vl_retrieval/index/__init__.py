@@ -13,27 +13,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qwen3_vl_retrieval.index.chroma_repair import RepairedRow, repair_chroma
     from qwen3_vl_retrieval.index.documents import build_item, describe_hit, describe_unit, draw_document
     from qwen3_vl_retrieval.index.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
+    from qwen3_vl_retrieval.index.files import Listing, SkippedFile, list_files
     from qwen3_vl_retrieval.index.hits import Hit, SearchResults
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
     from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, write_failures
     from qwen3_vl_retrieval.index.results import FailedFile
     from qwen3_vl_retrieval.index.statistics import IndexStatistics
-    from qwen3_vl_retrieval.index.store import Store
+    from qwen3_vl_retrieval.index.store import CompactReport, Store
     from qwen3_vl_retrieval.index.transfer import export_store, import_store
     from qwen3_vl_retrieval.index.units import Unit, read_units
 
 __all__ = [
+    "CompactReport",
     "FailedFile",
     "Hit",
     "IndexProgress",
     "IndexReport",
     "IndexStatistics",
+    "Listing",
     "MediaUriLoader",
     "MultimodalIndex",
     "Qwen3VLEmbeddingFunction",
+    "RepairedRow",
     "SearchResults",
+    "SkippedFile",
     "Store",
     "Unit",
     "build_item",
@@ -42,20 +48,26 @@ __all__ = [
     "draw_document",
     "export_store",
     "import_store",
+    "list_files",
     "read_units",
+    "repair_chroma",
     "write_failures",
 ]
 
 _MODULES = {
+    "CompactReport": "store",
     "FailedFile": "results",
     "Hit": "hits",
     "IndexProgress": "progress",
     "IndexReport": "progress",
     "IndexStatistics": "statistics",
+    "Listing": "files",
     "MediaUriLoader": "embedding_function",
     "MultimodalIndex": "multimodal_index",
     "Qwen3VLEmbeddingFunction": "embedding_function",
+    "RepairedRow": "chroma_repair",
     "SearchResults": "hits",
+    "SkippedFile": "files",
     "Store": "store",
     "Unit": "units",
     "build_item": "documents",
@@ -64,7 +76,9 @@ _MODULES = {
     "draw_document": "documents",
     "export_store": "transfer",
     "import_store": "transfer",
+    "list_files": "files",
     "read_units": "units",
+    "repair_chroma": "chroma_repair",
     "write_failures": "progress",
 }
 

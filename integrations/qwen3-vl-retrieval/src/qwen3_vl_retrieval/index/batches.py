@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from qwen3_vl_retrieval.index.records import FileState, Place, Record
+from qwen3_vl_retrieval.index.records import Attempt, FileState, Place, Record, StoredFailure
 
 __all__ = ["Batch"]
 
@@ -20,15 +20,19 @@ class Batch:
     Attributes:
         records: New units.
         vectors: Their full vectors.
+        known: Units that were in the store when they were found, or retired; by id.
         places: Where units were found, new ones and known ones.
         finished: Files of which nothing is missing any more; places in other versions of them are struck out.
         lost: Files of which nothing holds any more.
-        failures: What could not be read, by source: page, start, end, error and message of each.
+        failures: What could not be read, by source.
+        attempts: Readings that failed and would fail again.
     """
 
     records: list[Record] = field(default_factory=list[Record])
     vectors: list[Float[np.ndarray, " dimensions"]] = field(default_factory=list[Any])
+    known: dict[str, Record] = field(default_factory=dict[str, Record])
     places: list[Place] = field(default_factory=list[Place])
     finished: list[FileState] = field(default_factory=list[FileState])
     lost: list[str] = field(default_factory=list[str])
-    failures: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict[str, list[tuple[Any, ...]]])
+    failures: dict[str, list[StoredFailure]] = field(default_factory=dict[str, list[StoredFailure]])
+    attempts: list[Attempt] = field(default_factory=list[Attempt])

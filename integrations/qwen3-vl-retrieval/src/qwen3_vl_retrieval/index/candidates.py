@@ -2,7 +2,8 @@
 
 Short vectors are recalled from the collection and rescored with the full ones. Where a filter leaves few units, or the
 collection of this process has not seen some yet, the full vectors are compared exactly instead: a search never finds
-less than there is because of how it is done.
+less than there is because of how it is done. So they are where the store lies in a folder that cannot be written, which
+Chroma does not open.
 """
 
 from __future__ import annotations
@@ -79,11 +80,12 @@ def find_candidates(store: Store, query: CandidateQuery) -> list[Candidate]:
     """
     condition = None if query.where is None else compile_filter(query.where)
     rows = _recall(store, query, condition)
-    similarities = dict(zip(rows, store.sidecar.score(rows, query.vector).tolist(), strict=True))
-    nearest = sorted(rows, key=lambda row: (-similarities[row], row))[: query.limit]
+    similarities = store.score_rows(rows, query.vector)
+    nearest = sorted(similarities, key=lambda row: (-similarities[row], row))[: query.limit]
     worded = store.catalog.find_words(query.words, limit=query.limit, condition=condition) if query.words else []
-    unscored = [row for row in worded if row not in similarities]
-    similarities.update(zip(unscored, store.sidecar.score(unscored, query.vector).tolist(), strict=True))
+    similarities |= store.score_rows([row for row in worded if row not in similarities], query.vector)
+    # What was removed since it was found is no candidate.
+    worded = [row for row in worded if row in similarities]
     # Of two units with the same sum the one with the words comes first.
     ordered = [row for row, _ in fuse_ranks([worded, nearest])] if worded else nearest
     places = {row: place for place, row in enumerate(worded, start=1)}
@@ -99,6 +101,8 @@ def _recall(store: Store, query: CandidateQuery, condition: SqlFilter | None) ->
     matching = total if condition is None else store.catalog.count_units(condition)
     if matching == 0:
         return []
+    if store.is_read_only or store.collection.is_inherited:
+        return store.catalog.list_rows(condition=condition)
     # The collection is not asked to filter: it is asked for so many that enough of them pass the filter here.
     asked = min(total, wanted if condition is None else math.ceil(_FILTER_MARGIN * wanted * total / matching))
     if (matching <= _EXACT_ROWS and condition is not None) or asked > _MOST_ASKED:

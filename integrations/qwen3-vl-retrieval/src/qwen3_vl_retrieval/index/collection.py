@@ -8,7 +8,6 @@ process adds, so `reopen` starts afresh (https://github.com/chroma-core/chroma/i
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -18,6 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
+from qwen3_vl_retrieval.index.disk_errors import explain_write_error, is_disk_full
 
 __all__ = ["COLLECTION_NAME", "Collection"]
 
@@ -27,9 +28,13 @@ _INDEX = {"space": "cosine", "ef_construction": 200, "ef_search": 200, "max_neig
 """Of the graph: twice Chroma's defaults (100, 100, 16). `benchmarks/index_recall.py` measures the recall."""
 
 _SPELLINGS: set[str] = set()
-_SPELLINGS_LOCK = threading.Lock()
+_SPELLINGS_LOCK = ForkSafeLock()
 """Chroma keeps one client for each spelling of a path in a process, and whoever asks for the same spelling gets that
 one, stale as it may be (`SharedSystemClient` of chromadb 1.5.9). Each of ours has a spelling of its own."""
+
+_OPENED: dict[Path, int] = {}
+"""Folders that were opened, each with the process that opened it first: SQLite, which Chroma has inside, cannot open a
+database again in a child of that process (https://sqlite.org/howtocorrupt.html, section 2.6), and waits for ever."""
 
 T = TypeVar("T")
 
@@ -49,8 +54,28 @@ class Collection:
         self._client: Any = None
         self._collection: Any = None
         self._spelling = ""
+        self._inherited: list[Any] = []
         # Searching threads wait while one of them opens the collection afresh.
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock(is_reentrant=True)
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Leaves a client to the process that opened it: its threads are there."""
+        if self._client is not None:
+            # Kept, because letting go of it would wait for those threads.
+            self._inherited += [self._client, self._collection]
+        self._client = self._collection = None
+        self._spelling = ""
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the folder was opened before this process was forked, and cannot be opened here."""
+        return _OPENED.get(self._folder, os.getpid()) != os.getpid()
+
+    @property
+    def folder(self) -> Path:
+        """Chroma's."""
+        return self._folder
 
     def create(self, store_id: str, metadata: Mapping[str, str | int]) -> None:
         """Creates the collection, which must not exist.
@@ -158,12 +183,21 @@ class Collection:
             raise StoreError(
                 "an index on disk needs chromadb, which is not installed: pip install 'qwen3-vl-retrieval[chroma]'"
             ) from error
+        if self.is_inherited:
+            raise StoreError(
+                f"{str(self._folder)!r} was opened before this process was forked, which Chroma does not survive: open "
+                "the store in the child alone, or start the process with multiprocessing's 'spawn'. Searching goes on, "
+                "without Chroma"
+            )
+        _OPENED[self._folder] = os.getpid()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._spelling = _take_spelling(self._folder)
         try:
             self._client = chromadb.PersistentClient(path=self._spelling, settings=Settings(anonymized_telemetry=False))
         except Exception as error:
             # Chroma raises whatever its database or its native part raise.
+            if is_disk_full(error):
+                raise explain_write_error(self._folder.parent, error) from error
             raise StoreError(f"Chroma cannot open {str(self._folder)!r}: {error}") from error
 
     def _largest_call(self) -> int:
@@ -175,6 +209,8 @@ class Collection:
             with self._lock:
                 return ask()
         except Exception as error:
+            if is_disk_full(error):
+                raise explain_write_error(self._folder.parent, error) from error
             raise StoreError(f"Chroma failed in {str(self._folder)!r}: {error}") from error
 
 

@@ -7,7 +7,6 @@ Pixels stay in their files.
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,11 +14,13 @@ from typing import Any, cast, get_args
 from PIL import Image
 
 from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.image_formats import guess_mime_type
 from qwen3_vl_retrieval.index.hits import Hit
 from qwen3_vl_retrieval.index.pictures import View, read_frames, read_picture, view_item, view_unit
 from qwen3_vl_retrieval.index.units import MediaType, Unit, load_item
 from qwen3_vl_retrieval.inputs import Item, TextPart, VideoPart
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
 __all__ = ["build_item", "describe_hit", "describe_unit", "draw_document", "find_media_type"]
 
@@ -32,7 +33,9 @@ _VIDEO_KEYS = ("video", "video_uri", "video_url")
 def find_media_type(text: str, metadata: Mapping[str, Any], *, media_key: str | None = None) -> MediaType:
     """Returns what a document is: its `media_type`, or what its other metadata say; `"text"` if they say nothing.
 
-    A document that names a picture or clip and no `media_type` is that and its text, `"mixed"`, if it has one.
+    A document that names a picture or clip and no `media_type` is that and its text, `"mixed"`, if it has one. Its
+    `source` only says where it comes from: the text of an `.svg`, or of a page about a `.jpg`, is a text. What has no
+    text at all is the image or video that `source` names, because there is nothing else that it could be.
 
     Raises:
         InputError: The `media_type` is not one of this project's.
@@ -42,7 +45,7 @@ def find_media_type(text: str, metadata: Mapping[str, Any], *, media_key: str | 
         if told not in get_args(MediaType):
             raise InputError(f"media_type={told!r} is unknown; allowed are {', '.join(get_args(MediaType))}")
         return cast("MediaType", told)
-    image, video = _find_media(metadata, media_key)
+    image, video = _find_media(text, metadata, media_key)
     if image is None and video is None:
         return "text"
     if text.strip():
@@ -80,7 +83,7 @@ def build_item(
     kind = find_media_type(text, metadata, media_key=media_key)
     if kind == "text":
         return text
-    image, video = _find_media(metadata, media_key)
+    image, video = _find_media(text, metadata, media_key)
     if image is None and video is None:
         rules = MediaPolicy() if policy is None else policy
         return load_item(_find_unit(kind, metadata), rules, render_pages=render_pages)
@@ -97,7 +100,7 @@ def build_item(
 
 def describe_unit(unit: Unit) -> dict[str, str | int | float]:
     """Returns the metadata of a unit of a file, from which `build_item` makes it again."""
-    source = str(unit.source)
+    source = encode_path(unit.source)
     values: dict[str, str | int | float | None] = {
         "media_type": unit.media_type,
         "source": source,
@@ -106,7 +109,7 @@ def describe_unit(unit: Unit) -> dict[str, str | int | float]:
         "page": unit.page,
         "start": unit.start,
         "end": unit.end,
-        "mime_type": mimetypes.guess_type(source)[0],
+        "mime_type": guess_mime_type(unit.source),
         "width": unit.width,
         "height": unit.height,
     }
@@ -166,13 +169,13 @@ def draw_document(
 def _view_document(
     kind: MediaType, text: str, metadata: Mapping[str, Any], policy: MediaPolicy, media_key: str | None
 ) -> View:
-    image, video = _find_media(metadata, media_key)
+    image, video = _find_media(text, metadata, media_key)
     if image is None and video is None:
         return view_unit(_find_unit(kind, metadata))
     return view_item(build_item(text, metadata, policy=policy, media_key=media_key))
 
 
-def _find_media(metadata: Mapping[str, Any], media_key: str | None) -> tuple[Any, Any]:
+def _find_media(text: str, metadata: Mapping[str, Any], media_key: str | None) -> tuple[Any, Any]:
     """The picture, or pictures, and the clip that the metadata name; `None` for what they do not."""
     if media_key is not None:
         found = metadata.get(media_key)
@@ -180,8 +183,8 @@ def _find_media(metadata: Mapping[str, Any], media_key: str | None) -> tuple[Any
         return (None, found) if is_clip else (found, None)
     image = next((metadata[key] for key in _IMAGE_KEYS if metadata.get(key) is not None), None)
     video = next((metadata[key] for key in _VIDEO_KEYS if metadata.get(key) is not None), None)
-    if image is None and video is None and "media_type" not in metadata:
-        # Loaders of others name the file and nothing else.
+    if image is None and video is None and metadata.get("media_type") is None and not text.strip():
+        # Loaders of others name the file and nothing else. With a text, the file is where the text comes from.
         source = metadata.get("source")
         match _guess_kind(source, metadata):
             case "image":
@@ -200,7 +203,7 @@ def _guess_kind(source: object, metadata: Mapping[str, Any]) -> str | None:
         first = cast("Sequence[object]", source)[0]
     told = metadata.get("mime_type")
     name = str(first) if isinstance(first, (str, Path)) else ""
-    mime = told if isinstance(told, str) else mimetypes.guess_type(name)[0]
+    mime = told if isinstance(told, str) else guess_mime_type(name)
     kind = None if mime is None else mime.partition("/")[0]
     return kind if kind in ("image", "video") else None
 
@@ -216,7 +219,13 @@ def _find_unit(kind: MediaType, metadata: Mapping[str, Any]) -> Unit:
         raise InputError("a document of media_type='page' has no 'page', the number from 1, in its metadata")
     start, end = (None if metadata.get(name) is None else float(metadata[name]) for name in ("start", "end"))
     number = None if page is None else int(page)
-    return Unit(source=Path(source), media_type=kind, page=number, start=start, end=end)
+    return Unit(
+        source=source if isinstance(source, Path) else decode_path(source),
+        media_type=kind,
+        page=number,
+        start=start,
+        end=end,
+    )
 
 
 def _describe_files(item: Item) -> dict[str, Any]:
@@ -225,7 +234,8 @@ def _describe_files(item: Item) -> dict[str, Any]:
     source = None if isinstance(view, TextPart) else view.source
     if not isinstance(source, (str, Path)):
         return {}
+    told = encode_path(source) if isinstance(source, Path) else source
     if isinstance(view, VideoPart):
         window = {"start": view.start, "end": view.end}
-        return {"video": str(source)} | {name: value for name, value in window.items() if value is not None}
-    return {"image": str(source)}
+        return {"video": told} | {name: value for name, value in window.items() if value is not None}
+    return {"image": told}

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.inputs import Embedder, Item
+from qwen3_vl_retrieval.media.policy import MediaPolicy
 
-__all__ = ["Prepared", "compute_vectors", "prepare_documents"]
+__all__ = ["Prepared", "compute_vectors", "find_embedder_policy", "prepare_documents"]
 
 Prepared: TypeAlias = "Sequence[Any]"
 """What `prepare_documents` hands to `compute_vectors`: one entry per item."""
@@ -23,6 +24,18 @@ class _PreparingEmbedder(Protocol):
     def prepare(self, inputs: Sequence[Item], *, on_error: Any) -> Sequence[Any]: ...
 
     def embed_prepared(self, prepared: Sequence[Any], *, on_error: Any) -> Sequence[npt.NDArray[Any] | InputError]: ...
+
+
+@runtime_checkable
+class _LimitedEmbedder(Protocol):
+    """An embedder that opens media under a policy of its own, as `Qwen3VLEmbedder` does."""
+
+    media_policy: MediaPolicy
+
+
+def find_embedder_policy(embedder: Embedder) -> MediaPolicy | None:
+    """Returns the limits under which an embedder opens media, if it has any that are known."""
+    return embedder.media_policy if isinstance(embedder, _LimitedEmbedder) else None
 
 
 def prepare_documents(embedder: Embedder, items: Sequence[Item]) -> Prepared:

@@ -23,8 +23,8 @@ from chromadb.utils.embedding_functions import (
 
 from qwen3_vl_retrieval.errors import InputError, StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.inputs import Embedder, Item
-from qwen3_vl_retrieval.media.images import read_image
+from qwen3_vl_retrieval.inputs import Embedder, ImageReading, Item
+from qwen3_vl_retrieval.media.images import check_image_reading, read_image
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.prompts import DEFAULT_QUERY_INSTRUCTION, normalize_instruction
 
@@ -44,6 +44,7 @@ class _Weights(NamedTuple):
     device: str | None = None
     dtype: str = "auto"
     quantization: str | None = None
+    image_reading: ImageReading = "viewer"
 
 
 @register_embedding_function
@@ -70,6 +71,7 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
         dimensions: Length of a vector; `None` is the hidden size.
         document_instruction: Instruction of stored records; `None` is the embedder's own.
         query_instruction: Instruction of queries; `None` is the embedder's own.
+        image_reading: As in `Qwen3VLEmbedder`; collections remember it with the fingerprint.
         fingerprint: What the vectors must be; `None` accepts any.
 
     Raises:
@@ -91,9 +93,10 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
         dimensions: int | None = None,
         document_instruction: str | None = None,
         query_instruction: str | None = None,
+        image_reading: ImageReading = "viewer",
         fingerprint: Fingerprint | None = None,
     ) -> None:
-        self._weights = _Weights(model, revision, model_hub, device, dtype, quantization)
+        self._weights = _Weights(model, revision, model_hub, device, dtype, quantization, image_reading)
         options = (token, dimensions, document_instruction, query_instruction)
         if embedder is not None and (self._weights, *options) != (_Weights(), None, None, None, None):
             raise ValueError("embedder was given together with arguments for loading another; leave those out")
@@ -172,7 +175,10 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
         fingerprint = Fingerprint.from_dict(config["fingerprint"])
         names: dict[str, Any] = {**config, "fingerprint": fingerprint}
         return Qwen3VLEmbeddingFunction(
-            **names, dimensions=fingerprint.dimensions, document_instruction=fingerprint.instruction
+            **names,
+            dimensions=fingerprint.dimensions,
+            document_instruction=fingerprint.instruction,
+            image_reading=check_image_reading(fingerprint.image_reading),
         )
 
     @staticmethod
@@ -241,17 +247,21 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
 class MediaUriLoader:
     """Reads the pictures of records that are given by `uris`, in place of Chroma's `ImageLoader`, which opens anything.
 
-    Pictures come as the model is to see them: RGB, transparent ones on white. All of a call are in memory at once, with
-    three bytes a pixel: add records in batches.
+    Images come as the model is to see them: in RGB, read as `image_reading` says. All of a call are in memory at once,
+    with three bytes a pixel: add records in batches.
 
     Args:
         policy: What may be opened; by default local files, no URLs.
         max_workers: Pictures that are read at a time.
+        image_reading: As in `Qwen3VLEmbedder`; give both the same.
     """
 
-    def __init__(self, *, policy: MediaPolicy | None = None, max_workers: int = 4) -> None:
+    def __init__(
+        self, *, policy: MediaPolicy | None = None, max_workers: int = 4, image_reading: ImageReading = "viewer"
+    ) -> None:
         self._policy = MediaPolicy() if policy is None else policy
         self._max_workers = max_workers
+        self._image_reading: ImageReading = check_image_reading(image_reading)
 
     def __call__(self, uris: Sequence[str | None]) -> list[npt.NDArray[Any] | None]:
         """Returns one uint8 array of shape (height, width, 3) per path or URL, and `None` for `None`.
@@ -264,7 +274,7 @@ class MediaUriLoader:
 
     def _read(self, uri: str | None, index: int) -> npt.NDArray[Any] | None:
         try:
-            return None if uri is None else np.array(read_image(uri, self._policy))
+            return None if uri is None else np.array(read_image(uri, self._policy, reading=self._image_reading))
         except InputError as error:
             raise error.at(index) from error
 

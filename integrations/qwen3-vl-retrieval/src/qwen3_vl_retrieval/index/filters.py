@@ -8,7 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
+
+from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.paths import encode_name, encode_path
 
 __all__ = ["COLUMN_NAMES", "SqlFilter", "compile_filter", "list_filter_names"]
 
@@ -42,6 +46,8 @@ _JSON_TYPES: dict[_Kind, str] = {
     "number": "m.type IN ('integer', 'real')",
     "boolean": "m.type IN ('true', 'false')",
 }
+
+_SOUND_METADATA = "json_each(CASE WHEN json_valid(p.metadata) THEN p.metadata ELSE '{}' END)"
 
 _MOST_LEVELS = 32
 """Nested `$and` and `$or`. SQLite's parser has room for 100 pending symbols (`YYSTACKDEPTH`), see `_join_clauses`."""
@@ -158,7 +164,7 @@ def _parse_entry(name: object, value: object, *, level: int) -> _Node:
         return _join_nodes(_CONNECTIVES[name], [_parse_conditions(member, level=level + 1) for member in members])
     if name.startswith("$"):
         raise ValueError(
-            f"{name!r} cannot join conditions; allowed are $and and $or, and operators inside a name: "
+            f"{quote(name)} cannot join conditions; allowed are $and and $or, and operators inside a name: "
             "{'page': {'$gte': 2}}"
         )
     _check_text(name)
@@ -166,27 +172,38 @@ def _parse_entry(name: object, value: object, *, level: int) -> _Node:
         return _parse_comparison(name, "$eq", value)
     operands = cast("Mapping[Any, Any]", value)
     if not operands:
-        raise ValueError(f"{name!r} has an empty dict; give an operator: {{{name!r}: {{'$gte': 2}}}}")
+        raise ValueError(f"{quote(name)} has an empty dict; give an operator: {{{quote(name)}: {{'$gte': 2}}}}")
     return _join_nodes("AND", [_parse_comparison(name, operator, operand) for operator, operand in operands.items()])
 
 
 def _parse_comparison(name: str, operator: object, operand: object) -> _Comparison:
     if not isinstance(operator, str) or operator not in _OPERATORS:
-        raise ValueError(f"{name!r} has the operator {_show(operator)}; allowed are {', '.join(sorted(_OPERATORS))}")
+        raise ValueError(
+            f"{quote(name)} has the operator {_show(operator)}; allowed are {', '.join(sorted(_OPERATORS))}"
+        )
     values = _check_list(operator, operand, "values") if operator in ("$in", "$nin") else [operand]
+    if name == "source":
+        values = [_find_source(value) for value in values]
     kinds: set[_Kind] = {_find_kind(name, value) for value in values}
     if len(kinds) > 1:
         raise ValueError(
-            f"{operator} of {name!r} mixes {' and '.join(sorted(kinds))} values; give values of one kind, "
+            f"{operator} of {quote(name)} mixes {' and '.join(sorted(kinds))} values; give values of one kind, "
             "and join several lists with $or"
         )
     kind = kinds.pop()
     if operator in _ORDERINGS and kind != "number":
         raise ValueError(
-            f"{operator} of {name!r} orders numbers only, got {_show(operand)}; keep what is to be ordered as a "
+            f"{operator} of {quote(name)} orders numbers only, got {_show(operand)}; keep what is to be ordered as a "
             "number, a date as 20241231"
         )
     return _Comparison(name=name, operator=operator, kind=kind, values=tuple(cast("Sequence[_Scalar]", values)))
+
+
+def _find_source(value: object) -> object:
+    """A path as sources are kept: also one that is given as a text with bytes that are no UTF-8."""
+    if isinstance(value, str):
+        return encode_name(value)
+    return encode_path(value) if isinstance(value, Path) else value
 
 
 def _find_kind(name: str, value: object) -> _Kind:
@@ -195,17 +212,17 @@ def _find_kind(name: str, value: object) -> _Kind:
             return "boolean"
         case int():
             if not -(2**63) <= value < 2**63:
-                raise ValueError(f"{name!r} is compared with {_show(value)}; whole numbers have 64 bits at most")
+                raise ValueError(f"{quote(name)} is compared with {_show(value)}; whole numbers have 64 bits at most")
             return "number"
         case float():
             if not math.isfinite(value):
-                raise ValueError(f"{name!r} is compared with {value}; numbers must be finite")
+                raise ValueError(f"{quote(name)} is compared with {value}; numbers must be finite")
             return "number"
         case str():
             _check_text(value)
             return "text"
         case _:
-            raise ValueError(f"{name!r} is compared with {_show(value)}; allowed are str, int, float and bool")
+            raise ValueError(f"{quote(name)} is compared with {_show(value)}; allowed are str, int, float and bool")
 
 
 def _check_list(operator: str, value: object, content: str) -> Sequence[object]:
@@ -274,10 +291,11 @@ def _compile_column(comparison: _Comparison, operator: str) -> _Clause:
 
 
 def _compile_metadata(comparison: _Comparison, operator: str) -> _Clause:
+    # Older versions kept NaN and infinity, which SQLite refuses to read; `repair` takes them out.
     # Not json_extract: a path in SQLite cannot name every key, one with a quotation mark for example.
     value = f"{_JSON_TYPES[comparison.kind]} AND m.value {_compile_operator(operator, comparison.values)}"
     return _Clause(
-        condition=f"(EXISTS (SELECT 1 FROM json_each(p.metadata) AS m WHERE m.key = ? AND {value}))",  # noqa: S608 - from constants
+        condition=f"(EXISTS (SELECT 1 FROM {_SOUND_METADATA} AS m WHERE m.key = ? AND {value}))",  # noqa: S608 - from constants
         parameters=(comparison.name, *comparison.values),
     )
 
@@ -287,5 +305,4 @@ def _compile_operator(operator: str, values: Sequence[_Scalar]) -> str:
 
 
 def _show(value: object) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
+    return quote(value, with_type=True)

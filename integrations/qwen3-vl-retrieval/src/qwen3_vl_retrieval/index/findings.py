@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.image_formats import guess_mime_type
 from qwen3_vl_retrieval.index.catalog import ITEM_PREFIX, Catalog
-from qwen3_vl_retrieval.index.identity import compute_unit_id, hash_file, hash_text, is_unchanged, read_signature
+from qwen3_vl_retrieval.index.failure_memory import is_passing, restore_failure
+from qwen3_vl_retrieval.index.identity import (
+    compute_unit_id,
+    hash_file,
+    hash_text,
+    is_same_content,
+    is_unchanged,
+    read_signature,
+)
 from qwen3_vl_retrieval.index.items import decode_item, encode_item
-from qwen3_vl_retrieval.index.records import FileState, Metadata, Place, Record
+from qwen3_vl_retrieval.index.records import Attempt, FileState, Metadata, Place, Record, Signature
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.units import Unit
-from qwen3_vl_retrieval.inputs import Item
+from qwen3_vl_retrieval.inputs import ImageReading, Item
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import encode_path
 
-__all__ = ["FileRead", "Finding", "FoundUnit", "SourceReader", "UnchangedFile", "UnitReader", "UnreadableSource"]
+__all__ = [
+    "FileRead",
+    "Finding",
+    "FoundUnit",
+    "KnownFailure",
+    "SourceReader",
+    "UnchangedFile",
+    "UnitReader",
+    "UnreadableSource",
+]
 
 UnitReader: TypeAlias = Callable[[Path, MediaPolicy], list[Unit]]
 """Turns a file into its units."""
@@ -34,20 +52,27 @@ class FoundUnit:
         place: Where it was found.
         unit: How it is opened; `None` for an item that was given in memory.
         item: The item that was given in memory.
+        is_part: Whether it is one of the units of a file, whose end follows.
     """
 
     record: Record
     place: Place
     unit: Unit | None = None
     item: Item | None = None
+    is_part: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRead:
-    """The end of a file: all its units have been found."""
+    """The end of a file: all its units have been found.
+
+    Attributes:
+        state: What it looks like.
+        outcome: Whether the store did not hold the file, held another content of it, or this one.
+    """
 
     state: FileState
-    is_new: bool
+    outcome: Literal["added", "changed", "unchanged"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,21 +82,45 @@ class UnchangedFile:
     Attributes:
         state: What it looks like now, if that is to be entered.
         places: Its places, if the caller's metadata are others now.
+        failures: Parts of it that could not be read, and would not be now.
+        attempt: Their reading, if what the file looks like is to be entered.
     """
 
     state: FileState | None = None
     places: tuple[Place, ...] = ()
+    failures: tuple[FailedFile, ...] = ()
+    attempt: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadableSource:
-    """A file or item of which there is nothing to be embedded."""
+    """A file or item of which there is nothing to be embedded.
+
+    Attributes:
+        source: Its path, or its position.
+        failure: Why.
+        attempt: Its reading, if it would fail again.
+    """
 
     source: str
     failure: FailedFile
+    attempt: Attempt | None = None
 
 
-Finding: TypeAlias = "FoundUnit | FileRead | UnchangedFile | UnreadableSource"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFailure:
+    """A file that could not be read, and would not be now.
+
+    Attributes:
+        failures: Why; of each part of it.
+        attempt: Its reading, if what the file looks like is to be entered.
+    """
+
+    failures: tuple[FailedFile, ...]
+    attempt: Attempt | None = None
+
+
+Finding: TypeAlias = "FoundUnit | FileRead | UnchangedFile | UnreadableSource | KnownFailure"
 
 
 class SourceReader:
@@ -84,6 +133,10 @@ class SourceReader:
         policy: What may be opened.
         read_units: Turns a file into units.
         metadata: The caller's own, of all units; `None` leaves what was given before.
+        image_reading: How the model of the store reads images.
+        conditions: Hash of what decides, beside a file, whether it can be read.
+        retry_failed: Whether files are read again that could not be read, and have not changed.
+        on_file: Called with each file before it is looked at, and with `None` at the end.
     """
 
     def __init__(
@@ -95,6 +148,10 @@ class SourceReader:
         policy: MediaPolicy,
         read_units: UnitReader,
         metadata: Metadata | None,
+        image_reading: ImageReading,
+        conditions: str,
+        retry_failed: bool,
+        on_file: Callable[[Path | None], None],
     ) -> None:
         self._catalog = catalog
         self._media_folder = media_folder
@@ -102,45 +159,90 @@ class SourceReader:
         self._policy = policy
         self._read_units = read_units
         self._metadata = metadata
+        self._image_reading: ImageReading = image_reading
+        self._conditions = conditions
+        self._retry_failed = retry_failed
+        self._on_file = on_file
 
     def read(self, sources: Iterable[Path | Item]) -> Generator[Finding, None, None]:
         """Yields what is found in files (`Path`) and items, in their order; the units of a file before its end."""
         for position, source in enumerate(sources):
             if isinstance(source, Path):
+                self._on_file(source)
                 yield from self._read_file(Path(os.path.abspath(source)))  # noqa: PTH100 - links are kept as they are
             else:
+                self._on_file(None)
                 yield self._read_item(position, source)
+        self._on_file(None)
 
     def _read_file(self, path: Path) -> Generator[Finding, None, None]:
-        source = str(path)
+        source = encode_path(path)
         try:
             signature = read_signature(path)
-            known = self._catalog.find_file(source)
-            if known is not None and is_unchanged(known.signature, signature):
-                yield self._keep_file(source, None)
-                return
+        except InputError as error:
+            yield self._give_up(path, error, None)
+            return
+        known = self._catalog.find_file(source)
+        failures = tuple(restore_failure(path, stored) for stored in self._catalog.find_failures(source))
+        attempt = self._find_attempt(source, signature) if failures else None
+        # A file with parts that could not be read is as good as unread if they may be read now.
+        is_settled = attempt is not None or not failures
+        if known is not None and is_settled and is_unchanged(known.signature, signature):
+            yield self._keep_file(source, None, failures)
+            return
+        if known is None and attempt is not None and is_unchanged(attempt.signature, signature):
+            yield KnownFailure(failures=failures)
+            return
+        sha256 = None
+        try:
             sha256 = hash_file(path, self._policy)
             state = FileState(source=source, sha256=sha256, signature=signature)
-            if known is not None and known.sha256 == sha256:
-                yield self._keep_file(source, state)
+            if known is None and attempt is not None and attempt.sha256 == sha256:
+                yield KnownFailure(failures=failures, attempt=replace(attempt, signature=signature))
+                return
+            if known is not None and known.sha256 == sha256 and is_settled:
+                yield self._keep_file(source, state, failures)
                 return
             units = self._read_units(path, self._policy)
         except InputError as error:
-            yield UnreadableSource(source=source, failure=FailedFile(path=path, unit=None, error=error.at(None)))
+            yield self._give_up(path, error, self._describe_attempt(source, sha256, signature))
             return
-        mime_type, _ = mimetypes.guess_type(path.name)
+        mime_type = guess_mime_type(path)
         for unit in units:
             yield self._place_unit(unit, state, mime_type)
-        yield FileRead(state=state, is_new=known is None and not self._catalog.has_places(source))
+        # As the store knew it before its first unit was entered. What an interrupted run left of it does not count.
+        is_same = known is not None and known.sha256 == sha256
+        outcome = "added" if known is None else "unchanged" if is_same else "changed"
+        yield FileRead(state=state, outcome=outcome)
 
-    def _keep_file(self, source: str, state: FileState | None) -> UnchangedFile:
-        if self._metadata is None:
-            return UnchangedFile(state=state)
-        places = [
-            Place(source=source, unit_id=unit_id, version=version, metadata=self._metadata)
-            for unit_id, version in self._catalog.list_places(source)
-        ]
-        return UnchangedFile(state=state, places=tuple(places))
+    def _find_attempt(self, source: str, signature: Signature) -> Attempt | None:
+        """The last reading of a file, if it failed and would fail again."""
+        attempt = None if self._retry_failed else self._catalog.find_attempt(source)
+        if attempt is None or attempt.conditions != self._conditions:
+            return None
+        return attempt if is_same_content(attempt.signature, signature) else None
+
+    def _describe_attempt(self, source: str, sha256: str | None, signature: Signature) -> Attempt:
+        return Attempt(source=source, sha256=sha256, signature=signature, conditions=self._conditions)
+
+    def _give_up(self, path: Path, error: InputError, attempt: Attempt | None) -> UnreadableSource:
+        return UnreadableSource(
+            source=encode_path(path),
+            failure=FailedFile(path=path, unit=None, error=error.at(None)),
+            attempt=None if attempt is None or is_passing(error, path) else attempt,
+        )
+
+    def _keep_file(self, source: str, state: FileState | None, failures: tuple[FailedFile, ...]) -> UnchangedFile:
+        places: list[Place] = []
+        if self._metadata is not None:
+            places = [
+                Place(source=source, unit_id=unit_id, version=version, metadata=self._metadata)
+                for unit_id, version in self._catalog.list_places(source)
+            ]
+        attempt = None
+        if state is not None and failures:
+            attempt = self._describe_attempt(source, state.sha256, state.signature)
+        return UnchangedFile(state=state, places=tuple(places), failures=failures, attempt=attempt)
 
     def _place_unit(self, unit: Unit, state: FileState, mime_type: str | None) -> FoundUnit:
         # A chunk is the same wherever it stands: when a text is changed, the chunks that stay are not embedded again.
@@ -160,22 +262,22 @@ class SourceReader:
             text=unit.text,
         )
         place = Place(source=state.source, unit_id=unit_id, version=state.sha256, metadata=self._metadata)
-        return FoundUnit(record=record, place=place, unit=unit)
+        return FoundUnit(record=record, place=place, unit=unit, is_part=True)
 
     def _read_item(self, position: int, item: Item) -> Finding:
         try:
-            given = encode_item(item, self._media_folder, self._policy)
+            given = encode_item(item, self._media_folder, self._policy, image_reading=self._image_reading)
         except InputError as error:
             source = f"item {position}"
             failure = FailedFile(path=Path(source), unit=None, error=error.at(None))
             return UnreadableSource(source=source, failure=failure)
         unit_id = compute_unit_id(self._space, given.sha256, given.media_type)
-        source = f"{ITEM_PREFIX}{unit_id}" if given.source is None else str(given.source)
+        source = f"{ITEM_PREFIX}{unit_id}" if given.source is None else encode_path(given.source)
         record = Record(
             id=unit_id,
             media_type=given.media_type,
             sha256=given.sha256,
-            mime_type=None if given.source is None else mimetypes.guess_type(given.source.name)[0],
+            mime_type=None if given.source is None else guess_mime_type(given.source),
             width=given.width,
             height=given.height,
             text=given.text,

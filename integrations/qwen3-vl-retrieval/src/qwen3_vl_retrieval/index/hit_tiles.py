@@ -16,6 +16,7 @@ from qwen3_vl_retrieval.index.places import describe_place
 from qwen3_vl_retrieval.index.result_pages import Tile
 from qwen3_vl_retrieval.inputs import Item, TextPart
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.index.hits import Hit
@@ -31,7 +32,7 @@ _MOST_TWINS = 2
 def find_folder(paths: Sequence[str]) -> str | None:
     """Returns the deepest folder that holds all files; `None` if there is none, or relative paths among others."""
     try:
-        return os.path.commonpath([str(PurePath(path).parent) for path in paths])
+        return os.path.commonpath([str(decode_path(path).parent) for path in paths])
     except ValueError:
         return None
 
@@ -79,7 +80,7 @@ def name_failures(failures: Sequence[FailedFile], *, folder: str | None) -> list
     """Returns for each failure the file below `folder`, with its page or window, and the reason."""
     named: list[tuple[str, str]] = []
     for failure in failures:
-        name = _shorten_path(str(failure.path), folder).as_posix()
+        name = _shorten_path(encode_path(failure.path), folder).as_posix()
         place = "" if failure.unit is None else describe_place(failure.unit)
         named.append((f"{name}, {place}" if place else name, failure.error.reason))
     return named
@@ -138,6 +139,8 @@ def _find_file_name(item: Item) -> str:
         return source.name
     if not isinstance(source, str) or source[:5].lower() == "data:":
         return ""
+    if source[:5].lower() == "file:":
+        return decode_path(source).name
     # What follows in a URL may be a signature, which is nobody else's.
     path = re.split(r"[?#]", source, maxsplit=1)[0] if "://" in source else source
     return PurePath(path).name
@@ -154,5 +157,5 @@ def _describe_twins(hit: Hit, folder: str | None) -> tuple[str, ...]:
 
 
 def _shorten_path(path: str, folder: str | None) -> PurePath:
-    pure = PurePath(path)
+    pure = decode_path(path)
     return pure.relative_to(folder) if folder is not None and pure.is_relative_to(folder) else PurePath(pure.name)

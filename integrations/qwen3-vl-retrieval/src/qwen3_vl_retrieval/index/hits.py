@@ -35,6 +35,7 @@ from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.units import MediaType, Unit, load_item
 from qwen3_vl_retrieval.inputs import Item, VideoPart
 from qwen3_vl_retrieval.media.policy import MediaPolicy, resolve_path
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
 __all__ = ["Hit", "SearchResults"]
 
@@ -53,7 +54,7 @@ class Hit:
         rank: Its place, from 1.
         id: Of the unit in the store.
         media_type: What it is.
-        source: The file, as it was given; `None` for an item that was given in memory.
+        source: The file, as text (see `qwen3_vl_retrieval.paths`); `None` for an item that was given in memory.
         sources: All files that hold the same content.
         page: Number of the page, from 1.
         start: First second of the window of a clip; `None` if the unit is the whole clip.
@@ -158,7 +159,7 @@ class Hit:
         if self.source is None:
             return Unit(source=Path(), media_type="text", text=self.text)
         return Unit(
-            source=Path(self.source),
+            source=decode_path(self.source),
             media_type=self.media_type,
             page=self.page,
             start=self.start,
@@ -267,7 +268,7 @@ class SearchResults(Sequence[Hit]):
 
     def _find_folder(self) -> str | None:
         sources = [hit.source for hit in self.hits if hit.source is not None]
-        return find_folder([*sources, *(str(failure.path) for failure in self.failures)])
+        return find_folder([*sources, *(encode_path(failure.path) for failure in self.failures)])
 
     def _summarize(self) -> str:
         counted = "1 result" if len(self.hits) == 1 else f"{len(self.hits)} results" if self.hits else "No results"

@@ -7,7 +7,7 @@ import json
 import time
 from pathlib import Path
 
-from qwen3_vl_retrieval.errors import MediaError
+from qwen3_vl_retrieval.errors import MediaError, explain, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.index.records import Signature
 from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file
@@ -32,7 +32,11 @@ file system's clock (FAT's is two seconds); git calls such entries racy and read
 
 def hash_space(fingerprint: Fingerprint) -> str:
     """Returns the vector space as a hash, a part of every unit's id."""
-    return hashlib.sha256(json.dumps(fingerprint.to_dict(), sort_keys=True).encode()).hexdigest()
+    values = fingerprint.to_dict()
+    if fingerprint.image_reading == "reference":
+        # The ids of units from before there was a choice hold.
+        del values["image_reading"]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def hash_text(text: str) -> str:
@@ -51,7 +55,7 @@ def hash_file(path: Path, policy: MediaPolicy) -> str:
         try:
             return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise MediaError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+            raise MediaError(f"{quote(path)} cannot be read: {explain(error)}") from error
 
 
 def compute_unit_id(
@@ -77,8 +81,9 @@ def read_signature(path: Path) -> Signature:
     checked_ns = time.time_ns()
     try:
         status = path.stat()
-    except OSError as error:
-        raise MediaError(f"{str(path)!r} cannot be looked at: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        # ValueError: a null byte, or a surrogate that stands for no byte.
+        raise MediaError(f"{quote(path)} cannot be looked at: {explain(error)}") from error
     return Signature(
         size_bytes=status.st_size,
         modified_ns=status.st_mtime_ns,

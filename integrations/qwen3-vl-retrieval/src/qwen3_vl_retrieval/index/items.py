@@ -16,13 +16,15 @@ from typing import Any, cast
 from qwen3_vl_retrieval import media
 from qwen3_vl_retrieval.coercion import coerce_input
 from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.index.disk_errors import explain_disk_errors
 from qwen3_vl_retrieval.index.identity import hash_file, hash_text
 from qwen3_vl_retrieval.index.units import MediaType
-from qwen3_vl_retrieval.inputs import ImagePart, Item, MultimodalInput, Part, TextPart, VideoPart
+from qwen3_vl_retrieval.inputs import ImagePart, ImageReading, Item, MultimodalInput, Part, TextPart, VideoPart
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.media.sources import open_source
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
-__all__ = ["GivenItem", "decode_item", "describe_text", "encode_item"]
+__all__ = ["GivenItem", "decode_item", "describe_text", "encode_item", "list_kept_files"]
 
 _KEPT = "store:"
 """Begins the name of a file in the store; no absolute path does."""
@@ -60,19 +62,21 @@ def describe_text(item: Item) -> str:
     return " ".join(part.text for part in coerce_input(item).parts if isinstance(part, TextPart))
 
 
-def encode_item(item: Item, folder: Path, policy: MediaPolicy) -> GivenItem:
+def encode_item(item: Item, folder: Path, policy: MediaPolicy, *, image_reading: ImageReading = "viewer") -> GivenItem:
     """Returns an item as it is kept; pictures that are not in a file are written to `folder`.
 
     Args:
         item: A text, a picture, a mixture; clips only as files.
         folder: Where pictures are kept.
         policy: What may be opened.
+        image_reading: How the model that the item is kept for reads images.
 
     Raises:
         InputError: The item is not understood, cannot be read, or is a clip without a file.
+        StoreError: The disk is full.
     """
     coerced = coerce_input(item)
-    parts = [_encode_part(part, folder, policy) for part in coerced.parts]
+    parts = [_encode_part(part, folder, policy, image_reading) for part in coerced.parts]
     texts = [part.text for part in coerced.parts if isinstance(part, TextPart)]
     text = " ".join(texts) if texts else None
     if len(parts) == 1 and text is not None and coerced.instruction is None:
@@ -80,7 +84,7 @@ def encode_item(item: Item, folder: Path, policy: MediaPolicy) -> GivenItem:
     only = coerced.parts[0] if len(parts) == 1 else None
     size = (None, None)
     if isinstance(only, ImagePart):
-        size = media.measure_image(only.source, policy)
+        size = media.measure_image(only.source, policy, reading=image_reading)
         file = parts[0].name
         if coerced.instruction is None and not file.startswith(_KEPT):
             # The same unit as the file itself, given as a path.
@@ -89,7 +93,7 @@ def encode_item(item: Item, folder: Path, policy: MediaPolicy) -> GivenItem:
                 sha256=parts[0].sha256,
                 text=None,
                 content=None,
-                source=Path(file),
+                source=decode_path(file),
                 width=size[0],
                 height=size[1],
             )
@@ -123,6 +127,13 @@ def decode_item(content: str, folder: Path) -> MultimodalInput:
     return MultimodalInput(parts=parts, instruction=stored["instruction"])
 
 
+def list_kept_files(content: str) -> list[str]:
+    """Returns the names of the files that `encode_item` wrote for an item."""
+    stored = cast("Mapping[str, Any]", json.loads(content))
+    names = [part.get(kind) for part in stored["parts"] for kind in ("image", "video")]
+    return [name.removeprefix(_KEPT) for name in names if isinstance(name, str) and name.startswith(_KEPT)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EncodedPart:
     """A text, or the name of a file, with the hash of what it is and the options of a clip."""
@@ -134,7 +145,7 @@ class _EncodedPart:
 
 
 def _find_file(name: str, folder: Path) -> Path:
-    return folder / name.removeprefix(_KEPT) if name.startswith(_KEPT) else Path(name)
+    return folder / name.removeprefix(_KEPT) if name.startswith(_KEPT) else decode_path(name)
 
 
 def _find_media_type(only: Part | None, texts: list[str]) -> MediaType:
@@ -148,23 +159,23 @@ def _find_media_type(only: Part | None, texts: list[str]) -> MediaType:
             return "text" if only is not None and texts else "mixed"
 
 
-def _encode_part(part: Part, folder: Path, policy: MediaPolicy) -> _EncodedPart:
+def _encode_part(part: Part, folder: Path, policy: MediaPolicy, reading: ImageReading) -> _EncodedPart:
     match part:
         case TextPart():
             return _EncodedPart(kind="text", name=part.text, sha256=hash_text(part.text), options={})
         case ImagePart():
-            return _encode_image(part, folder, policy)
+            return _encode_image(part, folder, policy, reading)
         case VideoPart():
             return _encode_video(part, policy)
 
 
-def _encode_image(part: ImagePart, folder: Path, policy: MediaPolicy) -> _EncodedPart:
+def _encode_image(part: ImagePart, folder: Path, policy: MediaPolicy, reading: ImageReading) -> _EncodedPart:
     source = part.source
     opened = open_source(source, policy) if isinstance(source, (str, Path, bytes)) else None
     if isinstance(opened, Path):
-        return _EncodedPart(kind="image", name=str(opened), sha256=hash_file(opened, policy), options={})
+        return _EncodedPart(kind="image", name=encode_path(opened), sha256=hash_file(opened, policy), options={})
     # Decoded once, so that nothing is kept that cannot be opened again; numbers become the pixels they stand for.
-    picture = media.read_image(source if opened is None else opened, policy)
+    picture = media.read_image(source if opened is None else opened, policy, reading=reading)
     content, suffix = opened, ".img"
     if content is None:
         stream = io.BytesIO()
@@ -172,13 +183,23 @@ def _encode_image(part: ImagePart, folder: Path, policy: MediaPolicy) -> _Encode
         content, suffix = stream.getvalue(), ".png"
     sha256 = hashlib.sha256(content).hexdigest()
     name = sha256 + suffix
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / name).exists():
-        # Whole or not at all: a process may be killed while it writes.
-        unfinished = folder / f"{name}.writing"
-        unfinished.write_bytes(content)
-        unfinished.replace(folder / name)
+    with explain_disk_errors(folder.parent):
+        _keep_file(folder / name, content)
     return _EncodedPart(kind="image", name=_KEPT + name, sha256=sha256, options={})
+
+
+def _keep_file(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.exists():
+        return
+    # Whole or not at all: a process may be killed while it writes.
+    unfinished = file.with_name(f"{file.name}.writing")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(file)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _encode_video(part: VideoPart, policy: MediaPolicy) -> _EncodedPart:
@@ -191,4 +212,4 @@ def _encode_video(part: VideoPart, policy: MediaPolicy) -> _EncodedPart:
         )
     given = {name: getattr(part, name) for name in ("fps", "max_frames", "start", "end")}
     options = {name: value for name, value in given.items() if value is not None}
-    return _EncodedPart(kind="video", name=str(opened), sha256=hash_file(opened, policy), options=options)
+    return _EncodedPart(kind="video", name=encode_path(opened), sha256=hash_file(opened, policy), options=options)

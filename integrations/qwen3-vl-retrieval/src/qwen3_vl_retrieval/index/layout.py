@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +14,15 @@ from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.index.sidecar import SidecarPrecision
 
-__all__ = ["FORMAT_VERSION", "StoreHead", "StoreLayout"]
+__all__ = ["FORMAT_VERSION", "OLD_FORMAT_VERSION", "StoreHead", "StoreLayout"]
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
+
+OLD_FORMAT_VERSION = "1"
+"""Without slots: a vector lies in the row of its unit. Read as it is, and migrated before it is written to."""
+
+_VECTORS_NAME = re.compile(r"vectors(-[0-9]+)?\.bin")
+_COLLECTION_NAME = re.compile(r"collection(-[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,8 @@ class StoreLayout:
     media/            pictures that were given in memory
     *.lock
     ```
+
+    `compact` and `repair` write a new file or folder, `vectors-2.bin` or `collection-2`; the catalog says which counts.
     """
 
     folder: Path
@@ -40,13 +49,32 @@ class StoreLayout:
 
     @property
     def collection(self) -> Path:
-        """Chroma's folder."""
+        """Chroma's folder, until the collection is built again."""
         return self.folder / "collection"
 
     @property
     def vectors(self) -> Path:
-        """The sidecar."""
+        """The sidecar, until it is compacted."""
         return self.folder / "vectors.bin"
+
+    def find_part(self, name: str) -> Path:
+        """Returns the file of vectors or the folder of the collection that the catalog names.
+
+        Raises:
+            StoreError: It is not a name of ours.
+        """
+        if not _VECTORS_NAME.fullmatch(name) and not _COLLECTION_NAME.fullmatch(name):
+            raise StoreError(f"the catalog of {str(self.folder)!r} names {name!r}, which is no part of a store")
+        return self.folder / name
+
+    def list_parts(self) -> list[Path]:
+        """Returns all files of vectors and folders of collections, those included that count no longer."""
+        if not self.folder.is_dir():
+            return []
+        names = sorted(path.name for path in self.folder.iterdir())
+        return [
+            self.folder / name for name in names if _VECTORS_NAME.fullmatch(name) or _COLLECTION_NAME.fullmatch(name)
+        ]
 
     @property
     def media(self) -> Path:
@@ -117,9 +145,10 @@ class StoreHead:
         version = settings.get("format_version")
         if version is None:
             raise StoreError(f"{str(folder)!r} is a store that was never finished; delete the folder and start again")
-        if version != FORMAT_VERSION:
+        if version not in (OLD_FORMAT_VERSION, FORMAT_VERSION):
             raise StoreError(
-                f"the store {str(folder)!r} has format {version}, this version reads {FORMAT_VERSION}; "
+                f"the store {str(folder)!r} has format {version}, this version reads {OLD_FORMAT_VERSION} and "
+                f"{FORMAT_VERSION}; "
                 "open it with the version that wrote it, or build it again"
             )
         return cls(

@@ -10,6 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.forks import renew_in_children
+from qwen3_vl_retrieval.index.disk_errors import explain_write_error
 
 __all__ = ["StoreLocks"]
 
@@ -26,10 +28,19 @@ class StoreLocks:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._files: list[FileLock] = []
+        self._inherited: list[FileLock] = []
+        self.renew()
+        self._list_files()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begins with locks that nobody of this process holds; those of a parent process stay the parent's."""
         # File locks nest within an object, whichever thread asks: threads are kept apart by locks of their own.
         self._writing, self._opening = threading.Lock(), threading.RLock()
-        self._writer = FileLock(folder / "writer.lock", thread_local=False)
-        self._collection = FileLock(folder / "collection.lock", thread_local=False)
+        # Kept: when an object goes, older versions of filelock unlock its file, and for the parent too.
+        self._inherited += self._files
+        self._files = []
 
     @contextmanager
     def hold_writer(self) -> Generator[None, None, None]:
@@ -38,18 +49,22 @@ class StoreLocks:
         Raises:
             StoreError: Somebody else is writing.
         """
-        if not self._writing.acquire(blocking=False):
+        writing, writer = self._writing, self._list_files()[0]
+        if not writing.acquire(blocking=False):
             raise self._describe_writer("another thread of this program")
         try:
-            self._writer.acquire(timeout=0)
+            writer.acquire(timeout=0)
         except Timeout:
-            self._writing.release()
+            writing.release()
             raise self._describe_writer("another process, or another index object of this one") from None
+        except OSError as error:
+            self._writing.release()
+            raise explain_write_error(self._folder, error) from error
         try:
             yield
         finally:
-            self._writer.release()
-            self._writing.release()
+            writer.release()
+            writing.release()
 
     @contextmanager
     def hold_collection(self) -> Generator[None, None, None]:
@@ -59,17 +74,30 @@ class StoreLocks:
             StoreError: Another process does not let go of it.
         """
         with self._opening:
+            collection = self._list_files()[1]
             try:
-                self._collection.acquire(timeout=_COLLECTION_SECONDS)
+                collection.acquire(timeout=_COLLECTION_SECONDS)
             except Timeout:
                 raise StoreError(
                     f"another process holds the collection of {str(self._folder)!r} for more than "
                     f"{_COLLECTION_SECONDS:g} seconds; end it, and try again"
                 ) from None
+            except OSError as error:
+                raise explain_write_error(self._folder, error) from error
             try:
                 yield
             finally:
-                self._collection.release()
+                collection.release()
+
+    def _list_files(self) -> list[FileLock]:
+        """The lock of the writer and that of the collection; a forked child makes its own when it needs them."""
+        files = self._files
+        if not files:
+            with self._opening:
+                names = ("writer.lock", "collection.lock")
+                files = self._files or [FileLock(self._folder / name, thread_local=False) for name in names]
+                self._files = files
+        return files
 
     def _describe_writer(self, who: str) -> StoreError:
         return StoreError(

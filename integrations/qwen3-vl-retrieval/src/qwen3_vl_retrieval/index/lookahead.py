@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 _POLL_SECONDS = 0.1
 
+_CLOSE_SECONDS = 2.0
+"""For the thread to end. What it still reads after that is bounded by the limits of the `MediaPolicy`, and dropped."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Value(Generic[T]):
@@ -26,11 +29,17 @@ class _End:
     error: BaseException | None
 
 
-def look_ahead(produce: Callable[[], Generator[T, None, None]], *, depth: int) -> Generator[T, None, None]:
-    """Yields what `produce()` yields, which runs in another thread, at most `depth` values ahead.
+def look_ahead(
+    produce: Callable[[threading.Event], Generator[T, None, None]],
+    *,
+    depth: int,
+    on_wait: Callable[[], None] | None = None,
+) -> Generator[T, None, None]:
+    """Yields what `produce` yields, which runs in another thread, at most `depth` values ahead.
 
-    What it raises is raised here, after the values before it. Closing the generator ends the thread, once the value
-    that it is working on is done.
+    What it raises is raised here, after the values before it. Closing the generator sets the event that `produce` is
+    given and waits for the thread, but not for long: Ctrl-C is heard while a value takes minutes. `on_wait` is called
+    now and then while there is nothing to yield yet.
     """
     values: queue.Queue[_Value[T] | _End] = queue.Queue(maxsize=depth)
     is_closed = threading.Event()
@@ -43,7 +52,7 @@ def look_ahead(produce: Callable[[], Generator[T, None, None]], *, depth: int) -
 
     def run() -> None:
         try:
-            with closing(produce()) as produced:
+            with closing(produce(is_closed)) as produced:
                 for content in produced:
                     put(_Value(content))
                     if is_closed.is_set():
@@ -55,10 +64,18 @@ def look_ahead(produce: Callable[[], Generator[T, None, None]], *, depth: int) -
     thread = threading.Thread(target=run, name="look-ahead", daemon=True)
     thread.start()
     try:
-        while isinstance(value := values.get(), _Value):
+        while isinstance(value := _take(values, on_wait), _Value):
             yield value.content
         if value.error is not None:
             raise value.error
     finally:
         is_closed.set()
-        thread.join()
+        thread.join(_CLOSE_SECONDS)
+
+
+def _take(values: queue.Queue[_Value[T] | _End], on_wait: Callable[[], None] | None) -> _Value[T] | _End:
+    while on_wait is not None:
+        with suppress(queue.Empty):
+            return values.get(timeout=_POLL_SECONDS)
+        on_wait()
+    return values.get()

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.errors import InputError, StoreError, quote
 from qwen3_vl_retrieval.index.bars import show_bar
+from qwen3_vl_retrieval.index.embedding import find_embedder_policy
+from qwen3_vl_retrieval.index.failure_memory import hash_conditions
 from qwen3_vl_retrieval.index.filters import compile_filter
 from qwen3_vl_retrieval.index.hits import SearchResults
 from qwen3_vl_retrieval.index.judging import find_media_cache
 from qwen3_vl_retrieval.index.pipeline import run_pipeline
 from qwen3_vl_retrieval.index.progress import IndexReport, OnIndexProgress, RunCounter
 from qwen3_vl_retrieval.index.records import Metadata
-from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.sidecar import SidecarPrecision
-from qwen3_vl_retrieval.index.sources import check_metadata, list_sources
+from qwen3_vl_retrieval.index.sources import Sources, check_metadata, list_sources
 from qwen3_vl_retrieval.index.statistics import IndexStatistics, measure_store
-from qwen3_vl_retrieval.index.store import Store
+from qwen3_vl_retrieval.index.store import CompactReport, Store
 from qwen3_vl_retrieval.index.transfer import export_store
 from qwen3_vl_retrieval.index.two_stages import SearchOptions, search_in_stages
 from qwen3_vl_retrieval.index.units import MediaType, ReadOcr, read_units
 from qwen3_vl_retrieval.inputs import Embedder, Item, Reranker
+from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
 __all__ = ["MultimodalIndex"]
+
+_DAY_SECONDS = 24 * 3600
+
+_NAMED_FILES = 3
+"""Of those that an error is about."""
 
 _SHORT_DIMENSIONS = 256
 """Of the vectors in the collection: an eighth of the 2B model's. What is recalled is rescored in full length."""
@@ -36,7 +44,8 @@ _SHORT_DIMENSIONS = 256
 class MultimodalIndex:
     """Files and items in one vector space on disk: added, kept in step with a folder, searched, deleted.
 
-    One process writes at a time; any number search meanwhile. Opened by `open`.
+    One process writes at a time; any number search meanwhile. Opened by `open`. Where the folder cannot be written, the
+    index can be searched (by comparing with all full vectors, which is slower), looked at and exported.
 
     Args:
         store: Where everything is.
@@ -47,8 +56,10 @@ class MultimodalIndex:
         overlap_seconds: As in `open`.
         cut_at_scenes: As in `open`.
         ocr: As in `open`.
+        grace_days: As in `open`.
 
     Raises:
+        ValueError: `grace_days` is negative.
         FingerprintMismatchError: The store was written with another embedder.
     """
 
@@ -63,7 +74,10 @@ class MultimodalIndex:
         overlap_seconds: float = 5.0,
         cut_at_scenes: bool = False,
         ocr: ReadOcr | None = None,
+        grace_days: float = 30.0,
     ) -> None:
+        if not grace_days >= 0:
+            raise ValueError(f"grace_days={grace_days!r} must be at least 0")
         embedder.fingerprint.require_match(store.head.fingerprint)
         self._store = store
         self._embedder = embedder
@@ -75,7 +89,14 @@ class MultimodalIndex:
             overlap_seconds=overlap_seconds,
             cut_at_scenes=cut_at_scenes,
             ocr=ocr,
+            image_reading=check_image_reading(embedder.fingerprint.image_reading),
         )
+        policies = [self._policy, find_embedder_policy(embedder)]
+        self._conditions = hash_conditions(
+            [policy for policy in policies if policy is not None],
+            {**self._read_units.keywords, "ocr": ocr is not None},
+        )
+        self._grace_seconds = grace_days * _DAY_SECONDS
 
     @classmethod
     def open(
@@ -91,6 +112,7 @@ class MultimodalIndex:
         overlap_seconds: float = 5.0,
         cut_at_scenes: bool = False,
         ocr: ReadOcr | None = None,
+        grace_days: float = 30.0,
     ) -> MultimodalIndex:
         """Returns the index in the folder `path`, a new one if there is none.
 
@@ -108,6 +130,8 @@ class MultimodalIndex:
             overlap_seconds: What a window shares with the one before.
             cut_at_scenes: Let windows end where the picture changes.
             ocr: Reads the words of scans and pictures, see `read_with_rapidocr`; `None` leaves them unread.
+            grace_days: How long the vectors are kept of what vanished, changed or could not be read. They are not
+                found, and come back without the model when the same content is seen again. 0 keeps none.
 
         Raises:
             FingerprintMismatchError: The index was written with another embedder or other options of it.
@@ -149,10 +173,35 @@ class MultimodalIndex:
                 overlap_seconds=overlap_seconds,
                 cut_at_scenes=cut_at_scenes,
                 ocr=ocr,
+                grace_days=grace_days,
             )
         except BaseException:
             store.close()
             raise
+
+    def compact(self) -> CompactReport:
+        """Gives back the room of what was deleted, replaced or retired, and ends the grace of all that is retired.
+
+        Needs room for vectors and collection beside the old ones while it works. Searching goes on meanwhile.
+
+        Raises:
+            StoreError: Somebody else is writing, or the index is torn or read-only, or the disk is full.
+        """
+        return self._store.compact()
+
+    def __copy__(self) -> Self:
+        # An index stands for what is on the disk, with locks and connections that cannot be copied.
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Frameworks copy their chains; the copies share what they search.
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a MultimodalIndex cannot be pickled: its files and locks belong to this process; open it by its folder "
+            "where it is needed"
+        )
 
     def close(self) -> None:
         """Lets go of all files."""
@@ -192,6 +241,8 @@ class MultimodalIndex:
         paths_or_items: Path | Iterable[Path | Item],
         *,
         metadata: Metadata | None = None,
+        exclude: Sequence[str] = (),
+        retry_failed: bool = False,
         cache_media: bool = False,
         show_progress: bool = False,
         on_progress: OnIndexProgress | None = None,
@@ -205,10 +256,15 @@ class MultimodalIndex:
             paths_or_items: `Path`s of files and folders, and items (see `Item`): a `str` is always a text.
             metadata: Flat scalars to be kept with every unit of it, and to be filtered by; those of units that are
                 there already are replaced. `None` leaves them.
+            exclude: Patterns of files and folders inside the given folders to leave out, as in a `.gitignore` file
+                there: `"*.bak"`, `"drafts/"`, `"/2019"`. What is left out is among the skipped of the report.
+            retry_failed: Read files again that could not be read before. By default those that have not changed are
+                left alone and named, until limits, options or versions of the packages that read are others; what the
+                disk or the network failed with is always tried again.
             cache_media: Let the reranker compute what it sees of each new page, picture and clip now, and not at the
                 first query that finds it. It is kept in memory, within `vision_cache_bytes` of the reranker.
             show_progress: Show a progress bar.
-            on_progress: Called after every group of units.
+            on_progress: Called after every group of units, and while a file takes long to be read.
 
         Raises:
             StoreError: Somebody else is writing, or the disk fails.
@@ -216,45 +272,83 @@ class MultimodalIndex:
             ValueError: `metadata` is not flat, or uses a reserved name; or `cache_media` without a reranker.
         """
         cache = find_media_cache(self._reranker) if cache_media else None
-        sources, skipped, failures = list_sources(paths_or_items)
+        found = list_sources(paths_or_items, exclude=exclude)
         with self._store.write():
-            return self._run(sources, skipped, failures, metadata, 0, cache, show_progress, on_progress)
+            counter = self._run(found, metadata, retry_failed, cache, show_progress, on_progress)
+            self._end_grace()
+        return counter.finish(skipped=found.skipped, hidden_files=found.hidden)
 
     def sync(
         self,
         folder: str | Path,
         *,
         metadata: Metadata | None = None,
+        exclude: Sequence[str] = (),
+        allow_removals: bool = False,
+        retry_failed: bool = False,
         cache_media: bool = False,
         show_progress: bool = False,
         on_progress: OnIndexProgress | None = None,
     ) -> IndexReport:
         """Makes the index hold what the folder holds: adds new files, replaces changed ones, removes vanished ones.
 
-        Unchanged content is never embedded again. Files outside the folder are not touched. Arguments and errors as
-        in `add`.
+        Content is matched first and removed last: what was moved or renamed is not embedded again. Vectors of what
+        vanished, changed or can no longer be read are kept for `grace_days`. Files outside the folder are not touched.
+
+        Args:
+            folder: The folder.
+            metadata: As in `add`.
+            exclude: As in `add`. A file that is excluded now and was not before is removed like one that vanished.
+            allow_removals: Remove what vanished even if that is more than half of the files that the index knows
+                below the folder. By default that is taken for a folder that is not mounted.
+            retry_failed: As in `add`.
+            cache_media: As in `add`.
+            show_progress: As in `add`.
+            on_progress: As in `add`.
+
+        Raises:
+            StoreError: More than half would be removed (what is new has been added, and nothing removed); or as in
+                `add`.
+            InputError: There is no such folder, or it cannot be read.
+            ValueError: As in `add`.
         """
         cache = find_media_cache(self._reranker) if cache_media else None
         root = Path(folder).absolute()
-        sources, skipped, failures = list_sources(root)
-        present = {str(path.absolute()) for path in sources if isinstance(path, Path)}
-        unreadable = [failure.path for failure in failures]
+        found = _list_folder(root, exclude=exclude, allow_removals=allow_removals)
+        present = {encode_path(path.absolute()) for path in found.sources if isinstance(path, Path)}
+        unreadable = [failure.path for failure in found.failures]
+        excluded = [skipped.path for skipped in found.skipped if skipped.reason == "excluded"]
         with self._store.write():
-            vanished = [
-                source
-                for source in dict.fromkeys(self._store.catalog.list_sources(str(root)))
+            known = self._store.catalog.list_sources(root)
+            counter = self._run(found, metadata, retry_failed, cache, show_progress, on_progress)
+            vanished = {
+                source: contents
+                for source, contents in known.items()
                 # What is in a folder that cannot be read now may still be there.
-                if source not in present and not any(Path(source).is_relative_to(path) for path in unreadable)
+                if source not in present and not _is_below(source, unreadable)
+            }
+            moved = self._find_moved(vanished, present)
+            gone = [
+                source
+                for source, contents in vanished.items()
+                # What the caller excludes is meant to go.
+                if contents and source not in moved and not _is_below(source, excluded)
             ]
-            removed = self._store.remove_files(vanished) if vanished else 0
-            report = self._run(sources, skipped, failures, metadata, len(vanished), cache, show_progress, on_progress)
-        return replace(report, removed_units=report.removed_units + removed)
+            held = sum(1 for contents in known.values() if contents)
+            if 2 * len(gone) > held and not allow_removals:
+                raise StoreError(_refuse_removals(root, gone, held))
+            removed = self._store.remove_files(list(vanished)) if vanished else 0
+            self._end_grace()
+        counter.removed_units += removed
+        return counter.finish(
+            skipped=found.skipped, hidden_files=found.hidden, removed_files=len(vanished), moved_files=len(moved)
+        )
 
     def delete(self, where: Mapping[str, Any]) -> int:
         """Removes what meets `where`, and returns how many units that were.
 
         A unit of several files goes when all of them are meant: `{"source": path}` takes one file out and leaves its
-        duplicates.
+        duplicates. Their vectors are not kept, unlike those of files that vanish.
 
         Args:
             where: A filter in Chroma's language over `media_type`, `source`, `page`, `start`, `end`, `width`,
@@ -316,26 +410,66 @@ class MultimodalIndex:
 
     def _run(
         self,
-        sources: Sequence[Path | Item],
-        skipped: int,
-        failures: Sequence[FailedFile],
+        found: Sources,
         metadata: Metadata | None,
-        removed_files: int,
+        retry_failed: bool,
         cache_media: Callable[[Sequence[Item]], object] | None,
         show_progress: bool,
         on_progress: OnIndexProgress | None,
-    ) -> IndexReport:
-        with show_bar(len(sources), enabled=show_progress, on_progress=on_progress) as advance:
-            counter = RunCounter(files_total=len(sources), on_progress=advance)
-            counter.failures.extend(failures)
+    ) -> RunCounter:
+        with show_bar(len(found.sources), enabled=show_progress, on_progress=on_progress) as advance:
+            counter = RunCounter(files_total=len(found.sources), on_progress=advance)
+            counter.failures.extend(found.failures)
             run_pipeline(
                 self._store,
                 self._embedder,
-                sources,
+                found.sources,
                 counter,
                 policy=self._policy,
                 read_units=self._read_units,
                 metadata=check_metadata(metadata),
+                conditions=self._conditions,
+                retry_failed=retry_failed,
                 cache_media=cache_media,
             )
-        return counter.finish(skipped_files=skipped, removed_files=removed_files)
+        return counter
+
+    def _end_grace(self) -> None:
+        self._store.end_grace(before=time.time() - self._grace_seconds)
+
+    def _find_moved(self, vanished: Mapping[str, set[str]], present: Collection[str]) -> set[str]:
+        """Those of the vanished files whose content is in the index at another path, where the file still is."""
+        contents = {content for held in vanished.values() for content in held}
+        alive = {
+            content
+            for content, source in self._store.catalog.list_files_of(contents)
+            if source not in vanished and (source in present or decode_path(source).is_file())
+        }
+        return {source for source, held in vanished.items() if held & alive}
+
+
+def _is_below(source: str, folders: Sequence[Path]) -> bool:
+    return any(decode_path(source).is_relative_to(folder) for folder in folders)
+
+
+def _list_folder(root: Path, *, exclude: Sequence[str], allow_removals: bool) -> Sources:
+    """What `list_sources` finds; a folder that does not exist is empty only if everything may be removed."""
+    if root.exists():
+        return list_sources(root, exclude=exclude)
+    if allow_removals:
+        return Sources(sources=(), skipped=(), hidden=0, failures=())
+    raise InputError(
+        f"there is no folder {quote(str(root))}; give an existing folder, or remove what the index holds of it with "
+        "allow_removals=True"
+    )
+
+
+def _refuse_removals(root: Path, gone: Sequence[str], held: int) -> str:
+    named = ", ".join(quote(str(decode_path(source).relative_to(root))) for source in sorted(gone)[:_NAMED_FILES])
+    more = f" and {len(gone) - _NAMED_FILES:,} more" if len(gone) > _NAMED_FILES else ""
+    return (
+        f"syncing {quote(str(root))} would remove {len(gone):,} of the {held:,} files that the index holds of it: "
+        f"{named}{more}. That looks like a folder that is not mounted, or was emptied by mistake: nothing was removed, "
+        "and what is new was added. Bring the files back and sync again; if they are meant to go, sync with "
+        "allow_removals=True (--allow-removals)"
+    )

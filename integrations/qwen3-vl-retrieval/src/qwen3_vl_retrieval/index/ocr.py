@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from functools import cache
 from typing import Any
 
@@ -11,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.forks import ForkSafeLock
 
 __all__ = ["read_with_rapidocr"]
 
-_LOCK = threading.Lock()
+_LOCK = ForkSafeLock()
 """The engine keeps what it works on between its steps."""
 
 

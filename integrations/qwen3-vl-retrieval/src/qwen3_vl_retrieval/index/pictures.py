@@ -65,7 +65,7 @@ _MOST_CARD_CHARACTERS = 8_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagePart:
-    """A page of a PDF, not rendered yet.
+    """A page of a PDF or TIFF, not rendered yet.
 
     Attributes:
         source: The file.
@@ -118,7 +118,7 @@ def read_picture(view: View, policy: MediaPolicy, *, page_pixels: int = _FULL_PA
     """
     match view:
         case PagePart():
-            return media.render_pdf_page(view.source, view.page, policy, max_pixels=page_pixels)
+            return media.render_page(media.DocumentPage(view.source, view.page, page_pixels), policy)
         case ImagePart():
             return media.read_image(view.source, policy)
         case VideoPart():
@@ -128,8 +128,13 @@ def read_picture(view: View, policy: MediaPolicy, *, page_pixels: int = _FULL_PA
             return draw_card(view.text)
 
 
-def read_frames(clip: VideoPart, policy: MediaPolicy, *, shares: Sequence[float]) -> list[Image.Image]:
+def read_frames(
+    clip: VideoPart, policy: MediaPolicy, *, shares: Sequence[float], by_time: bool = True
+) -> list[Image.Image]:
     """Returns frames of a clip as RGB pictures, at rising shares of its window: 0 is the beginning, 1 the end.
+
+    Frames of a file are those shown then; with `by_time=False` those of that number at the average rate, which
+    `read_clip` sees with the same option.
 
     Raises:
         MediaPolicyError: The policy refuses the file.
@@ -142,13 +147,14 @@ def read_frames(clip: VideoPart, policy: MediaPolicy, *, shares: Sequence[float]
         )
         chosen = [numbers[min(int(share * len(numbers)), len(numbers) - 1)] for share in shares]
         return [media.read_image(clip.source[number], policy) for number in chosen]
-    from qwen3_vl_retrieval.media.container import decode_frames, read_index
+    from qwen3_vl_retrieval.media.container import decode_frames
+    from qwen3_vl_retrieval.media.frame_indexes import find_index
 
     named = "given as bytes" if isinstance(clip.source, bytes) else repr(shorten_name(str(clip.source)))
     shown = f"the clip {named}"
     source = open_source(clip.source, policy)
-    index = read_index(source, policy, shown=shown)
-    total_seconds = index.total / index.frame_rate
+    index = find_index(source, policy, shown=shown)
+    total_seconds = index.duration_seconds if by_time else index.total / index.frame_rate
     begin = 0.0 if clip.start is None else clip.start
     if begin >= total_seconds:
         raise MediaError(
@@ -156,7 +162,11 @@ def read_frames(clip: VideoPart, policy: MediaPolicy, *, shares: Sequence[float]
             "if the file was replaced, index it again"
         )
     duration = (total_seconds if clip.end is None else clip.end) - begin
-    wanted = [min(int((begin + share * duration) * index.frame_rate), index.total - 1) for share in shares]
+    moments = [begin + share * duration for share in shares]
+    if by_time:
+        wanted: list[int] = index.find_numbers(moments).tolist()
+    else:
+        wanted = [min(int(moment * index.frame_rate), index.total - 1) for moment in moments]
     return [Image.fromarray(frame) for frame in decode_frames(source, policy, index, wanted, shown=shown)]
 
 

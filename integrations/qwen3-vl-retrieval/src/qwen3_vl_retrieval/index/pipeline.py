@@ -7,21 +7,27 @@ ends is the beginning of the work.
 
 from __future__ import annotations
 
+import os
+import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy.typing as npt
 
-from qwen3_vl_retrieval.errors import InputError, MediaError
+from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError
 from qwen3_vl_retrieval.index.batches import Batch
 from qwen3_vl_retrieval.index.embedding import Prepared, compute_vectors, prepare_documents
+from qwen3_vl_retrieval.index.failure_memory import describe_failures, is_passing
 from qwen3_vl_retrieval.index.findings import (
     FileRead,
     Finding,
     FoundUnit,
+    KnownFailure,
     SourceReader,
     UnchangedFile,
     UnitReader,
@@ -30,12 +36,14 @@ from qwen3_vl_retrieval.index.findings import (
 from qwen3_vl_retrieval.index.identity import hash_space, is_same_content, read_signature
 from qwen3_vl_retrieval.index.lookahead import look_ahead
 from qwen3_vl_retrieval.index.progress import RunCounter
-from qwen3_vl_retrieval.index.records import FileState, Metadata
+from qwen3_vl_retrieval.index.records import Attempt, FileState, Metadata
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.index.store import Store
-from qwen3_vl_retrieval.index.units import load_item
-from qwen3_vl_retrieval.inputs import Embedder, Item
-from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.index.units import MOST_COSTLY_PAGES, load_item
+from qwen3_vl_retrieval.inputs import Embedder, ImageReading, Item
+from qwen3_vl_retrieval.media.images import check_image_reading
+from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["run_pipeline"]
 
@@ -44,6 +52,9 @@ _GROUP_UNITS = 32
 
 _GROUP_FINDINGS = 512
 """Findings that are entered together where little or nothing has to be embedded."""
+
+_LOADING_THREADS = min(8, os.cpu_count() or 1)
+"""Pages that are rendered at the same time, each in a process of its own."""
 
 _GROUPS_UNDER_WAY = 4
 """Groups that may be read and not be in the catalog yet: read, waiting, computed, and one to spare."""
@@ -54,6 +65,7 @@ class _Group:
     """Findings in their order; the new units among them, and their items, read and tokenised."""
 
     findings: list[Finding] = field(default_factory=list[Finding])
+    loading: list[tuple[FoundUnit, Future[Item]]] = field(default_factory=list[tuple[FoundUnit, Future[Item]]])
     new: list[FoundUnit] = field(default_factory=list[FoundUnit])
     items: list[Item] = field(default_factory=list[Item])
     failures: dict[str, InputError] = field(default_factory=dict[str, InputError])
@@ -62,7 +74,18 @@ class _Group:
     @property
     def is_full(self) -> bool:
         """Whether it is time to embed it."""
-        return len(self.items) >= _GROUP_UNITS or len(self.findings) >= _GROUP_FINDINGS
+        return len(self.loading) >= _GROUP_UNITS or len(self.findings) >= _GROUP_FINDINGS
+
+    def finish_loading(self) -> None:
+        """Waits for the items of new units; those that cannot be loaded are failures."""
+        for found, loaded in self.loading:
+            try:
+                self.items.append(loaded.result())
+            except InputError as error:
+                self.failures[found.record.id] = error.at(None)
+            else:
+                self.new.append(found)
+        self.loading.clear()
 
 
 def run_pipeline(
@@ -74,6 +97,8 @@ def run_pipeline(
     policy: MediaPolicy,
     read_units: UnitReader,
     metadata: Metadata | None,
+    conditions: str,
+    retry_failed: bool = False,
     cache_media: Callable[[Sequence[Item]], object] | None = None,
 ) -> None:
     """Embeds what is new in `sources` and enters it in the store, inside `store.write()`.
@@ -86,11 +111,14 @@ def run_pipeline(
         policy: What may be opened here; the embedder has its own.
         read_units: Turns a file into units.
         metadata: The caller's own, of all units; `None` leaves what was given before.
+        conditions: Hash of what decides, beside a file, whether it can be read; see `hash_conditions`.
+        retry_failed: Read files again that could not be read, and have not changed.
         cache_media: Is called with the items of each group that is embedded.
 
     Raises:
         StoreError: The disk or Chroma fails.
     """
+    reading = check_image_reading(store.head.fingerprint.image_reading)
     reader = SourceReader(
         store.catalog,
         store.layout.media,
@@ -98,22 +126,31 @@ def run_pipeline(
         policy=policy,
         read_units=read_units,
         metadata=metadata,
+        image_reading=reading,
+        conditions=conditions,
+        retry_failed=retry_failed,
+        on_file=counter.begin_file,
     )
-    writer = _GroupWriter(store, counter)
+    writer = _GroupWriter(store, counter, conditions)
 
-    def read_groups() -> Generator[_Group, None, None]:
-        for group in _collect_groups(reader.read(sources), store, policy):
-            group.prepared = prepare_documents(embedder, group.items)
-            yield group
+    def read_groups(is_closed: threading.Event) -> Generator[_Group, None, None]:
+        with ThreadPoolExecutor(max_workers=_LOADING_THREADS, thread_name_prefix="load-pages") as threads:
+            loader = _ItemLoader(threads, policy, reading, is_closed)
+            for group in _collect_groups(reader.read(sources), store, loader):
+                group.finish_loading()
+                if is_closed.is_set():
+                    return
+                group.prepared = prepare_documents(embedder, group.items)
+                yield group
 
-    with closing(look_ahead(read_groups, depth=1)) as groups:
+    with closing(look_ahead(read_groups, depth=1, on_wait=counter.tell_file)) as groups:
         for group in groups:
             writer.write(group, compute_vectors(embedder, group.prepared))
             if cache_media is not None and (shown := [item for item in group.items if not isinstance(item, str)]):
                 cache_media(shown)
 
 
-def _collect_groups(findings: Iterable[Finding], store: Store, policy: MediaPolicy) -> Generator[_Group, None, None]:
+def _collect_groups(findings: Iterable[Finding], store: Store, loader: _ItemLoader) -> Generator[_Group, None, None]:
     """Findings in groups, the items of new units loaded. What is under way in an earlier group is not loaded again."""
     under_way: list[set[str]] = [set()]
     group = _Group()
@@ -121,33 +158,62 @@ def _collect_groups(findings: Iterable[Finding], store: Store, policy: MediaPoli
         group.findings.append(finding)
         if isinstance(finding, FoundUnit):
             unit_id = finding.record.id
-            if not any(unit_id in ids for ids in under_way) and not store.catalog.find_rows([unit_id]):
+            if not any(unit_id in ids for ids in under_way) and not _has_vector(store, unit_id):
                 under_way[0].add(unit_id)
-                _load(finding, group, policy)
-        if group.is_full:
+                group.loading.append((finding, loader.load(finding)))
+        if group.is_full or loader.is_closed.is_set():
             yield group
             group = _Group()
             under_way = [set(), *under_way[: _GROUPS_UNDER_WAY - 1]]
     yield group
 
 
-def _load(found: FoundUnit, group: _Group, policy: MediaPolicy) -> None:
-    try:
-        item = found.item if found.unit is None else load_item(found.unit, policy)
-    except InputError as error:
-        group.failures[found.record.id] = error.at(None)
-        return
-    if item is not None:
-        group.new.append(found)
-        group.items.append(item)
+def _has_vector(store: Store, unit_id: str) -> bool:
+    # At one moment: groups that are written meanwhile retire units and revive them.
+    with store.catalog.read():
+        return bool(store.catalog.find_rows([unit_id]) or store.catalog.find_retired([unit_id]))
+
+
+class _ItemLoader:
+    """Loads the items of units, several pages at a time; the rest of a file with too many costly pages is given up."""
+
+    def __init__(
+        self, threads: ThreadPoolExecutor, policy: MediaPolicy, image_reading: ImageReading, is_closed: threading.Event
+    ) -> None:
+        self._threads = threads
+        self._policy = policy
+        self._image_reading: ImageReading = image_reading
+        self._costly_pages: Counter[Path] = Counter()
+        self.is_closed = is_closed
+
+    def load(self, found: FoundUnit) -> Future[Item]:
+        """Returns the item once it is loaded, or why it cannot be."""
+        return self._threads.submit(self._load, found)
+
+    def _load(self, found: FoundUnit) -> Item:
+        if found.unit is None:
+            # An item in memory: it is there already.
+            return cast("Item", found.item)
+        path = found.unit.source
+        if self.is_closed.is_set() or self._costly_pages[path] >= MOST_COSTLY_PAGES:
+            raise MediaPolicyError(
+                f"this page of {shorten_name(str(path))!r} was not read: {MOST_COSTLY_PAGES} pages of the file took "
+                "more time or memory than the MediaPolicy allows (max_read_seconds, max_read_bytes)"
+            )
+        try:
+            return load_item(found.unit, self._policy, image_reading=self._image_reading)
+        except MediaPolicyError:
+            self._costly_pages[path] += 1
+            raise
 
 
 class _GroupWriter:
     """Enters groups in the store, in the thread that computes."""
 
-    def __init__(self, store: Store, counter: RunCounter) -> None:
+    def __init__(self, store: Store, counter: RunCounter, conditions: str) -> None:
         self._store = store
         self._counter = counter
+        self._conditions = conditions
         # Of files that are not finished yet, and of units: the same content fails wherever else it stands.
         self._failures: dict[str, list[FailedFile]] = {}
         self._placed: set[str] = set()
@@ -175,7 +241,9 @@ class _GroupWriter:
                 case UnchangedFile():
                     self._keep(finding, batch)
                 case UnreadableSource():
-                    self._give_up(finding.source, finding.failure, batch)
+                    self._give_up(finding.source, finding.failure, batch, finding.attempt)
+                case KnownFailure():
+                    self._recall(finding, batch)
         if group.findings:
             self._counter.removed_units += self._store.add_batch(batch)
             self._counter.tell()
@@ -184,16 +252,18 @@ class _GroupWriter:
         error = self._failed_units.get(found.record.id)
         if error is None:
             batch.places.append(found.place)
-            if found.unit is not None:
+            if found.is_part:
                 self._placed.add(found.place.source)
+            if not is_fresh:
+                batch.known[found.record.id] = found.record
             self._counter.reused_units += not is_fresh
             return
         # A picture, and a clip of one window, are the whole file.
         unit = found.unit
         is_whole = unit is None or unit.media_type == "image" or (unit.media_type == "video" and unit.start is None)
-        path = Path(found.place.source) if unit is None else unit.source
+        path = decode_path(found.place.source) if unit is None else unit.source
         failure = FailedFile(path=path, unit=None if is_whole else unit, error=error)
-        if unit is None:
+        if not found.is_part:
             self._give_up(found.place.source, failure, batch)
         else:
             self._failures.setdefault(found.place.source, []).append(failure)
@@ -206,46 +276,57 @@ class _GroupWriter:
         if not _is_as_read(read.state):
             # Hash and pixels may be of different contents: nothing of it is kept.
             error = MediaError("the file was written to while it was being read; index it again")
-            self._give_up(source, FailedFile(path=Path(source), unit=None, error=error), batch)
+            self._give_up(source, FailedFile(path=decode_path(source), unit=None, error=error), batch)
             return
+        state = read.state
+        attempt = Attempt(source=source, sha256=state.sha256, signature=state.signature, conditions=self._conditions)
+        is_settled = failures and not any(is_passing(failure.error, failure.path) for failure in failures)
         if failures and not has_units:
-            # Read again the next time, like a file that could not be opened at all.
-            for failure in failures:
-                self._give_up(source, failure, batch)
-            self._counter.failed_files -= len(failures) - 1
-            batch.failures[source] = [_describe(failure) for failure in failures]
+            # Like a file that could not be opened at all.
+            self._give_up(source, failures[0], batch, attempt if is_settled else None)
+            self._counter.failures.extend(failures[1:])
+            batch.failures[source] = describe_failures(failures)
             return
-        batch.finished.append(read.state)
-        batch.failures[source] = [_describe(failure) for failure in failures]
+        batch.finished.append(state)
+        batch.failures[source] = describe_failures(failures)
+        if is_settled:
+            batch.attempts.append(attempt)
         self._counter.failures.extend(failures)
-        if read.is_new:
-            self._counter.added_files += 1
-        else:
-            self._counter.changed_files += 1
+        match read.outcome:
+            case "added":
+                self._counter.added_files += 1
+            case "changed":
+                self._counter.changed_files += 1
+            case "unchanged":
+                self._counter.unchanged_files += 1
 
     def _keep(self, file: UnchangedFile, batch: Batch) -> None:
         self._counter.unchanged_files += 1
+        self._counter.add_known_failures(file.failures)
         batch.places.extend(file.places)
         if file.state is not None:
             batch.finished.append(file.state)
+        if file.attempt is not None:
+            batch.attempts.append(file.attempt)
 
-    def _give_up(self, source: str, failure: FailedFile, batch: Batch) -> None:
+    def _recall(self, file: KnownFailure, batch: Batch) -> None:
+        self._counter.failed_files += 1
+        self._counter.add_known_failures(file.failures)
+        if file.attempt is not None:
+            batch.attempts.append(file.attempt)
+
+    def _give_up(self, source: str, failure: FailedFile, batch: Batch, attempt: Attempt | None = None) -> None:
         """Nothing that was known of the file holds any more."""
         batch.lost.append(source)
-        batch.failures[source] = [_describe(failure)]
+        batch.failures[source] = describe_failures([failure])
+        if attempt is not None:
+            batch.attempts.append(attempt)
         self._counter.failures.append(failure)
         self._counter.failed_files += 1
 
 
 def _is_as_read(state: FileState) -> bool:
     try:
-        return is_same_content(state.signature, read_signature(Path(state.source)))
+        return is_same_content(state.signature, read_signature(decode_path(state.source)))
     except MediaError:
         return False
-
-
-def _describe(failure: FailedFile) -> tuple[Any, ...]:
-    """Page, start, end, error and message, as the catalog keeps them."""
-    unit, error = failure.unit, failure.error
-    place = (None, None, None) if unit is None else (unit.page, unit.start, unit.end)
-    return (*place, type(error).__name__, error.reason)

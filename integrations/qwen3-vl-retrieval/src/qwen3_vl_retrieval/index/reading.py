@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.index.files import find_kind, list_files
+from qwen3_vl_retrieval.index.files import list_files
 from qwen3_vl_retrieval.index.results import FailedFile, OnProgress, Reading
 from qwen3_vl_retrieval.index.units import Unit, read_units
 from qwen3_vl_retrieval.media.policy import MediaPolicy
@@ -19,6 +20,7 @@ def read_folder(
     *,
     window_seconds: float = 30.0,
     overlap_seconds: float = 5.0,
+    exclude: Sequence[str] = (),
     on_progress: OnProgress | None = None,
 ) -> Reading:
     """Returns the units of all files below `folder`; see `list_files` and `read_units` for which and how.
@@ -26,11 +28,11 @@ def read_folder(
     Folders that may not be read are among the failures, as files are.
 
     Raises:
-        InputError: `folder` is not a folder, or may not be read itself.
+        InputError: `folder` is not a folder, or may not be read itself; or a pattern is malformed.
         ValueError: The windows would not advance.
     """
-    listing = list_files(folder)
-    files = [path for path in listing.files if find_kind(path) is not None]
+    listing = list_files(folder, exclude=exclude)
+    files = listing.files
     units: list[Unit] = []
     failures = [FailedFile(path=path, unit=None, error=error) for path, error in listing.failures]
     for done, path in enumerate(files):
@@ -43,8 +45,9 @@ def read_folder(
     if on_progress is not None:
         on_progress("reading", len(files), len(files))
     return Reading(
-        files=tuple(files),
-        skipped=tuple(path for path in listing.files if find_kind(path) is None),
+        files=files,
+        skipped=listing.skipped,
+        hidden=listing.hidden,
         units=tuple(units),
         failures=tuple(sorted(failures, key=lambda failure: failure.path)),
     )

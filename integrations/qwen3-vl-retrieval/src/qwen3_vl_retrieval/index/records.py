@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 from qwen3_vl_retrieval.index.filters import COLUMN_NAMES
 from qwen3_vl_retrieval.index.units import MediaType
 
-__all__ = ["RESERVED_NAMES", "FileState", "Metadata", "Place", "Record", "Signature", "StoredUnit", "describe_unit"]
+__all__ = [
+    "RESERVED_NAMES",
+    "Attempt",
+    "FileState",
+    "Metadata",
+    "Place",
+    "Record",
+    "Signature",
+    "StoredFailure",
+    "StoredUnit",
+    "describe_unit",
+]
 
 Metadata: TypeAlias = Mapping[str, str | int | float | bool]
 """Flat scalars, which every store can keep and filter."""
@@ -68,16 +80,30 @@ class StoredUnit:
     """A unit with its row and its places.
 
     Attributes:
-        row: Of the sidecar, from 1.
+        row: Its number, from 1, which no other unit ever has.
         record: The unit.
         sources: The files that hold it, sorted; none for an item given in memory.
         metadata: The caller's own, of the first place.
+        metadata_by_source: The same, of every file.
     """
 
     row: int
     record: Record
     sources: tuple[str, ...]
     metadata: Metadata
+    metadata_by_source: Mapping[str, Metadata] = field(default_factory=dict[str, Metadata])
+
+    def find_source(self) -> tuple[str | None, Metadata]:
+        """Returns a file that holds the unit, one that exists if any does, and the metadata of that place.
+
+        A moved file is listed at its old path, too, until a `sync` has removed it.
+        """
+        if not self.sources:
+            return None, self.metadata
+        source = self.sources[0]
+        if len(self.sources) > 1:
+            source = next((one for one in self.sources if os.path.isfile(one)), source)  # noqa: PTH113 - never raises
+        return source, self.metadata_by_source.get(source, self.metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +140,43 @@ class FileState:
     signature: Signature
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A reading of a file that failed, in whole or in part, and would fail again.
+
+    Attributes:
+        source: Its absolute path.
+        sha256: Hash of its content; `None` if that could not be read.
+        signature: What it looked like when it was read.
+        conditions: Hash of what else decides whether it can be read, see `hash_conditions`.
+    """
+
+    source: str
+    sha256: str | None
+    signature: Signature
+    conditions: str
+
+
+class StoredFailure(NamedTuple):
+    """A file or a part of it that could not be read, as it is kept.
+
+    Attributes:
+        page: Number of the page, from 1.
+        start: First second of the window.
+        end: Last second of the window.
+        error: Name of the error's class.
+        message: What was wrong.
+        media_type: Of the part that could not be read; `None` if it is the whole file.
+    """
+
+    page: int | None
+    start: float | None
+    end: float | None
+    error: str
+    message: str
+    media_type: MediaType | None = None
+
+
 RESERVED_NAMES = tuple(sorted(COLUMN_NAMES | {"image", "video"}))
 """Names of our own, which metadata of the caller's may not have."""
 
@@ -121,7 +184,7 @@ RESERVED_NAMES = tuple(sorted(COLUMN_NAMES | {"image", "video"}))
 def describe_unit(unit: StoredUnit) -> dict[str, str | int | float | bool]:
     """Returns the flat metadata that travels with a unit: the caller's own, and above it ours, without empty values."""
     record = unit.record
-    source = unit.sources[0] if unit.sources else None
+    source, own = unit.find_source()
     ours: dict[str, str | int | float | None] = {
         "media_type": record.media_type,
         "source": source,
@@ -135,4 +198,4 @@ def describe_unit(unit: StoredUnit) -> dict[str, str | int | float | bool]:
         "width": record.width,
         "height": record.height,
     }
-    return {**unit.metadata, **{name: value for name, value in ours.items() if value is not None}}
+    return {**own, **{name: value for name, value in ours.items() if value is not None}}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.index.files import SkippedFile
 from qwen3_vl_retrieval.index.units import Unit
 
 __all__ = [
@@ -46,13 +47,15 @@ class Reading:
 
     Attributes:
         files: Files that were taken for media or text, readable or not.
-        skipped: Files whose suffix is not one of those.
+        skipped: What is not read, and why.
+        hidden: Number of files and folders whose names begin with a dot.
         units: What the readable files hold, in the order of their paths.
         failures: The files that could not be read.
     """
 
     files: tuple[Path, ...]
-    skipped: tuple[Path, ...]
+    skipped: tuple[SkippedFile, ...]
+    hidden: int
     units: tuple[Unit, ...]
     failures: tuple[FailedFile, ...]
 

@@ -7,7 +7,6 @@ begin. A clip that was written without them, or with a few at fixed times, is cu
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,24 +27,32 @@ _CUT_DISTANCE = 0.35
 _SHORTEST_SCENE_SECONDS = 2.0
 """Less is a flash, and no scene to be found by itself."""
 
+_LEAST_SHARE = 0.1
+"""What a window adds to the one before, over what a full one adds: 30.03 seconds are one window of 30, not two."""
 
-def find_scene_seconds(path: Path, policy: MediaPolicy) -> list[float]:
+
+def find_scene_seconds(path: Path, policy: MediaPolicy, *, by_time: bool = True) -> list[float]:
     """Returns the seconds at which scenes begin, rising, without the beginning of the clip.
+
+    Seconds are when frames are shown; with `by_time=False` the number of a frame over the average rate.
 
     Raises:
         MediaPolicyError: The policy refuses the file.
         MediaError: It cannot be decoded.
     """
-    from qwen3_vl_retrieval.media.container import decode_frames, read_index
+    from qwen3_vl_retrieval.media.container import decode_frames
+    from qwen3_vl_retrieval.media.frame_indexes import find_index
 
-    index = read_index(path, policy)
-    numbers = [bisect_left(index.times, time) for time in index.key_times]
+    index = find_index(path, policy)
+    numbers: list[int] = np.searchsorted(index.times, index.key_times).tolist()
+    is_timed = by_time and not index.is_constant
+    seconds = index.seconds if is_timed else np.arange(index.total) / index.frame_rate
     scenes: list[float] = []
     before: npt.NDArray[np.float64] | None = None
     for number, frame in zip(numbers, decode_frames(path, policy, index, numbers), strict=True):
         histogram = _count_colors(frame)
         if before is not None and np.abs(histogram - before).sum() / 2 > _CUT_DISTANCE:
-            scenes.append(number / index.frame_rate)
+            scenes.append(float(seconds[number]))
         before = histogram
     return scenes
 
@@ -55,11 +62,13 @@ def plan_windows(
 ) -> list[tuple[float, float]]:
     """Returns start and end of each window of a clip, in seconds.
 
-    A scene that is longer than a window becomes several that overlap; no window reaches over the end of a scene.
+    A scene that is longer than a window becomes several that overlap; no window reaches over the end of a scene. Each
+    window adds at least a tenth of what a full one adds (`window_seconds - overlap_seconds`): where less is left at the
+    end of a clip or scene, it belongs to the last window, which is that much longer.
 
     Args:
         duration_seconds: Length of the clip.
-        window_seconds: Length of a window at most.
+        window_seconds: Length of a window, but for the last of a scene.
         overlap_seconds: What a window shares with the one before in the same scene.
         scene_seconds: Where scenes begin; those shorter than two seconds belong to the one before.
     """
@@ -70,10 +79,9 @@ def plan_windows(
     step = window_seconds - overlap_seconds
     windows: list[tuple[float, float]] = []
     for begin, end in zip(begins, [*begins[1:], duration_seconds], strict=True):
-        # What a further window would add beyond the overlap; the tolerance is for rates such as 30000/1001.
-        count = max(1, math.ceil((end - begin - overlap_seconds) / step - 1e-6))
+        count = max(1, math.ceil((end - begin - overlap_seconds) / step - _LEAST_SHARE))
         starts = [begin + place * step for place in range(count)]
-        windows += [(start, min(start + window_seconds, end)) for start in starts]
+        windows += [(start, start + window_seconds) for start in starts[:-1]] + [(starts[-1], end)]
     return windows
 
 

@@ -1,14 +1,13 @@
-"""Full vectors beside the collection, row by row in one file, mapped into memory and not read into it.
+"""Full vectors beside the collection, slot by slot in one file, mapped into memory and not read into it.
 
-The collection holds short vectors that are quick to compare; what it recalls is rescored here. Rows are never used
-twice, so that a reader that still knows an old row cannot take another unit's vector for it.
+The collection holds short vectors that are quick to compare; what it recalls is rescored here. A slot is used again
+once its unit is gone: who reads asks the catalog before and after which unit it belongs to, see `Store.score_rows`.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from jaxtyping import Float, Float32
 
 from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.precision import int8_step, quantize_embeddings
 
 __all__ = ["Sidecar", "SidecarPrecision"]
@@ -31,8 +31,8 @@ _TYPES: dict[str, type[np.generic]] = {
     "ubinary": np.uint8,
 }
 
-_CHUNK_ROWS = 4096
-"""Rows that are converted at a time: 32 MiB at 2,048 dimensions."""
+_CHUNK_SLOTS = 4096
+"""Vectors that are converted at a time: 32 MiB at 2,048 dimensions."""
 
 
 class Sidecar:
@@ -58,33 +58,52 @@ class Sidecar:
         self._type = np.dtype(_TYPES[precision])
         self._columns = dimensions // 8 if precision == "ubinary" else dimensions
         self._mapped: npt.NDArray[np.generic] | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     @property
-    def row_bytes(self) -> int:
-        """Bytes of a row."""
+    def slot_bytes(self) -> int:
+        """Bytes of a vector."""
         return self._columns * self._type.itemsize
 
-    def write(self, first_row: int, vectors: Float[np.ndarray, "n dimensions"]) -> None:
-        """Writes vectors to the rows from `first_row` (from 1) on; they are on the disk when this returns."""
-        codes = quantize_embeddings(np.asarray(vectors, dtype=np.float32), self.precision)
-        # Not "ab": rows that a killed writer left behind are written over.
+    def write(self, slots: Sequence[int], vectors: Float[np.ndarray, "n dimensions"]) -> None:
+        """Writes vectors to slots (from 1); they are on the disk when this returns.
+
+        Raises:
+            OSError: The disk is full or fails.
+        """
+        codes = np.ascontiguousarray(quantize_embeddings(np.asarray(vectors, dtype=np.float32), self.precision))
+        # Not "ab": slots that a killed writer left behind are written over.
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         with os.fdopen(descriptor, "r+b") as file:
-            file.seek((first_row - 1) * self.row_bytes)
-            file.write(np.ascontiguousarray(codes).tobytes())
+            for first, last in _list_runs(slots):
+                file.seek((slots[first] - 1) * self.slot_bytes)
+                file.write(codes[first:last].tobytes())
             file.flush()
             os.fsync(file.fileno())
 
-    def read(self, rows: Sequence[int]) -> Float32[np.ndarray, "n dimensions"]:
-        """Returns the vectors of `rows`, as numbers of ordinary size whatever the format.
+    def copy(self, slots: Sequence[int], path: Path) -> None:
+        """Writes the vectors of `slots` to a new file, one after the other; they are on the disk when this returns.
+
+        Raises:
+            StoreError: The file does not hold the slots.
+            OSError: The disk is full or fails.
+        """
+        with path.open("wb") as file:
+            for first in range(0, len(slots), _CHUNK_SLOTS):
+                places = np.asarray(slots[first : first + _CHUNK_SLOTS], dtype=np.int64)
+                file.write(np.ascontiguousarray(self._map(int(places.max()))[places - 1]).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self, slots: Sequence[int]) -> Float32[np.ndarray, "n dimensions"]:
+        """Returns the vectors of `slots`, as numbers of ordinary size whatever the format.
 
         Binary vectors come back as plus and minus 1/√dimensions.
 
         Raises:
-            StoreError: The file does not hold the rows.
+            StoreError: The file does not hold the slots.
         """
-        places = np.asarray(rows, dtype=np.int64)
+        places = np.asarray(slots, dtype=np.int64)
         if places.size == 0:
             return np.zeros((0, self.dimensions), dtype=np.float32)
         codes = self._map(int(places.max()))[places - 1]
@@ -97,34 +116,45 @@ class Sidecar:
                 signs = np.unpackbits(codes.astype(np.uint8), axis=1, count=self.dimensions).astype(np.float32)
                 return (2 * signs - 1) / np.float32(np.sqrt(self.dimensions))
 
-    def score(self, rows: Sequence[int], query: Float[np.ndarray, " dimensions"]) -> Float32[np.ndarray, " n"]:
-        """Returns the dot product of each row with `query`: cosines, and estimates of them from binary vectors.
+    def score(self, slots: Sequence[int], query: Float[np.ndarray, " dimensions"]) -> Float32[np.ndarray, " n"]:
+        """Returns the dot product of each vector with `query`: cosines, and estimates of them from binary vectors.
 
         Raises:
-            StoreError: The file does not hold the rows.
+            StoreError: The file does not hold the slots.
         """
         wanted = np.asarray(query, dtype=np.float32)
-        parts = [self.read(rows[first : first + _CHUNK_ROWS]) @ wanted for first in range(0, len(rows), _CHUNK_ROWS)]
+        parts = [
+            self.read(slots[first : first + _CHUNK_SLOTS]) @ wanted for first in range(0, len(slots), _CHUNK_SLOTS)
+        ]
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
-    def require_rows(self, last_row: int) -> None:
-        """Passes silently if the file holds the rows up to `last_row`.
+    def require_slots(self, last_slot: int) -> None:
+        """Passes silently if the file holds the slots up to `last_slot`.
 
         Raises:
             StoreError: It does not.
         """
-        if last_row:
-            self._map(last_row)
+        if last_slot:
+            self._map(last_slot)
 
-    def _map(self, last_row: int) -> npt.NDArray[np.generic]:
+    def _map(self, last_slot: int) -> npt.NDArray[np.generic]:
         with self._lock:
-            if self._mapped is None or len(self._mapped) < last_row:
+            if self._mapped is None or len(self._mapped) < last_slot:
                 size_bytes = self.path.stat().st_size if self.path.exists() else 0
-                held = size_bytes // self.row_bytes
-                if held < last_row:
+                held = size_bytes // self.slot_bytes
+                if held < last_slot:
                     raise StoreError(
                         f"the store is torn: {self.path.name} holds {held:,} vectors, and the catalog counts "
-                        f"{last_row:,}; restore the folder from a copy, or build the store again"
+                        f"{last_slot:,}; restore the folder from a copy, or build the store again"
                     )
                 self._mapped = np.memmap(self.path, dtype=self._type, mode="r", shape=(held, self._columns))
             return self._mapped
+
+
+def _list_runs(slots: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where slots that follow each other begin and end in the list."""
+    first = 0
+    for place in range(1, len(slots) + 1):
+        if place == len(slots) or slots[place] != slots[place - 1] + 1:
+            yield first, place
+            first = place

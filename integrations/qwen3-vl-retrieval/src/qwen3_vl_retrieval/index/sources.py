@@ -2,54 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from qwen3_vl_retrieval import metadata as metadata_checks
 from qwen3_vl_retrieval.coercion import list_items
-from qwen3_vl_retrieval.index.files import find_kind, list_files
+from qwen3_vl_retrieval.errors import InputError, quote
+from qwen3_vl_retrieval.index.files import SkippedFile, is_folder, list_files
 from qwen3_vl_retrieval.index.records import RESERVED_NAMES, Metadata
 from qwen3_vl_retrieval.index.results import FailedFile
 from qwen3_vl_retrieval.inputs import Item
 
-__all__ = ["check_metadata", "list_sources"]
+__all__ = ["Sources", "check_metadata", "list_sources"]
 
 
-def list_sources(given: Path | Iterable[Path | Item]) -> tuple[list[Path | Item], int, list[FailedFile]]:
-    """Returns files and items, folders replaced by what is in them; how many files were skipped; and what failed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What is to be added.
+
+    Attributes:
+        sources: Files and items, in the order in which they were given, a folder's files by path.
+        skipped: What is in folders and not read, and why.
+        hidden: Number of entries of folders whose names begin with a dot.
+        failures: Folders that could not be read, and why.
+    """
+
+    sources: tuple[Path | Item, ...]
+    skipped: tuple[SkippedFile, ...]
+    hidden: int
+    failures: tuple[FailedFile, ...]
+
+
+def list_sources(given: Path | Iterable[Path | Item], *, exclude: Sequence[str] = ()) -> Sources:
+    """Returns files and items, folders replaced by what is in them; `exclude` as in `list_files`.
 
     Raises:
-        InputError: A single item was given instead of a list, or a folder cannot be read.
+        InputError: A single item was given instead of a list, or a folder cannot be read; or a pattern is malformed.
     """
     sources: list[Path | Item] = []
+    skipped: list[SkippedFile] = []
     failures: list[FailedFile] = []
-    skipped = 0
+    hidden = 0
     for source in [given] if isinstance(given, Path) else list_items(given):
-        if not (isinstance(source, Path) and source.is_dir()):
+        if not (isinstance(source, Path) and is_folder(source)):
             sources.append(source)
             continue
-        listing = list_files(source)
-        readable = [path for path in listing.files if find_kind(path) is not None]
-        skipped += len(listing.files) - len(readable)
-        sources += readable
+        listing = list_files(source, exclude=exclude)
+        sources += listing.files
+        skipped += listing.skipped
+        hidden += listing.hidden
         failures += [FailedFile(path=path, unit=None, error=error) for path, error in listing.failures]
-    return sources, skipped, failures
+    # A file that is named twice is read once.
+    seen: set[Path] = set()
+    once: list[Path | Item] = []
+    for source in sources:
+        if not isinstance(source, Path):
+            once.append(source)
+        elif (path := source.absolute()) not in seen:
+            seen.add(path)
+            once.append(source)
+    return Sources(sources=tuple(once), skipped=tuple(skipped), hidden=hidden, failures=tuple(failures))
 
 
 def check_metadata(metadata: Metadata | None) -> Metadata | None:
     """Returns a copy of the caller's metadata.
 
     Raises:
-        ValueError: They are not flat, or use a reserved name.
+        ValueError: They are not flat, use a reserved name, or hold what no database can.
     """
     if metadata is None:
         return None
     for name, value in metadata.items():
-        if not isinstance(name, str) or name in RESERVED_NAMES:  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
-            raise ValueError(f"metadata {name!r} is reserved; choose a name other than {', '.join(RESERVED_NAMES)}")
         if isinstance(value, str) and "\0" in value:
-            raise ValueError(f"metadata {name!r} holds a null character, which a database ends a text at; leave it out")
-        if not isinstance(value, (str, int, float, bool)):  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
-            raise ValueError(  # noqa: TRY004 - as for other options out of range
-                f"metadata {name!r} is {type(value).__name__}; allowed are str, int, float and bool"
+            raise ValueError(
+                f"metadata {quote(name)} holds a null character, which a database ends a text at; leave it out"
             )
-    return dict(metadata)
+    try:
+        return metadata_checks.check_metadata(metadata, reserved=RESERVED_NAMES)
+    except InputError as error:
+        # They are an option of the call, and belong to no item of it.
+        raise ValueError(error.reason) from error

@@ -26,6 +26,9 @@ class IndexStatistics:
         fingerprint: Of the vectors.
         short_dimensions: Length of the vectors that are recalled with.
         precision: Number format of the vectors that are rescored with.
+        retired_units: Units that nobody holds any more, whose vectors are kept for a while.
+        retired_bytes: Room that those take in the file of vectors.
+        free_bytes: Room in the file of vectors that is free for new units.
         bytes_by_part: Room on the disk: of `catalog`, `collection`, `vectors` and `media`.
     """
 
@@ -37,21 +40,20 @@ class IndexStatistics:
     fingerprint: Fingerprint
     short_dimensions: int
     precision: str
+    retired_units: int
+    retired_bytes: int
+    free_bytes: int
     bytes_by_part: Mapping[str, int]
 
 
 def measure_store(store: Store) -> IndexStatistics:
     """Returns what `store` holds; no model is needed."""
-    layout, catalog = store.layout, store.catalog
-    parts = {
-        "catalog": list(layout.folder.glob("catalog.sqlite3*")),
-        "collection": _list_below(layout.collection),
-        "vectors": [layout.vectors],
-        "media": _list_below(layout.media),
-    }
+    catalog = store.catalog
+    slot_bytes = store.sidecar.slot_bytes
     with catalog.read():
+        retired = catalog.count_retired()
         return IndexStatistics(
-            folder=layout.folder,
+            folder=store.layout.folder,
             units=catalog.count_units(),
             units_by_media_type=catalog.count_media_types(),
             files=catalog.count_files(),
@@ -59,17 +61,8 @@ def measure_store(store: Store) -> IndexStatistics:
             fingerprint=store.head.fingerprint,
             short_dimensions=store.head.short_dimensions,
             precision=store.head.precision,
-            bytes_by_part={name: sum(_measure_bytes(file) for file in files) for name, files in parts.items()},
+            retired_units=retired,
+            retired_bytes=retired * slot_bytes,
+            free_bytes=catalog.count_free_slots() * slot_bytes,
+            bytes_by_part=store.measure_bytes(),
         )
-
-
-def _list_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-
-
-def _measure_bytes(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        # Removed by a writer between listing and looking.
-        return 0

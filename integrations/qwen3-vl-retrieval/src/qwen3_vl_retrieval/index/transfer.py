@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.index.batches import Batch
 from qwen3_vl_retrieval.index.catalog import ITEM_PREFIX
 from qwen3_vl_retrieval.index.parquet import ExportBatch, read_parquet, write_parquet
@@ -25,9 +26,15 @@ def export_store(store: Store, path: Path) -> int:
     Vectors are those of the store: float16 keeps three decimals of a cosine, int8 and binary less.
 
     Raises:
-        StoreError: pyarrow is not installed, or the store is torn.
+        StoreError: pyarrow is not installed, or the store is torn, or the file cannot be written.
     """
-    return write_parquet(path, store.head.fingerprint, _iterate_batches(store))
+    try:
+        return write_parquet(path, store.head.fingerprint, _iterate_batches(store))
+    except OSError as error:
+        raise StoreError(
+            f"{str(path)!r} cannot be written ({error}); give a file in a folder where you may write, on a disk with "
+            "room for it"
+        ) from error
 
 
 def import_store(path: Path, folder: Path, *, short_dimensions: int, precision: Any = "float16") -> int:
@@ -53,14 +60,14 @@ def _iterate_batches(store: Store) -> Iterator[ExportBatch]:
     number_format = np.float16 if store.head.precision == "float16" else np.float32
     for rows in store.iterate_rows(batch_rows=_BATCH_ROWS):
         units = store.catalog.load_units(rows)
-        known = sorted(units)
+        known, vectors = store.read_vectors(sorted(units))
         yield ExportBatch(
             ids=[units[row].record.id for row in known],
             metadata=[describe_unit(units[row]) for row in known],
             texts=[units[row].record.text for row in known],
             contents=[units[row].record.content for row in known],
             sources=[list(units[row].sources) for row in known],
-            vectors=store.sidecar.read(known).astype(number_format),
+            vectors=vectors.astype(number_format),
         )
 
 

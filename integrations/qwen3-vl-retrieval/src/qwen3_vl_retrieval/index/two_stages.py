@@ -19,6 +19,7 @@ from qwen3_vl_retrieval.index.store import Store
 from qwen3_vl_retrieval.index.units import MediaType, Unit
 from qwen3_vl_retrieval.inputs import Embedder, Item, Reranker
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["SearchOptions", "search_in_stages"]
 
@@ -116,11 +117,12 @@ def search_in_stages(
 def _build_hit(candidate: Candidate, unit: StoredUnit, store: Store, policy: MediaPolicy) -> Hit:
     record = unit.record
     stored = None if record.content is None else decode_item(record.content, store.layout.media)
+    source, metadata = unit.find_source()
     return Hit(
         rank=1,
         id=record.id,
         media_type=record.media_type,
-        source=unit.sources[0] if unit.sources else None,
+        source=source,
         sources=unit.sources,
         page=record.page,
         start=record.start,
@@ -129,7 +131,7 @@ def _build_hit(candidate: Candidate, unit: StoredUnit, store: Store, policy: Med
         similarity_score=candidate.similarity,
         relevance_score=None,
         keyword_rank=candidate.keyword_rank,
-        metadata=unit.metadata,
+        metadata=metadata,
         stored_item=stored,
         policy=policy,
     )
@@ -166,7 +168,7 @@ def _load_groups(
 
 
 def _describe_failure(hit: Hit, error: InputError) -> FailedFile:
-    path = Path(f"item {hit.id}" if hit.source is None else hit.source)
+    path = Path(f"item {hit.id}") if hit.source is None else decode_path(hit.source)
     is_part = hit.page is not None or hit.start is not None
     unit = Unit(source=path, media_type=hit.media_type, page=hit.page, start=hit.start, end=hit.end)
     return FailedFile(path=path, unit=unit if is_part else None, error=error.at(None))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +17,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditionalGeneration, Qwen3VLModel
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
+from transformers.utils import logging as transformers_logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from qwen3_vl_retrieval.errors import ModelError
@@ -163,18 +167,19 @@ def _load_weights(folder: Path, choices: Choices, quantization: QuantizationConf
         {} if quantization is None else {"quantization_config": quantization, "device_map": {"": device}}
     )
     try:
-        model, report = cast("Any", Qwen3VLModel).from_pretrained(
-            str(folder),
-            dtype=choices.dtype.value,
-            attn_implementation=choices.attention.value,
-            key_mapping=_KEY_MAPPING,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            # Reported instead of raised, like the others.
-            ignore_mismatched_sizes=True,
-            **placement,
-        )
+        with _show_bars_to_terminals():
+            model, report = cast("Any", Qwen3VLModel).from_pretrained(
+                str(folder),
+                dtype=choices.dtype.value,
+                attn_implementation=choices.attention.value,
+                key_mapping=_KEY_MAPPING,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                # Reported instead of raised, like the others.
+                ignore_mismatched_sizes=True,
+                **placement,
+            )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError) as error:
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {type(error).__name__}: {error}") from error
     check_loading_report(report, folder)
@@ -187,6 +192,20 @@ def _load_weights(folder: Path, choices: Choices, quantization: QuantizationConf
         raise ModelError(
             f"the model does not fit the memory of {device}; pass dtype='bfloat16', a quantization or another device"
         ) from error
+
+
+@contextmanager
+def _show_bars_to_terminals() -> Generator[None, None, None]:
+    """Without a terminal, the bars of transformers are lines in a log file; they are as the caller had them after."""
+    is_watched = sys.stderr is not None and sys.stderr.isatty()
+    if is_watched or not transformers_logging.is_progress_bar_enabled():
+        yield
+        return
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.enable_progress_bar()
 
 
 def check_loading_report(report: dict[str, Any], folder: Path) -> None:

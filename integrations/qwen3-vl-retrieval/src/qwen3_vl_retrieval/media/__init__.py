@@ -1,4 +1,4 @@
-"""Opening pictures, pages and clips under one policy, exactly as the official scripts see them.
+"""Opening images, pages and videos under one policy, as a viewer shows them or as the official scripts see them.
 
 The names below are imported when first used: importing the package loads neither torch nor a codec.
 """
@@ -9,46 +9,72 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qwen3_vl_retrieval.image_formats import ImageFormat, guess_mime_type, identify_image
+    from qwen3_vl_retrieval.inputs import DocumentPage, ImageReading
     from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
+    from qwen3_vl_retrieval.media.documents import find_page, render_page
     from qwen3_vl_retrieval.media.download import fetch_url
-    from qwen3_vl_retrieval.media.images import measure_image, read_image, resize_image
-    from qwen3_vl_retrieval.media.pages import PdfPage
-    from qwen3_vl_retrieval.media.pdf import count_pdf_pages, read_pdf_text, render_pdf_page
+    from qwen3_vl_retrieval.media.images import (
+        ImageHeader,
+        measure_image,
+        read_image,
+        read_image_header,
+        resize_image,
+    )
+    from qwen3_vl_retrieval.media.pdf import count_pdf_pages, read_pdf_text, read_pdf_texts, render_pdf_page
     from qwen3_vl_retrieval.media.policy import MediaPolicy
     from qwen3_vl_retrieval.media.video import Clip, measure_clip, read_clip
 
 __all__ = [
     "Clip",
+    "DocumentPage",
     "FrameSampling",
+    "ImageFormat",
+    "ImageHeader",
+    "ImageReading",
     "MediaPolicy",
-    "PdfPage",
     "PixelBudget",
     "count_pdf_pages",
     "fetch_url",
+    "find_page",
+    "guess_mime_type",
+    "identify_image",
     "measure_clip",
     "measure_image",
     "read_clip",
     "read_image",
+    "read_image_header",
     "read_pdf_text",
+    "read_pdf_texts",
+    "render_page",
     "render_pdf_page",
     "resize_image",
 ]
 
 _MODULES = {
-    "Clip": "video",
-    "FrameSampling": "budgets",
-    "MediaPolicy": "policy",
-    "PdfPage": "pages",
-    "PixelBudget": "budgets",
-    "count_pdf_pages": "pdf",
-    "fetch_url": "download",
-    "measure_clip": "video",
-    "measure_image": "images",
-    "read_clip": "video",
-    "read_image": "images",
-    "read_pdf_text": "pdf",
-    "render_pdf_page": "pdf",
-    "resize_image": "images",
+    "Clip": "media.video",
+    "DocumentPage": "inputs",
+    "FrameSampling": "media.budgets",
+    "ImageFormat": "image_formats",
+    "ImageHeader": "media.images",
+    "ImageReading": "inputs",
+    "MediaPolicy": "media.policy",
+    "PixelBudget": "media.budgets",
+    "count_pdf_pages": "media.pdf",
+    "fetch_url": "media.download",
+    "find_page": "media.documents",
+    "guess_mime_type": "image_formats",
+    "identify_image": "image_formats",
+    "measure_clip": "media.video",
+    "measure_image": "media.images",
+    "read_clip": "media.video",
+    "read_image": "media.images",
+    "read_image_header": "media.images",
+    "read_pdf_text": "media.pdf",
+    "read_pdf_texts": "media.pdf",
+    "render_page": "media.documents",
+    "render_pdf_page": "media.pdf",
+    "resize_image": "media.images",
 }
 
 
@@ -56,7 +82,7 @@ def __getattr__(name: str) -> Any:
     """Returns the public name, importing its module; raises `AttributeError` for any other."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(f"qwen3_vl_retrieval.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

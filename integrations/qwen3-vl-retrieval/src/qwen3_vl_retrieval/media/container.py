@@ -1,18 +1,21 @@
 """Video files: opened, indexed and decoded with PyAV, frame by frame as decord numbers and colours them.
 
+FFmpeg runs in processes of its own (`reader_processes`), where `_read_index` and `_decode_frames` are called.
+
 The official scripts read files with decord. A frame's number is its place among the packets of the stream sorted by
-presentation time, the frame rate is the average one of the header, quarter turns noted in the file are applied, and
-colours are converted by swscale from the matrix and range that the frame declares. Pixels are equal to decord's for
-8-bit streams; for 10-bit ones the versions of swscale differ by about two levels of 255 on average.
+presentation time, quarter turns noted in the file are applied, and colours are converted by swscale from the matrix and
+range that the frame declares. Pixels are equal to decord's for 8-bit streams; for 10-bit ones the versions of swscale
+differ by about two levels of 255 on average.
 """
 
 from __future__ import annotations
 
 import io
-from bisect import bisect_left, bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from array import array
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -21,26 +24,30 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.media.frame_index import FrameIndex
 from qwen3_vl_retrieval.media.policy import MediaPolicy, check_pixels, open_file, shorten_name
+from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs, stream
 
-__all__ = ["FrameIndex", "decode_frames", "read_index"]
+__all__ = ["decode_frames", "read_index"]
 
 # Real containers only: playlists (hls, dash, concat, image sequences) open other files and addresses.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,ogg,flv"
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,ogg,flv,asf"
 _OPTIONS = {
     "format_whitelist": _FORMATS,
     # The content is handed over by this process; a file that names another source gets nothing.
     "protocol_whitelist": "none",
 }
 
-# The containers that hold an index with exact times. In the others, times are guessed anew after each leap (MPEG-PS is
-# off by a frame), so they are decoded from the beginning.
-_SEEKABLE_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+# The containers that store a time for each frame. AVI stores the order of decoding only, MPEG-PS the times of some
+# frames: FFmpeg guesses the rest, and wrongly once frames are reordered, so they are decoded in order and counted.
+_TIMED_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "ogg", "flv", "asf")
+_TIMED_UNLESS_REORDERED = "avi"
 
 _MICROSECONDS = 1_000_000
 _ALIGNMENT_PIXELS = 1_000_000
@@ -48,22 +55,11 @@ _ALIGNMENT_PIXELS = 1_000_000
 _MOST_MISSING_FRAMES = 16
 """Frames in a row that may fail to decode and show the one before instead (decord's `DECORD_REWIND_RETRY_MAX`)."""
 
+_DEPENDENT_TYPES = (PictureType.P, PictureType.B)
+"""What a key frame is not. Streams that refresh a strip at a time mark such frames, and are whole some frames later."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameIndex:
-    """Where the frames of a stream are.
-
-    Attributes:
-        frame_rate: Average frames per second.
-        times: Presentation time of each frame in units of the stream, rising; `()` if the file does not say.
-        key_times: The times from which decoding can start, rising.
-        total: Frames in the stream.
-    """
-
-    frame_rate: float
-    times: tuple[int, ...]
-    key_times: tuple[int, ...]
-    total: int
+_SEEKS = 3
+"""Key frames to seek before giving up: MPEG-TS leads to the one after the time that is sought."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,26 +83,20 @@ def read_index(source: Path | bytes, policy: MediaPolicy, *, shown: str | None =
     Raises:
         MediaPolicyError: The clip is longer than `max_duration_seconds`, or has more than `max_frames`, or frames of
             more than `max_pixels`.
-        MediaError: The file is not a video in an allowed container, is truncated, has no frame rate or frames, or a
-            codec that is not understood.
+        MediaError: The file is not a video in an allowed container, is truncated, has no frames, neither a frame rate
+            nor times, or a codec that is not understood.
     """
+    named = _describe(source) if shown is None else shown
+    return read(_read_index, policy, named, source, resolve_dirs(policy), named)
+
+
+def _read_index(source: Path | bytes, policy: MediaPolicy, shown: str) -> FrameIndex:
     with _open_clip(source, policy, shown) as clip:
         _check_duration(clip, clip.container.duration, 1 / _MICROSECONDS, policy)
-        time_base = clip.stream.time_base
-        rate = clip.stream.average_rate or clip.stream.guessed_rate
-        if not rate or not time_base:
-            raise MediaError(f"{clip.shown} does not declare a frame rate; convert it to MP4 or WebM")
-        packets = list(_read_packets(clip, policy))
-        times = sorted(time for time, _ in packets if time is not None)
-        if times:
-            _check_duration(clip, times[-1] - times[0], float(time_base), policy)
-        is_timed = len(set(times)) == len(packets)
-        return FrameIndex(
-            frame_rate=rate.numerator / rate.denominator,
-            times=tuple(times) if is_timed else (),
-            key_times=tuple(sorted(time for time, is_key in packets if is_key and time is not None and is_timed)),
-            total=len(packets),
-        )
+        packets = _read_packets(clip, policy)
+        index = _build_index(clip, packets)
+        _check_duration(clip, 1, index.duration_seconds, policy)
+        return index
 
 
 def decode_frames(
@@ -121,6 +111,13 @@ def decode_frames(
         MediaPolicyError: A frame has more than `max_pixels`.
         MediaError: The file is truncated or damaged.
     """
+    named = _describe(source) if shown is None else shown
+    yield from stream(_decode_frames, policy, named, source, resolve_dirs(policy), index, wanted, named)
+
+
+def _decode_frames(
+    source: Path | bytes, policy: MediaPolicy, index: FrameIndex, wanted: Sequence[int], shown: str
+) -> Generator[npt.NDArray[np.uint8], None, None]:
     done = 0
     for may_seek in (True, False):
         with _open_clip(source, policy, shown) as clip:
@@ -138,53 +135,96 @@ def decode_frames(
 
 
 class _Cursor:
-    """Walks a stream in presentation order, leaping to key frames where that skips frames."""
+    """Walks a stream in presentation order, leaping to key frames where that skips frames.
+
+    A leap is exact: decoding starts at the very packet that the index knows as the key frame, and every frame after it
+    has to carry a time that the index knows, too.
+    """
 
     def __init__(self, clip: _OpenClip, index: FrameIndex, *, may_seek: bool) -> None:
         self._clip = clip
         self._index = index
-        self._may_seek = may_seek and clip.container.format.name in _SEEKABLE_FORMATS
-        self._following = self._decode()
+        self._key_times: npt.NDArray[np.int64] = np.asarray(
+            index.key_times if may_seek and index.is_matched else (), dtype=np.int64
+        )
+        self._has_leapt = False
+        self._following = self._number(self._decode(clip.container.demux(clip.stream)))
         self._ahead = next(self._following, None)
         self._shown: tuple[int, VideoFrame] | None = None
 
     def show(self, number: int) -> VideoFrame:
         """Returns frame `number`; numbers must not fall from call to call."""
-        target = self._index.times[number] if self._index.times else number
-        self._leap(target)
-        while self._ahead is not None and self._ahead[0] <= target:
+        self._leap(number)
+        while self._ahead is not None and self._ahead[0] <= number:
             self._shown, self._ahead = self._ahead, next(self._following, None)
         found = self._shown or self._ahead
-        if found is None or abs(number - self._number(found[0])) > _MOST_MISSING_FRAMES:
+        if found is None or abs(number - found[0]) > _MOST_MISSING_FRAMES:
             raise MediaError(f"frame {number} of {self._clip.shown} cannot be decoded: it is truncated or damaged")
         return found[1]
 
-    def _decode(self) -> Iterator[tuple[int, VideoFrame]]:
-        for number, frame in enumerate(self._clip.container.decode(self._clip.stream)):
-            position = frame.pts if self._index.times else number
-            if position is not None:
-                yield position, frame
-
-    def _leap(self, target: int) -> None:
-        keys = self._index.key_times
-        place = bisect_right(keys, target) - 1
-        if not self._may_seek or place < 0 or self._ahead is None or keys[place] <= self._ahead[0]:
+    def _leap(self, number: int) -> None:
+        if self._ahead is None or len(self._key_times) == 0:
             return
-        self._clip.container.seek(keys[place], stream=self._clip.stream)
-        self._following = self._decode()
-        self._ahead, self._shown = next(self._following, None), None
-        if self._ahead is None or self._ahead[0] > target:
+        place = int(np.searchsorted(self._key_times, self._index.times[number], side="right")) - 1
+        key_time = int(self._key_times[max(place, 0)])
+        key_number = int(np.searchsorted(self._index.times, key_time))
+        if not self._ahead[0] < key_number <= number:
+            return
+        self._has_leapt = True
+        for earlier in range(min(_SEEKS, place + 1)):
+            self._clip.container.seek(int(self._key_times[place - earlier]), stream=self._clip.stream)
+            packets = self._start_at(key_time)
+            if packets is not None:
+                break
+        else:
+            raise _MisplacedSeekError
+        self._following = self._number(self._decode(packets))
+        # Frames that are shown before the key frame follow it in the file, and depend on what was skipped.
+        self._ahead = next((pair for pair in self._following if pair[0] >= key_number), None)
+        self._shown = None
+        if self._ahead is None or self._ahead[0] != key_number or self._ahead[1].pict_type in _DEPENDENT_TYPES:
             raise _MisplacedSeekError
 
-    def _number(self, position: int) -> int:
-        return bisect_left(self._index.times, position) if self._index.times else position
+    def _start_at(self, key_time: int) -> Iterator[Packet[VideoStream]] | None:
+        """The packets from the key frame of that time on; `None` if seeking led past it."""
+        packets = self._clip.container.demux(self._clip.stream)
+        for packet in packets:
+            if packet.is_keyframe and packet.pts is not None and packet.pts >= key_time:
+                return chain([packet], packets) if packet.pts == key_time else None
+        return None
+
+    def _decode(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[VideoFrame]:
+        for packet in packets:
+            yield from packet.decode()
+
+    def _number(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
+        times = self._index.times
+        before: int | None = None
+        number = -1
+        for frame in frames:
+            time = frame.pts
+            if not self._index.is_matched:
+                # A file that is cut in the middle of a group of frames begins with some that cannot be decoded.
+                number = int(np.searchsorted(times, time)) if number < 0 and time is not None else number + 1
+            elif time is None:
+                continue
+            elif time == before:
+                number += 1
+            else:
+                number = int(np.searchsorted(times, time))
+                if self._has_leapt and (number == len(times) or times[number] != time):
+                    raise _MisplacedSeekError
+            before = time
+            yield number, frame
+
+
+def _describe(source: Path | bytes) -> str:
+    return f"the clip {shorten_name(str(source))!r}" if isinstance(source, Path) else "the clip given as bytes"
 
 
 @contextmanager
-def _open_clip(source: Path | bytes, policy: MediaPolicy, shown: str | None) -> Generator[_OpenClip, None, None]:
+def _open_clip(source: Path | bytes, policy: MediaPolicy, shown: str) -> Generator[_OpenClip, None, None]:
     """Opens the file, closes it, and turns what FFmpeg raises in between into `MediaError`."""
-    if shown is None:
-        shown = f"the clip {shorten_name(str(source))!r}" if isinstance(source, Path) else "the clip given as bytes"
     file = io.BytesIO(source) if isinstance(source, bytes) else open_file(source, policy)
     try:
         with file, av.open(file, "r", options=dict(_OPTIONS), metadata_errors="replace") as container:
@@ -192,7 +232,7 @@ def _open_clip(source: Path | bytes, policy: MediaPolicy, shown: str | None) -> 
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(
             f"{shown} cannot be decoded ({error.strerror}): it is truncated, damaged, or not one of the containers "
-            "MP4/MOV, Matroska/WebM, AVI, MPEG-PS, MPEG-TS, Ogg and FLV"
+            "MP4/MOV, Matroska/WebM, AVI, MPEG-PS, MPEG-TS, Ogg, FLV and ASF/WMV"
         ) from error
 
 
@@ -215,8 +255,28 @@ def _find_stream(container: InputContainer, shown: str, policy: MediaPolicy) -> 
     return _OpenClip(container=container, stream=stream, width=width, height=height, shown=shown)
 
 
-def _read_packets(clip: _OpenClip, policy: MediaPolicy) -> Iterator[tuple[int | None, bool]]:
-    count = 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Packets:
+    """What was read of the packets, in the order of decoding.
+
+    Attributes:
+        times: When they are shown; shorter if some do not say.
+        decoding_times: When they are decoded; shorter if some do not say.
+        key_times: When key frames are shown.
+        last_units: How long the last one is shown; 0 if it is not said.
+        total: Number of packets.
+    """
+
+    times: array[int]
+    decoding_times: array[int]
+    key_times: array[int]
+    last_units: int
+    total: int
+
+
+def _read_packets(clip: _OpenClip, policy: MediaPolicy) -> _Packets:
+    times, decoding_times, key_times = array("q"), array("q"), array("q")
+    last_time = last_units = count = 0
     for packet in clip.container.demux(clip.stream):
         # The last packet is empty and flushes the decoder; discarded ones lie outside the edit list.
         if packet.size == 0 or packet.is_discard:
@@ -229,9 +289,49 @@ def _read_packets(clip: _OpenClip, policy: MediaPolicy) -> Iterator[tuple[int | 
                 f"{clip.shown} has more than max_frames={policy.max_frames:,} frames; "
                 "cut it, or raise max_frames of the MediaPolicy"
             )
-        yield packet.pts, packet.is_keyframe
+        if packet.dts is not None:
+            decoding_times.append(packet.dts)
+        if packet.pts is not None:
+            if not times or packet.pts >= last_time:
+                last_time, last_units = packet.pts, packet.duration or 0
+            times.append(packet.pts)
+            if packet.is_keyframe:
+                key_times.append(packet.pts)
     if count == 0:
         raise MediaError(f"{clip.shown} has no frames: it is truncated or damaged")
+    return _Packets(times=times, decoding_times=decoding_times, key_times=key_times, last_units=last_units, total=count)
+
+
+def _build_index(clip: _OpenClip, packets: _Packets) -> FrameIndex:
+    name = clip.container.format.name
+    is_timed = len(packets.times) == packets.total
+    # In the order of decoding, frames are as far apart as in that of showing.
+    found = packets.times if is_timed else packets.decoding_times
+    times = np.sort(np.array(found if len(found) == packets.total else (), dtype=np.int64))
+    unit_seconds = 0.0 if clip.stream.time_base is None else float(clip.stream.time_base)
+    rate = float(clip.stream.average_rate or clip.stream.guessed_rate or 0)
+    span_seconds = float(times[-1] - times[0]) * unit_seconds if len(times) else 0.0
+    if span_seconds == 0:
+        # All frames at one time say as little as no times.
+        times = times[:0]
+        if rate == 0:
+            raise MediaError(f"{clip.shown} declares neither a frame rate nor times; convert it to MP4 or WebM")
+    gaps = np.diff(times)
+    usual_seconds = float(np.median(gaps[gaps > 0])) * unit_seconds if len(times) else 1 / rate
+    is_matched = (
+        is_timed
+        and len(times) > 0
+        and (name in _TIMED_FORMATS or (name == _TIMED_UNLESS_REORDERED and not clip.stream.codec_context.has_b_frames))
+    )
+    return FrameIndex(
+        frame_rate=rate or (packets.total - 1) / span_seconds,
+        total=packets.total,
+        times=times,
+        key_times=np.unique(np.array(packets.key_times if is_matched else (), dtype=np.int64)),
+        unit_seconds=unit_seconds,
+        last_seconds=packets.last_units * unit_seconds if packets.last_units > 0 else usual_seconds,
+        is_matched=is_matched,
+    )
 
 
 def _check_duration(clip: _OpenClip, length: int | None, unit_seconds: int | float, policy: MediaPolicy) -> None:

@@ -1,48 +1,57 @@
-"""PDF: pages counted, found, rendered to pictures, and their text layer read, with pypdfium2.
+"""PDF: pages counted, found, rendered to images, and their text layer read, with pypdfium2.
 
-PDFium is not thread-safe, and its state is the process's: every function here holds one lock from opening to closing,
-so calls from several threads take turns. Render in several processes where that is too slow.
+PDFium is not thread-safe and can be made to work or to allocate without end by a few kilobytes: it runs in processes of
+its own (`reader_processes`), where pages are rendered in parallel. The functions that begin with an underscore and take
+`opened` run there.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 import pypdfium2
+from jaxtyping import UInt8
 from PIL import Image
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.media.budgets import PixelBudget
+from qwen3_vl_retrieval.media.library_logs import leave_out
 from qwen3_vl_retrieval.media.pages import GuardedPage, describe_page, describe_pdf
 from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file
+from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs, stream
 from qwen3_vl_retrieval.media.sizing import MAX_ASPECT_RATIO
 from qwen3_vl_retrieval.media.sources import open_source
 
-__all__ = ["count_pdf_pages", "find_pdf_page", "read_pdf_text", "render_pdf_page"]
+__all__ = ["count_pdf_pages", "find_pdf_page", "read_pdf_text", "read_pdf_texts", "render_pdf_page"]
 
-_LOCK = threading.Lock()
+_LOCK = ForkSafeLock()
+"""Held from opening to closing where PDFium runs in the caller's process (`isolate_reading=False`)."""
 
 # `FPDF_ERR_PASSWORD` and `FPDF_ERR_SECURITY` of PDFium's public/fpdfview.h.
 _PASSWORD_ERRORS = (4, 5)
 
 _PAGE_PIXELS = PixelBudget().max_pixels
-"""Pixels of a rendered page: the most that the models see of a picture by default."""
+"""Pixels of a rendered page: the most that the models see of an image by default."""
+
+_BISECTIONS = 64
+"""Halvings of a scale: more than a float has digits."""
 
 
 def count_pdf_pages(source: str | Path | bytes, policy: MediaPolicy) -> int:
     """Returns the number of pages.
 
     Raises:
-        MediaPolicyError: The policy refuses the source, or it has more than `max_pages`.
+        MediaPolicyError: The policy refuses the source, it has more than `max_pages`, or takes too much to read.
         MediaError: The source is empty, encrypted or not a PDF.
     """
-    with _open_pdf(source, policy) as document:
-        return len(document)
+    shown = describe_pdf(source)
+    return read(_count_pages, policy, shown, _open_source(source, policy), resolve_dirs(policy), shown)
 
 
 def find_pdf_page(source: str | Path | bytes, page: int, policy: MediaPolicy) -> GuardedPage:
@@ -52,70 +61,151 @@ def find_pdf_page(source: str | Path | bytes, page: int, policy: MediaPolicy) ->
     `render_pdf_page` says it.
 
     Raises:
-        MediaPolicyError: The policy refuses the source, or it has more than `max_pages`.
+        MediaPolicyError: The policy refuses the source, it has more than `max_pages`, or takes too much to read.
         MediaError: The source is empty, encrypted or not a PDF, there is no such page, or it has no sensible size.
     """
     found = GuardedPage(source, page, policy=policy)
-    with _open_page(source, page, policy) as opened:
-        _fit_scale(opened.get_size(), min(_PAGE_PIXELS, policy.max_pixels), describe_page(found))
+    shown = describe_pdf(source)
+    read(
+        _check_page, policy, describe_page(found), _open_source(source, policy), page, resolve_dirs(policy), shown=shown
+    )
     return found
 
 
 def render_pdf_page(
     source: str | Path | bytes, page: int, policy: MediaPolicy, *, max_pixels: int = _PAGE_PIXELS
 ) -> Image.Image:
-    """Returns page `page`, counted from 1, as an RGB picture of at most `max_pixels`, and close to that number.
+    """Returns page `page`, counted from 1, as an RGB image of at most `max_pixels`, and close to that number.
 
     A page is drawn on white, with its annotations and filled-in forms, at the size that fits: not at a fixed number of
     dots per inch. `max_pixels` above `policy.max_pixels` is lowered to it.
 
     Raises:
         ValueError: `max_pixels` is below one.
-        MediaPolicyError: The policy refuses the source, or it has more than `max_pages`.
+        MediaPolicyError: The policy refuses the source, it has more than `max_pages`, or takes too much to read.
         MediaError: The source is empty, encrypted or not a PDF, there is no such page, or it has no sensible size.
     """
     if max_pixels < 1:
         raise ValueError(f"max_pixels={max_pixels} must be at least 1")
-    with _open_page(source, page, policy) as opened:
-        scale = _fit_scale(
-            opened.get_size(), min(max_pixels, policy.max_pixels), f"page {page} of {describe_pdf(source)}"
-        )
-        bitmap = opened.render(scale=scale, rev_byteorder=True)
-        try:
-            # A copy: the picture must outlive the bitmap.
-            return cast("Image.Image", bitmap.to_pil().convert("RGB").copy())
-        finally:
-            bitmap.close()
+    pixels = read(
+        _render_page,
+        policy,
+        f"page {page} of {describe_pdf(source)}",
+        _open_source(source, policy),
+        page,
+        resolve_dirs(policy),
+        max_pixels=min(max_pixels, policy.max_pixels),
+        shown=describe_pdf(source),
+    )
+    return Image.fromarray(pixels)
 
 
 def read_pdf_text(source: str | Path | bytes, page: int, policy: MediaPolicy) -> str:
     r"""Returns the text layer of page `page`, counted from 1, lines ended by `\n`; `""` if it has none (a scan).
 
     Raises:
-        MediaPolicyError: The policy refuses the source, or it has more than `max_pages`.
+        MediaPolicyError: The policy refuses the source, it has more than `max_pages`, or takes too much to read.
         MediaError: The source is empty, encrypted or not a PDF, or there is no such page.
     """
-    with _open_page(source, page, policy) as opened:
-        layer = opened.get_textpage()
+    shown = describe_pdf(source)
+    return read(
+        _read_text,
+        policy,
+        f"page {page} of {shown}",
+        _open_source(source, policy),
+        page,
+        resolve_dirs(policy),
+        shown=shown,
+    )
+
+
+def read_pdf_texts(
+    source: str | Path | bytes, policy: MediaPolicy, *, first_page: int = 1
+) -> Generator[str | MediaError, None, None]:
+    """Yields the text layer of each page from `first_page` on, or why it cannot be read; the PDF is opened once.
+
+    A page that takes too much to read raises, and no page after it is read: begin again behind it.
+
+    Raises:
+        MediaPolicyError: The policy refuses the source, it has more than `max_pages`, or a page takes too much to read.
+        MediaError: The source is empty, encrypted or not a PDF.
+    """
+    shown = describe_pdf(source)
+    yield from stream(
+        _read_texts,
+        policy,
+        shown,
+        _open_source(source, policy),
+        resolve_dirs(policy),
+        first_page=first_page,
+        shown=shown,
+    )
+
+
+def _open_source(source: str | Path | bytes, policy: MediaPolicy) -> Path | bytes:
+    opened = open_source(source, policy)
+    if (opened.stat().st_size if isinstance(opened, Path) else len(opened)) == 0:
+        raise MediaError(f"{describe_pdf(source)} is empty")
+    return opened
+
+
+def _count_pages(opened: Path | bytes, policy: MediaPolicy, shown: str) -> int:
+    with _open_pdf(opened, policy, shown) as document:
+        return len(document)
+
+
+def _check_page(opened: Path | bytes, page: int, policy: MediaPolicy, *, shown: str) -> None:
+    """Raises what `_render_page` would raise before it renders."""
+    with _open_pdf(opened, policy, shown) as document, _open_page(document, page, shown) as found:
+        _fit_scale(found.get_size(), min(_PAGE_PIXELS, policy.max_pixels), f"page {page} of {shown}")
+
+
+def _render_page(
+    opened: Path | bytes, page: int, policy: MediaPolicy, *, max_pixels: int, shown: str
+) -> UInt8[np.ndarray, "height width 3"]:
+    with _open_pdf(opened, policy, shown) as document, _open_page(document, page, shown) as found:
+        scale = _fit_scale(found.get_size(), max_pixels, f"page {page} of {shown}")
+        bitmap = found.render(scale=scale, rev_byteorder=True)
+        try:
+            # A copy: the pixels must outlive the bitmap.
+            return np.array(bitmap.to_pil().convert("RGB"))
+        finally:
+            bitmap.close()
+
+
+def _read_text(opened: Path | bytes, page: int, policy: MediaPolicy, *, shown: str) -> str:
+    with _open_pdf(opened, policy, shown) as document, _open_page(document, page, shown) as found:
+        layer = found.get_textpage()
         try:
             return str(layer.get_text_range()).replace("\r\n", "\n").replace("\r", "\n")
         finally:
             layer.close()
 
 
+def _read_texts(
+    opened: Path | bytes, policy: MediaPolicy, *, first_page: int, shown: str
+) -> Generator[str | MediaError, None, None]:
+    with _open_pdf(opened, policy, shown) as document:
+        for page in range(first_page, len(document) + 1):
+            try:
+                with _open_page(document, page, shown) as found:
+                    layer = found.get_textpage()
+                    try:
+                        text = str(layer.get_text_range())
+                    finally:
+                        layer.close()
+            except MediaError as error:
+                yield error
+            else:
+                yield text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 @contextmanager
-def _open_pdf(source: str | Path | bytes, policy: MediaPolicy) -> Generator[Any, None, None]:
+def _open_pdf(opened: Path | bytes, policy: MediaPolicy, shown: str) -> Generator[Any, None, None]:
     """Yields the document, holding the lock; closes it."""
-    opened = open_source(source, policy)
-    shown = describe_pdf(source)
-    if (opened.stat().st_size if isinstance(opened, Path) else len(opened)) == 0:
-        raise MediaError(f"{shown} is empty")
     with _LOCK, ExitStack() as stack:
         content = stack.enter_context(open_file(opened, policy)) if isinstance(opened, Path) else opened
-        try:
-            document = pypdfium2.PdfDocument(content)
-        except pypdfium2.PdfiumError as error:
-            raise MediaError(_explain(shown, error)) from error
+        document = _load_document(content, shown)
         try:
             pages = len(document)
             if pages > policy.max_pages:
@@ -128,32 +218,44 @@ def _open_pdf(source: str | Path | bytes, policy: MediaPolicy) -> Generator[Any,
             document.close()
 
 
+def _load_document(content: Any, shown: str) -> Any:
+    # PDFium tells the reason of a failure by a code that it does not always set: without this, a damaged file that
+    # follows an encrypted one is encrypted, too. What is no PDF sets `FPDF_ERR_FORMAT`.
+    pypdfium2.raw.FPDF_LoadMemDocument64(b"-", 1, None)
+    try:
+        return pypdfium2.PdfDocument(content)
+    except pypdfium2.PdfiumError as error:
+        if error.err_code in _PASSWORD_ERRORS:
+            raise MediaError(f"{shown} is encrypted; save it without a password first") from error
+        raise MediaError(f"{shown} is damaged, has no pages, or is no PDF: {error}") from error
+
+
 @contextmanager
-def _open_page(source: str | Path | bytes, page: int, policy: MediaPolicy) -> Generator[Any, None, None]:
-    with _open_pdf(source, policy) as document:
-        if not 1 <= page <= len(document):
-            raise MediaError(f"there is no page {page} of {describe_pdf(source)}; it has pages 1 to {len(document)}")
-        try:
-            document.init_forms()
-            opened = document[page - 1]
-        except pypdfium2.PdfiumError as error:
-            raise MediaError(f"page {page} of {describe_pdf(source)} is damaged: {error}") from error
-        try:
-            yield opened
-        except pypdfium2.PdfiumError as error:
-            raise MediaError(f"page {page} of {describe_pdf(source)} cannot be read: {error}") from error
-        finally:
-            opened.close()
+def _open_page(document: Any, page: int, shown: str) -> Generator[Any, None, None]:
+    if not 1 <= page <= len(document):
+        raise MediaError(f"there is no page {page} of {shown}; it has pages 1 to {len(document)}")
+    try:
+        _init_forms(document)
+        opened = document[page - 1]
+    except pypdfium2.PdfiumError as error:
+        raise MediaError(f"page {page} of {shown} is damaged: {error}") from error
+    try:
+        yield opened
+    except pypdfium2.PdfiumError as error:
+        raise MediaError(f"page {page} of {shown} cannot be read: {error}") from error
+    finally:
+        opened.close()
 
 
-def _explain(shown: str, error: pypdfium2.PdfiumError) -> str:
-    if getattr(error, "err_code", None) in _PASSWORD_ERRORS:
-        return f"{shown} is encrypted; save it without a password first"
-    return f"{shown} is damaged, has no pages, or is no PDF: {error}"
+def _init_forms(document: Any) -> None:
+    """Makes filled-in forms visible."""
+    # Of a form that also has XFA, pypdfium2 advises to build another PDFium; its other fields are drawn all the same.
+    leave_out("pypdfium2._helpers.document", "init_forms() called on XFA pdf")
+    document.init_forms()
 
 
 def _fit_scale(size: tuple[int | float, int | float], max_pixels: int, shown: str) -> float:
-    """Pixels per point such that both sides, rounded up as the renderer does, make at most `max_pixels`."""
+    """Pixels per point: the largest scale at which both sides, rounded up as the renderer does, make `max_pixels`."""
     width, height = size
     if not (math.isfinite(width) and math.isfinite(height) and width > 0 and height > 0):
         raise MediaError(f"{shown} is {width}x{height} points; it has no area")
@@ -162,8 +264,16 @@ def _fit_scale(size: tuple[int | float, int | float], max_pixels: int, shown: st
             f"{shown} is {width:g}x{height:g} points; the longer side may be at most "
             f"{MAX_ASPECT_RATIO} times the shorter"
         )
-    scale = math.sqrt(max_pixels / (width * height))
-    while math.ceil(width * scale) * math.ceil(height * scale) > max_pixels and scale * max(width, height) > 1:
-        # One pixel less on the longer side at a time.
-        scale = (math.ceil(scale * max(width, height)) - 1) / max(width, height)
-    return scale
+
+    def fits(scale: float) -> bool:
+        return math.ceil(width * scale) * math.ceil(height * scale) <= max_pixels
+
+    # One pixel fits always. Halving the interval ends after as many steps for every size, which taking a pixel off one
+    # side at a time does not: that can round back to the scale it began with.
+    low, high = 1 / max(width, height), math.sqrt(max_pixels / (width * height))
+    if fits(high):
+        return high
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

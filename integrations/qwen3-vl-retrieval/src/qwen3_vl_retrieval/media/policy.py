@@ -11,15 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
+from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError, explain, quote, shorten
 
 __all__ = ["MediaPolicy", "check_pixels", "check_size", "open_file", "read_file", "resolve_path", "shorten_name"]
 
-_DATA_CHARACTERS = 60
-_NAME_CHARACTERS = 1000
-_SWITCHES = ("allow_urls", "allow_private_addresses")
-_LEAST_COUNTS = {"max_bytes": 1, "max_pixels": 1, "max_frames": 1, "max_pages": 1, "max_redirects": 0}
-_DURATIONS = ("max_duration_seconds", "timeout_seconds")
+_SHOWN_FOLDERS = 5
+_SWITCHES = ("allow_urls", "allow_private_addresses", "isolate_reading")
+_LEAST_COUNTS = {
+    "max_bytes": 1,
+    "max_pixels": 1,
+    "max_frames": 1,
+    "max_pages": 1,
+    "max_redirects": 0,
+    "max_read_bytes": 1,
+}
+_DURATIONS = ("max_duration_seconds", "max_read_seconds", "timeout_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,12 @@ class MediaPolicy:
         max_frames: Most frames that a clip may hold, before sampling.
         max_pages: Most pages that a PDF may hold.
         max_duration_seconds: Longest clip.
+        max_read_seconds: Longest time that an image, a page, the index of a video or its next frame may take to be
+            read, see `isolate_reading`. On Linux that is processor time, and ten times as much on the clock.
+        max_read_bytes: Most memory that reading one file may take in its process, beyond what the process starts with.
+            Not known on Windows.
+        isolate_reading: Whether files are read in processes of their own, which are ended when they exceed the two
+            limits above. `False` reads them in this process, where neither limit holds and a damaged file can crash it.
         timeout_seconds: Time for a whole download, redirects included.
         max_redirects: Most redirects of a download.
     """
@@ -57,6 +69,9 @@ class MediaPolicy:
     max_frames: int = 1_000_000
     max_pages: int = 2_000
     max_duration_seconds: int | float = 4 * 3600
+    max_read_seconds: int | float = 60
+    max_read_bytes: int = 1536 * 1024 * 1024
+    isolate_reading: bool = True
     timeout_seconds: int | float = 30
     max_redirects: int = 3
 
@@ -69,16 +84,16 @@ class MediaPolicy:
         for name in _SWITCHES:
             value = getattr(self, name)
             if not isinstance(value, bool):
-                raise ValueError(f"{name}={value!r} must be True or False")  # noqa: TRY004 - a wrong value of a setting
+                raise ValueError(f"{name}={quote(value)} must be True or False")  # noqa: TRY004 - a wrong value of a setting
         for name, least in _LEAST_COUNTS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}={value!r} must be an int of at least {least}")
+                raise ValueError(f"{name}={quote(value)} must be an int of at least {least}")
         for name in _DURATIONS:
             value = getattr(self, name)
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not is_number or not value > 0 or not math.isfinite(value):
-                raise ValueError(f"{name}={value!r} must be a positive number of seconds")
+                raise ValueError(f"{name}={quote(value)} must be a positive number of seconds")
 
 
 def resolve_path(path: str | Path, policy: MediaPolicy) -> Path:
@@ -99,7 +114,7 @@ def resolve_path(path: str | Path, policy: MediaPolicy) -> Path:
         raise MediaError(f"no such file: {shown!r}; give an existing file") from None
     except (OSError, RuntimeError, ValueError) as error:
         # RuntimeError: a loop of symbolic links. ValueError: a null byte.
-        raise MediaError(f"the path {shown!r} cannot be opened: {error}") from error
+        raise MediaError(f"the path {shown!r} cannot be opened: {explain(error)}") from error
     _check_status(status, shown, policy)
     return resolved
 
@@ -118,7 +133,7 @@ def open_file(path: str | Path, policy: MediaPolicy) -> io.BufferedReader:
     try:
         file = os.fdopen(os.open(resolved, flags), "rb")
     except OSError as error:
-        raise MediaError(f"the file {shown!r} cannot be read: {error}") from error
+        raise MediaError(f"the file {shown!r} cannot be read: {explain(error)}") from error
     try:
         _check_status(os.fstat(file.fileno()), shown, policy)
     except MediaError:
@@ -139,7 +154,7 @@ def read_file(path: str | Path, policy: MediaPolicy) -> bytes:
         with open_file(path, policy) as file:
             content = file.read(policy.max_bytes + 1)
     except OSError as error:
-        raise MediaError(f"the file {shown!r} cannot be read: {error}") from error
+        raise MediaError(f"the file {shown!r} cannot be read: {explain(error)}") from error
     check_size(len(content), shown, policy)
     return content
 
@@ -168,16 +183,17 @@ def check_pixels(width: int, height: int, policy: MediaPolicy, *, shown: str = "
 
 
 def shorten_name(name: str) -> str:
-    """Returns a path or URI for a message: whole if it is a path, its beginning if it carries data or is very long."""
-    limit = _DATA_CHARACTERS if name[:5].lower() == "data:" else _NAME_CHARACTERS
-    return name if len(name) <= limit else name[: limit - 1] + "…"
+    """Returns a path or URI for a message: whole if it is a path of usual length, its beginning if it carries data."""
+    return shorten(name)
 
 
 def _check_folder(resolved: Path, shown: str, policy: MediaPolicy) -> None:
     if policy.allow_dirs is None:
         return
     if not any(resolved.is_relative_to(Path(folder).resolve()) for folder in policy.allow_dirs):
-        allowed = ", ".join(repr(str(folder)) for folder in policy.allow_dirs) if policy.allow_dirs else "none"
+        folders = [quote(Path(folder)) for folder in policy.allow_dirs[:_SHOWN_FOLDERS]]
+        more = len(policy.allow_dirs) - len(folders)
+        allowed = ", ".join([*folders, f"and {more} more"] if more > 0 else folders) if folders else "none"
         raise MediaPolicyError(
             f"the file {shown!r} is outside the allowed folders ({allowed}) once symbolic links are resolved; "
             "move it there or add its folder to allow_dirs of the MediaPolicy"
@@ -194,22 +210,22 @@ def _check_status(status: os.stat_result, shown: str, policy: MediaPolicy) -> No
 def _as_tuple(policy: MediaPolicy, name: str) -> tuple[Any, ...]:
     value = getattr(policy, name)
     if isinstance(value, (str, bytes, Path)) or not isinstance(value, Sequence):
-        raise ValueError(f"{name}={value!r} must be a tuple")  # noqa: TRY004 - a wrong value of a setting, as the others
+        raise ValueError(f"{name}={quote(value)} must be a tuple")  # noqa: TRY004 - a wrong value of a setting, as the others
     return tuple(cast("Sequence[Any]", value))
 
 
 def _check_dirs(folders: tuple[object, ...]) -> None:
     for folder in folders:
         if not isinstance(folder, (str, Path)):
-            raise ValueError(f"allow_dirs holds {folder!r}; allowed are str and Path")  # noqa: TRY004 - see `_as_tuple`
+            raise ValueError(f"allow_dirs holds {quote(folder)}; allowed are str and Path")  # noqa: TRY004 - see `_as_tuple`
 
 
 def _check_host(host: object) -> str:
     if not isinstance(host, str):
-        raise ValueError(f"allow_hosts holds {host!r}; allowed are str")  # noqa: TRY004 - see `_as_tuple`
+        raise ValueError(f"allow_hosts holds {quote(host)}; allowed are str")  # noqa: TRY004 - see `_as_tuple`
     if not host.strip(".") or not host.isascii() or any(mark in host for mark in "/*@ ") or "://" in host:
         raise ValueError(
-            f"allow_hosts holds {host!r}; allowed are names such as 'example.org' and, for all names below, "
+            f"allow_hosts holds {quote(host)}; allowed are names such as 'example.org' and, for all names below, "
             "'.example.org' (ASCII, no scheme, port or wildcard)"
         )
     return host.lower().rstrip(".")

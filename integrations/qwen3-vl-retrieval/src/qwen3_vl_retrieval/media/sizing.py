@@ -13,6 +13,8 @@ import numpy as np
 
 from qwen3_vl_retrieval.errors import InputError, MediaError
 from qwen3_vl_retrieval.media.budgets import TOKEN_SIDE_PIXELS, PixelBudget
+from qwen3_vl_retrieval.media.frame_index import FrameIndex
+from qwen3_vl_retrieval.media.library_logs import leave_out
 
 __all__ = [
     "FRAMES_PER_PATCH",
@@ -24,6 +26,7 @@ __all__ = [
     "fit_listed_frame_size",
     "sample_file_frames",
     "sample_listed_frames",
+    "sample_shown_frames",
 ]
 
 MAX_ASPECT_RATIO = 200
@@ -40,6 +43,12 @@ LISTED_FRAME_RATE = 2.0
 _LISTED_FRAME_FACTOR = 2 * TOKEN_SIDE_PIXELS
 _LISTED_FRAME_MIN_PIXELS = 4 * _LISTED_FRAME_FACTOR**2
 _LISTED_FRAME_MAX_PIXELS = 16384 * _LISTED_FRAME_FACTOR**2
+
+_LEAST_MOMENT_RATE = 30.0
+"""Moments per second to choose from in a video of uneven rate: where a picture stands still, its frames are too few."""
+
+_LEAST_MOMENTS = 4
+"""Moments in a window, however short: a pair at its ends, and one for each rounding of them."""
 
 _FRAME_TOLERANCE = 1e-6
 """Frames by which a window may miss one and still hold it: 1.1 seconds at 100 per second are 110.00000000000001."""
@@ -138,15 +147,81 @@ def sample_file_frames(
     if total_frames == 1 and start is None and end is None:
         return [0, 0]
     window = {"video_start": start, "video_end": end}
+    # It warns of fewer frames than asked for, which is what a clip of a low rate has, and names no file.
+    leave_out(vision_process.__name__, "smart_nframes: ")
     try:
         first, last, count = vision_process.calculate_video_frame_range(window, total_frames, frame_rate)
-        kept = vision_process.smart_nframes({"fps": fps, "max_frames": max_frames}, count, frame_rate)
+        # All frames are kept where more are asked for: said in a way that the library does not warn of.
+        keeps_all = count / frame_rate * fps > count
+        asked_rate, rate = (1.0, 1.0) if keeps_all else (fps, frame_rate)
+        kept = vision_process.smart_nframes({"fps": asked_rate, "max_frames": max_frames}, count, rate)
     except ValueError as error:
         raise InputError(
             f"the window from start={start} to end={end} seconds holds fewer than two frames of {shown}, which has "
             f"{total_frames} frames at {frame_rate:g} per second ({total_frames / frame_rate:.2f} seconds); widen it"
         ) from error
     return cast("list[int]", torch.linspace(first, last, kept).round().long().tolist())
+
+
+def sample_shown_frames(
+    index: FrameIndex,
+    *,
+    fps: int | float,
+    max_frames: int,
+    start: int | float | None,
+    end: int | float | None,
+    shown: str = "a clip",
+) -> tuple[list[int], list[float]]:
+    """Returns the indices of the frames of a file to keep, and their times in seconds, by when they are shown.
+
+    Where the rate is constant these are the frames of `sample_file_frames`, at `number / frame_rate`. Where it is not,
+    or is too low for two frames in the window, moments are taken as `sample_file_frames` would take frames of the same
+    video at an even rate (its own on average, but 30 a second at least), and the frame of a moment is the last that
+    appeared by then. What stands still is thus seen as often as in a video of even rate. The time of a frame is when it
+    appeared; if it is kept again, or was there before the window, it is the moment.
+
+    Args:
+        index: The frames of the file.
+        fps: Frames to keep per second; at least four are kept, and `max_frames` at most.
+        max_frames: Frames to keep at most.
+        start: First second of the window; `None` is the beginning.
+        end: Last second of the window; `None` is the end.
+        shown: Names the clip in errors.
+
+    Raises:
+        InputError: The window is empty or outside the clip, or `max_frames` is below two.
+    """
+    duration_seconds = index.duration_seconds
+    begin_seconds = 0.0 if start is None else max(start, 0.0)
+    window_seconds = (duration_seconds if end is None else min(end, duration_seconds)) - begin_seconds
+    if window_seconds <= 0:
+        raise InputError(
+            f"the window from start={start} to end={end} seconds holds fewer than two frames of {shown}, which has "
+            f"{index.total} frames and lasts {duration_seconds:.2f} seconds; widen it"
+        )
+
+    def sample(total: int, rate: float) -> list[int]:
+        return sample_file_frames(
+            total, frame_rate=rate, fps=fps, max_frames=max_frames, start=start, end=end, shown=shown
+        )
+
+    if index.is_constant:
+        try:
+            numbers = sample(index.total, index.frame_rate)
+        except InputError:
+            # No two frames begin in the window, and yet something is shown in it.
+            pass
+        else:
+            return numbers, [number / index.frame_rate for number in numbers]
+    rate = max(index.total / duration_seconds, _LEAST_MOMENT_RATE, _LEAST_MOMENTS / window_seconds)
+    moments = [place / rate for place in sample(round(duration_seconds * rate), rate)]
+    numbers = index.find_numbers(moments).tolist()
+    appeared = index.seconds[numbers].tolist()
+    times = [
+        appeared[place] if (appeared[0] >= begin_seconds if place == 0 else number != numbers[place - 1]) else moment
+        for place, (number, moment) in enumerate(zip(numbers, moments, strict=True))
+    ]
+    return numbers, times
 
 
 def sample_listed_frames(

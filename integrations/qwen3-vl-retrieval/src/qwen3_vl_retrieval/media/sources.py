@@ -7,10 +7,10 @@ import binascii
 import re
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes
-from urllib.request import url2pathname
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.media.policy import MediaPolicy, check_size, read_file, resolve_path, shorten_name
+from qwen3_vl_retrieval.paths import read_file_uri
 
 __all__ = ["open_source", "read_bytes"]
 
@@ -38,7 +38,7 @@ def open_source(source: str | Path | bytes, policy: MediaPolicy) -> Path | bytes
     if scheme == "data":
         return _decode_data_uri(source, policy)
     if scheme == "file":
-        return resolve_path(_path_from_uri(source), policy)
+        return resolve_path(read_file_uri(source), policy)
     if scheme in ("http", "https"):
         from qwen3_vl_retrieval.media.download import fetch_url
 
@@ -59,22 +59,6 @@ def read_bytes(source: str | Path | bytes, policy: MediaPolicy) -> bytes:
     """
     opened = open_source(source, policy)
     return read_file(opened, policy) if isinstance(opened, Path) else opened
-
-
-def _path_from_uri(uri: str) -> str:
-    rest = uri[len("file:") :]
-    host = ""
-    if rest.startswith("//"):
-        host, slash, path = rest[2:].partition("/")
-        rest = slash + path
-    if host.lower() not in ("", "localhost"):
-        raise MediaPolicyError(
-            f"{shorten_name(uri)!r} names the host {shorten_name(host)!r}; a file: URI may only name a local file, "
-            "as in file:///folder/name.png"
-        )
-    if not rest:
-        raise MediaError(f"{shorten_name(uri)!r} names no file; a file: URI reads file:///folder/name.png")
-    return url2pathname(rest)
 
 
 def _decode_data_uri(uri: str, policy: MediaPolicy) -> bytes:

@@ -1,9 +1,10 @@
 """Clips: files and lists of frames, sampled and resized as the official scripts at commit 8ce3aab do.
 
 A file is sampled by time and its frames are resized once; a list is thinned by number, and its frames are resized
-twice (`fetch_video` of `qwen_vl_utils` 0.0.14). Differences from the reference, on purpose: a file with a single frame
-is that frame twice (the reference fails), `max_frames` of an item also holds for a list, and a list may be given the
-rate at which its frames were taken.
+twice (`fetch_video` of `qwen_vl_utils` 0.0.14). Differences from the reference, on purpose: frames of an uneven rate
+are chosen by when they are shown (the reference takes number over average rate for the time), a file with a single
+frame is that frame twice (the reference fails), `max_frames` of an item also holds for a list, and a list may be given
+the rate at which its frames were taken.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
-from qwen3_vl_retrieval.inputs import ImageSource, VideoPart
+from qwen3_vl_retrieval.inputs import ImageReading, ImageSource, VideoPart
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
-from qwen3_vl_retrieval.media.container import FrameIndex, decode_frames, read_index
+from qwen3_vl_retrieval.media.container import decode_frames
+from qwen3_vl_retrieval.media.frame_index import FrameIndex
+from qwen3_vl_retrieval.media.frame_indexes import find_index
 from qwen3_vl_retrieval.media.images import describe_image, measure_image, read_image
 from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
 from qwen3_vl_retrieval.media.sizing import (
@@ -29,6 +32,7 @@ from qwen3_vl_retrieval.media.sizing import (
     fit_listed_frame_size,
     sample_file_frames,
     sample_listed_frames,
+    sample_shown_frames,
 )
 from qwen3_vl_retrieval.media.sources import open_source
 
@@ -49,7 +53,12 @@ class Clip:
 
 
 def measure_clip(
-    part: VideoPart, *, policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget
+    part: VideoPart,
+    *,
+    policy: MediaPolicy,
+    sampling: FrameSampling,
+    budget: PixelBudget,
+    reading: ImageReading = "viewer",
 ) -> tuple[int, int, int]:
     """Returns (frames, width, height) that `read_clip` would give, in pixels, decoding one frame at most.
 
@@ -61,22 +70,39 @@ def measure_clip(
     if isinstance(part.source, (str, Path, bytes)):
         source = open_source(part.source, policy)
         shown = _describe_clip(part.source)
-        index = read_index(source, policy, shown=shown)
-        numbers = _sample_file(part, index, sampling, shown)
+        index = find_index(source, policy, shown=shown)
+        numbers, _ = _sample_file(part, index, sampling, shown, by_time=reading == "viewer")
         height, width, _ = next(decode_frames(source, policy, index, [0], shown=shown)).shape
         return len(numbers), *_fit_file(width, height, budget, shown)
     frames = _list_frames(part.source, policy)
     numbers, _ = _sample_list(part, len(frames), sampling)
     first = numbers[0]
-    width, height = _fit_listed(frames, first, measure_image(frames[first], policy))
+    width, height = _fit_listed(frames, first, measure_image(frames[first], policy, reading=reading))
     for number in dict.fromkeys(numbers):
-        _check_size(frames, number, _fit_listed(frames, number, measure_image(frames[number], policy)), (width, height))
+        size = measure_image(frames[number], policy, reading=reading)
+        _check_size(frames, number, _fit_listed(frames, number, size), (width, height))
     shown = _describe_frame(frames, first)
     return len(numbers), *fit_clip_size(width, height, frames=len(numbers), budget=budget, shown=shown)
 
 
-def read_clip(part: VideoPart, *, policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget) -> Clip:
+def read_clip(
+    part: VideoPart,
+    *,
+    policy: MediaPolicy,
+    sampling: FrameSampling,
+    budget: PixelBudget,
+    reading: ImageReading = "viewer",
+) -> Clip:
     """Returns the sampled frames of a clip, resized, with their times.
+
+    Args:
+        part: The clip.
+        policy: What may be opened, and how large it may be.
+        sampling: How many frames are kept, unless the part says so.
+        budget: How large they become.
+        reading: `"viewer"` chooses the frames of a file by when they are shown; `"reference"` by number and average
+            rate, as the official scripts do. It is the same where the rate is constant. For frames that are given as
+            images, see `read_image`.
 
     Frames are resized as they are decoded: memory is bounded by the frames kept.
 
@@ -87,26 +113,35 @@ def read_clip(part: VideoPart, *, policy: MediaPolicy, sampling: FrameSampling, 
     """
     if isinstance(part.source, (str, Path, bytes)):
         shown = _describe_clip(part.source)
-        return _read_file(part, open_source(part.source, policy), policy, sampling, budget, shown)
-    return _read_list(part, _list_frames(part.source, policy), policy, sampling, budget)
+        source = open_source(part.source, policy)
+        index = find_index(source, policy, shown=shown)
+        numbers, times = _sample_file(part, index, sampling, shown, by_time=reading == "viewer")
+        return Clip(_read_frames(source, policy, index, numbers, budget, shown), tuple(times))
+    return _read_list(part, _list_frames(part.source, policy), policy, sampling, budget, reading)
 
 
-def _read_file(
-    part: VideoPart, source: Path | bytes, policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget, shown: str
-) -> Clip:
-    index = read_index(source, policy, shown=shown)
-    numbers = _sample_file(part, index, sampling, shown)
+def _read_frames(
+    source: Path | bytes, policy: MediaPolicy, index: FrameIndex, numbers: list[int], budget: PixelBudget, shown: str
+) -> npt.NDArray[np.uint8]:
     decoded = decode_frames(source, policy, index, numbers, shown=shown)
     first = next(decoded)
     width, height = _fit_file(first.shape[1], first.shape[0], budget, shown)
     frames = np.empty((len(numbers), height, width, 3), dtype=np.uint8)
     for place, pixels in enumerate(chain([first], decoded)):
-        frames[place] = _resize_frame(pixels, width, height)
-    return Clip(frames, tuple(number / index.frame_rate for number in numbers))
+        if place > 0 and numbers[place] == numbers[place - 1]:
+            frames[place] = frames[place - 1]
+        else:
+            frames[place] = _resize_frame(pixels, width, height)
+    return frames
 
 
 def _read_list(
-    part: VideoPart, sources: Sequence[ImageSource], policy: MediaPolicy, sampling: FrameSampling, budget: PixelBudget
+    part: VideoPart,
+    sources: Sequence[ImageSource],
+    policy: MediaPolicy,
+    sampling: FrameSampling,
+    budget: PixelBudget,
+    reading: ImageReading,
 ) -> Clip:
     numbers, times = _sample_list(part, len(sources), sampling)
     frames: npt.NDArray[np.uint8] | None = None
@@ -115,7 +150,7 @@ def _read_list(
         if frames is not None and place > 0 and number == numbers[place - 1]:
             frames[place] = frames[place - 1]
             continue
-        image = read_image(sources[number], policy)
+        image = read_image(sources[number], policy, reading=reading)
         image = image.resize(_fit_listed(sources, number, image.size))
         first_size = image.size if first_size is None else first_size
         _check_size(sources, number, image.size, first_size)
@@ -129,16 +164,23 @@ def _read_list(
     return Clip(frames, tuple(times))
 
 
-def _sample_file(part: VideoPart, index: FrameIndex, sampling: FrameSampling, shown: str) -> list[int]:
-    return sample_file_frames(
+def _sample_file(
+    part: VideoPart, index: FrameIndex, sampling: FrameSampling, shown: str, *, by_time: bool
+) -> tuple[list[int], list[float]]:
+    fps = sampling.fps if part.fps is None else part.fps
+    max_frames = sampling.max_frames if part.max_frames is None else part.max_frames
+    if by_time:
+        return sample_shown_frames(index, fps=fps, max_frames=max_frames, start=part.start, end=part.end, shown=shown)
+    numbers = sample_file_frames(
         index.total,
         frame_rate=index.frame_rate,
-        fps=sampling.fps if part.fps is None else part.fps,
-        max_frames=sampling.max_frames if part.max_frames is None else part.max_frames,
+        fps=fps,
+        max_frames=max_frames,
         start=part.start,
         end=part.end,
         shown=shown,
     )
+    return numbers, [number / index.frame_rate for number in numbers]
 
 
 def _sample_list(part: VideoPart, count: int, sampling: FrameSampling) -> tuple[list[int], list[float]]:

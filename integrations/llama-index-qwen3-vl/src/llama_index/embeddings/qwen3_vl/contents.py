@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +16,7 @@ from PIL import Image
 
 from llama_index.embeddings.qwen3_vl.sources import Item
 from qwen3_vl_retrieval import MediaPolicy, MultimodalInput
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["describe_item", "hash_item"]
 
@@ -144,7 +143,7 @@ def _hash_named(name: str, media_policy: MediaPolicy | None) -> str:
     if scheme == "data":
         return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     if scheme == "file":
-        return _hash_file(Path(url2pathname(urlsplit(name).path)), media_policy)
+        return _hash_file(decode_path(name), media_policy)
     if "://" in name:
         raise _UnknownContentError
     return _hash_file(Path(name), media_policy)

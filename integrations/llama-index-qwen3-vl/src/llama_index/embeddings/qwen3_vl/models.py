@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_serializer
 
 from llama_index.embeddings.qwen3_vl.nodes import CaptionMode
 from qwen3_vl_retrieval import Embedder, FrameSampling, MediaPolicy, PixelBudget, Reranker
+from qwen3_vl_retrieval.media import ImageReading
 
 __all__ = [
     "EmbedderOptions",
@@ -34,6 +35,7 @@ _LOADING_OPTIONS = (
     "quantization",
     "pixel_budget",
     "frame_sampling",
+    "image_reading",
     "max_length",
     "max_batch_tokens",
 )
@@ -54,6 +56,7 @@ class LoadingOptions(TypedDict, total=False):
     media_policy: MediaPolicy | None
     pixel_budget: PixelBudget | None
     frame_sampling: FrameSampling | None
+    image_reading: ImageReading
     max_length: int | None
     max_batch_tokens: int | None
 
@@ -103,6 +106,11 @@ class ModelOptions(BaseComponent):
     )
     pixel_budget: PixelBudget | None = Field(default=None, description="Limits on the pixels that the model sees.")
     frame_sampling: FrameSampling | None = Field(default=None, description="How frames are taken from clips.")
+    image_reading: ImageReading = Field(
+        default="viewer",
+        description="`viewer`: images as a viewer shows them, upright and on white; `reference`: as the official "
+        "scripts see them. It belongs to the fingerprint of a store.",
+    )
     max_length: int | None = Field(default=None, description="Tokens of an item, or of a pair, at most.")
     max_batch_tokens: int | None = Field(default=None, description="Tokens of a forward pass at most.")
 

@@ -130,9 +130,13 @@ def _build_named_media(
     lost = _find_lost_medium(node)
     if text.strip() and lost is None and not any(key in metadata for key in _MEDIA_KEYS):
         return None
-    item = build_item(text, metadata, policy=media_policy, render_pages=render_pages)
+    # A node that was meant to hold an image is one whatever its text; what `source` names is it, then.
+    seen = "" if lost is not None and not any(key in metadata for key in _MEDIA_KEYS) else text
+    item = build_item(seen, metadata, policy=media_policy, render_pages=render_pages)
+    if isinstance(item, Mapping):
+        return cast("Item", {**item, "text": text} if text.strip() and not seen else dict(item))
     if not isinstance(item, str):
-        return cast("Item", dict(item) if isinstance(item, Mapping) else item)
+        return cast("Item", item)
     if lost is not None:
         raise InputError(
             f"the {lost} of the {type(node).__name__} {node.node_id!r} is missing: it has neither data nor path nor "

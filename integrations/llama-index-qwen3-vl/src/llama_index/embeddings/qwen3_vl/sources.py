@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import base64
 import binascii
+import mimetypes
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy.typing as npt
+from llama_index.core.schema import MediaResource
 from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MediaPolicy, MediaPolicyError, MultimodalInput
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
-__all__ = ["ImageSource", "Item", "VideoSource", "coerce_image", "coerce_video", "decode_base64"]
+__all__ = [
+    "ImageSource",
+    "Item",
+    "VideoSource",
+    "build_resource",
+    "coerce_image",
+    "coerce_video",
+    "decode_base64",
+]
 
 Item: TypeAlias = "str | Path | Image.Image | dict[str, Any] | MultimodalInput"
 """What the methods of the core take as one item. A `str` is always text."""
@@ -24,6 +35,32 @@ ImageSource: TypeAlias = "str | Path | bytes | BytesIO | Image.Image | npt.NDArr
 
 VideoSource: TypeAlias = "str | Path | bytes | BytesIO | npt.NDArray[Any] | Sequence[ImageSource]"
 """A clip where nothing else is expected: as above, or its frames in order."""
+
+
+def build_resource(source: str | Path, *, mime_type: str | None = None, text: str | None = None) -> MediaResource:
+    """Returns the resource of a path or URI.
+
+    A path that is not valid Unicode is a `file:` URL in it: LlamaIndex hashes and serialises nodes as UTF-8.
+
+    Args:
+        source: It.
+        mime_type: Of it; guessed from the name if it is `None`.
+        text: Of the resource.
+    """
+    path = source if isinstance(source, Path) else None
+    if isinstance(source, str):
+        scheme = source.partition(":")[0].lower() if ":" in source else ""
+        if scheme == "file" or (scheme != "data" and "://" not in source):
+            path = decode_path(source)
+    told = {"mimetype": mime_type, "text": text}
+    if path is None:
+        return MediaResource.model_validate({"url": str(source), **told})
+    uri = encode_path(path.absolute())
+    if uri[:5] == "file:":
+        return MediaResource.model_validate(
+            {"url": uri, "mimetype": mime_type or mimetypes.guess_type(f"./{path.name}")[0], "text": text}
+        )
+    return MediaResource.model_validate({"path": path, **told})
 
 
 def coerce_image(source: object) -> Any:

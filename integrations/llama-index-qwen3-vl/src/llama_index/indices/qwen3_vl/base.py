@@ -32,6 +32,7 @@ from llama_index.retrievers.qwen3_vl.multimodal_index_stores import MultimodalIn
 from llama_index.retrievers.qwen3_vl.sources import is_plain, open_multimodal_index, require_embedding
 from qwen3_vl_retrieval import MediaPolicy, StoreError
 from qwen3_vl_retrieval.index import FailedFile, MultimodalIndex
+from qwen3_vl_retrieval.metadata import check_metadata
 
 __all__ = ["UnifiedMultiModalIndex"]
 
@@ -288,11 +289,12 @@ class UnifiedMultiModalIndex(QueryableIndex):
 
         Raises:
             InputError: A file cannot be read, and that is not to be skipped; or there is none. The message names it.
+                Or no store can hold the `metadata`.
         """
         policy = self._media_folder.policy
         windows = {"window_seconds": window_seconds, "overlap_seconds": overlap_seconds, "cut_at_scenes": cut_at_scenes}
         rules = MediaPolicy() if policy is None else policy
-        reading = Reading(policy=rules, options=windows, metadata={} if metadata is None else metadata)
+        reading = Reading(policy=rules, options=windows, metadata={} if metadata is None else check_metadata(metadata))
         insertion = FileInsertion(self, reading, on_error=on_error)
         insertion.run(paths)
         self._failures += insertion.failures

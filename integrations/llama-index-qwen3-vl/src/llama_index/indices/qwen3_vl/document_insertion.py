@@ -11,6 +11,7 @@ from llama_index.core.schema import BaseNode, Document
 from llama_index.indices.qwen3_vl.documents import aparse_documents, hash_document, parse_documents
 from llama_index.indices.qwen3_vl.node_insertion import NodeInsertion
 from llama_index.indices.qwen3_vl.stores import list_document_ids
+from qwen3_vl_retrieval.paths import encode_name
 
 __all__ = ["DocumentInsertion"]
 
@@ -48,6 +49,7 @@ class DocumentInsertion(NodeInsertion):
 
     def delete_ref_doc(self, ref_doc_id: str, delete_from_docstore: bool = False, **delete_kwargs: Any) -> None:
         """Removes the nodes of a document; it is inserted again when `refresh_ref_docs` is given it."""
+        ref_doc_id = encode_name(ref_doc_id)
         super().delete_ref_doc(ref_doc_id, delete_from_docstore=delete_from_docstore, **delete_kwargs)
         self._forget(ref_doc_id)
 
@@ -58,6 +60,7 @@ class DocumentInsertion(NodeInsertion):
         **delete_kwargs: Any,
     ) -> None:
         """Does the same as `delete_ref_doc`."""
+        ref_doc_id = encode_name(ref_doc_id)
         await super().adelete_ref_doc(ref_doc_id, delete_from_docstore=delete_from_docstore, **delete_kwargs)
         self._forget(ref_doc_id)
 

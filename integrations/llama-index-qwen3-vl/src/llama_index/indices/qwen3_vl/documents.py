@@ -14,8 +14,8 @@ from llama_index.core.node_parser import NodeParser
 from llama_index.core.node_parser.node_utils import default_id_func
 from llama_index.core.schema import BaseNode, Document, MediaResource, MetadataMode, Node, TransformComponent
 
-from llama_index.indices.qwen3_vl.media_folders import hash_file
 from llama_index.indices.qwen3_vl.stored_nodes import convert_document, holds_media
+from llama_index.node_parser.qwen3_vl.document_files import list_document_files
 from qwen3_vl_retrieval import InputError
 
 __all__ = ["aparse_documents", "hash_document", "number_parts", "parse_documents"]
@@ -63,10 +63,16 @@ def number_parts(transformations: Sequence[TransformComponent]) -> list[Transfor
 def hash_document(document: Document) -> str:
     """Returns a hash of a document that changes with the content of its files; LlamaIndex's own knows their names."""
     digest = hashlib.sha256(document.hash.encode())
-    for resource in (document.image_resource, document.video_resource):
-        path = None if resource is None else resource.path
-        if path is not None and path.is_file():
-            digest.update(hash_file(path).encode())
+    for file in list_document_files(document):
+        # A text that a reader made of a PDF is embedded as that text.
+        if file.kind == "pdf" and document.metadata.get("media_type") != "page":
+            continue
+        try:
+            content = file.hash_content()
+        except OSError:
+            # Whoever embeds it says what is wrong with it.
+            content = None
+        digest.update(repr(content).encode())
     return digest.hexdigest()
 
 

@@ -10,7 +10,9 @@ from llama_index.indices.qwen3_vl.document_insertion import DocumentInsertion
 from llama_index.indices.qwen3_vl.file_nodes import FileNode, Reading, list_paths, read_file_nodes
 from llama_index.indices.qwen3_vl.stores import list_stored_ids
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import FailedFile, Unit
+from qwen3_vl_retrieval.paths import encode_path
 
 __all__ = ["FileInsertion"]
 
@@ -29,7 +31,7 @@ class FileInsertion:
 
     def __init__(self, index: DocumentInsertion, reading: Reading, *, on_error: Literal["raise", "skip"]) -> None:
         if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error={on_error!r} is unknown; allowed are 'raise' and 'skip'")
+            raise ValueError(f"on_error={quote(on_error)} is unknown; allowed are 'raise' and 'skip'")
         self._index, self._reading, self._on_error = index, reading, on_error
         self._waiting: list[FileNode] = []
         self.failures: list[FailedFile] = []
@@ -54,7 +56,7 @@ class FileInsertion:
         if not held and not self.failures:
             raise InputError("there is no file that is read: give texts, pictures, PDFs or clips")
         for path, kept in held.items():
-            self._index.remove_stale(str(path), kept)
+            self._index.remove_stale(encode_path(path), kept)
 
     def _read(self, path: Path, *, is_named: bool) -> list[FileNode]:
         try:
@@ -83,7 +85,7 @@ class FileInsertion:
 
     def _fail(self, path: Path, unit: Unit | None, error: InputError) -> None:
         if self._on_error == "raise":
-            raise type(error)(f"{str(path)!r}{_describe_place(unit)}: {error.reason}") from error
+            raise type(error)(f"{quote(path)}{_describe_place(unit)}: {error.reason}") from error
         is_part = unit is not None and (unit.page is not None or unit.start is not None)
         self.failures.append(FailedFile(path=path, unit=unit if is_part else None, error=error.at(None)))
 

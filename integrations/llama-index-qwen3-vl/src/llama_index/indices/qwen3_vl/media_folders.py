@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
 
 from llama_index.core.schema import MediaResource
-from PIL import Image
 
 from llama_index.embeddings.qwen3_vl.sources import decode_base64
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import draw_document
+from qwen3_vl_retrieval.media import guess_mime_type, identify_image, read_image_header
+from qwen3_vl_retrieval.paths import decode_path, encode_path
 
 __all__ = ["MediaFolder", "Medium", "describe_file", "hash_file"]
 
 Medium: TypeAlias = Literal["image", "video"]
 
-_PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-"""Those that the core opens."""
+_ANY_SIZE = MediaPolicy(max_bytes=2**62, max_pixels=2**62, max_pages=2**62)
+"""Here only headers are read: whoever embeds the file has limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class MediaFolder:
         if scheme == "data":
             return str(self._write(self._decode(source), medium))
         if scheme == "file":
-            return url2pathname(urlsplit(source).path)
+            return str(decode_path(source))
         if "://" not in source:
             return source
         pictures = draw_document("", {"media_type": medium, medium: source}, policy=self.policy, max_frames=1)
@@ -70,7 +71,7 @@ class MediaFolder:
     def _decode(self, uri: str) -> bytes:
         header, comma, payload = uri.partition(",")
         if not comma:
-            raise InputError(f"malformed data: URI {header[:60]!r}: no comma before the data")
+            raise InputError(f"malformed data: URI {quote(header)}: no comma before the data")
         if not header.lower().endswith(";base64"):
             return unquote_to_bytes(payload)
         return decode_base64(unquote(payload), "image", self.policy)
@@ -84,10 +85,11 @@ class MediaFolder:
                 f"{len(content):,} bytes were given as {medium}, and stores keep paths: give media_dir, a folder to "
                 "write them to, or the path of a file"
             )
-        mime_type = _find_type(content)
+        image = identify_image(content)
+        mime_type = _find_type(content) if image is None else image.mime_type
         if mime_type is None or mime_type.partition("/")[0] != medium:
             raise MediaError(f"{len(content):,} bytes are no {medium} that is understood")
-        suffix = mimetypes.guess_extension(mime_type)
+        suffix = mimetypes.guess_extension(mime_type) if image is None else image.suffixes[0]
         path = self.folder / f"{hashlib.sha256(content).hexdigest()}{'' if suffix is None else suffix}"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -101,8 +103,8 @@ def describe_file(source: str, medium: Medium) -> dict[str, Any]:
     Those are `mime_type`, `sha256`, and of a picture `width` and `height`. Of a file that is not there, or no picture,
     that is nothing: embedding it says what is wrong.
     """
-    told: dict[str, Any] = {medium: source}
-    mime_type = mimetypes.guess_type(urlsplit(source).path if "://" in source else source)[0]
+    told: dict[str, Any] = {medium: source if "://" in source else encode_path(Path(source))}
+    mime_type = guess_mime_type(urlsplit(source).path if "://" in source else Path(source))
     if mime_type is not None:
         told["mime_type"] = mime_type
     if "://" in source or not Path(source).is_file():
@@ -110,10 +112,9 @@ def describe_file(source: str, medium: Medium) -> dict[str, Any]:
     told["sha256"] = hash_file(Path(source))
     if medium == "image":
         try:
-            with Image.open(source, formats=_PICTURE_FORMATS) as picture:
-                told |= {"mime_type": Image.MIME[str(picture.format)], "width": picture.width, "height": picture.height}
-        # What readers of damaged files raise, besides OSError.
-        except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError):
+            header = read_image_header(Path(source), _ANY_SIZE)
+            told |= {"mime_type": header.mime_type, "width": header.width, "height": header.height}
+        except MediaError:
             return told
     return told
 

@@ -15,7 +15,7 @@ from llama_index.core.schema import BaseNode
 from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
 from llama_index.indices.qwen3_vl.media_folders import MediaFolder
 from llama_index.indices.qwen3_vl.stored_nodes import is_blank, prepare_node
-from llama_index.indices.qwen3_vl.stores import areplace_nodes, replace_nodes
+from llama_index.indices.qwen3_vl.stores import areplace_nodes, replace_nodes, split_rows
 from llama_index.retrievers.qwen3_vl.multimodal_index_stores import MultimodalIndexStore
 from qwen3_vl_retrieval import InputError, StoreError
 
@@ -83,6 +83,18 @@ class NodeInsertion(VectorStoreIndex):
             if self._keeps_nodes:
                 stripped = _register(index_struct, embedded, new_ids)
                 await self._docstore.async_add_documents(stripped, allow_update=True)
+
+    def delete_nodes(self, node_ids: list[str], delete_from_docstore: bool = False, **delete_kwargs: Any) -> None:
+        """Removes nodes, however many; what does not exist is no error."""
+        for some in split_rows(node_ids):
+            super().delete_nodes(list(some), delete_from_docstore=delete_from_docstore, **delete_kwargs)
+
+    async def adelete_nodes(
+        self, node_ids: list[str], delete_from_docstore: bool = False, **delete_kwargs: Any
+    ) -> None:
+        """Does the same as `delete_nodes`."""
+        for some in split_rows(node_ids):
+            await super().adelete_nodes(list(some), delete_from_docstore=delete_from_docstore, **delete_kwargs)
 
     @property
     def _keeps_nodes(self) -> bool:

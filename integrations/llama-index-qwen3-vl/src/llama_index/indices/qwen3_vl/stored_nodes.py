@@ -18,14 +18,14 @@ from llama_index.core.schema import (
 )
 
 from llama_index.embeddings.qwen3_vl import CaptionMode
-from llama_index.embeddings.qwen3_vl.sources import decode_base64
+from llama_index.embeddings.qwen3_vl.sources import build_resource, decode_base64
 from llama_index.indices.qwen3_vl.media_folders import MediaFolder, Medium, describe_file
 from llama_index.retrievers.qwen3_vl.found_nodes import HIDDEN_KEYS
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.metadata import check_metadata, check_text
+from qwen3_vl_retrieval.paths import encode_path
 
 __all__ = ["convert_document", "holds_media", "is_blank", "prepare_node"]
-
-_SCALARS = (str, bool, int, float)
 
 
 def prepare_node(
@@ -49,6 +49,8 @@ def prepare_node(
     """
     prepared = convert_document(node) if isinstance(node, Document) else node.model_copy()
     prepared.metadata = _clean_metadata(prepared.metadata, is_flat=is_flat)
+    check_text(prepared.node_id, "the id")
+    check_text(prepared.get_content(metadata_mode=MetadataMode.NONE), "the text")
     sources = _settle_image_node(prepared, folder) if isinstance(prepared, ImageNode) else _settle(prepared, folder)
     if not sources:
         return prepared
@@ -104,9 +106,8 @@ def _settle(node: BaseNode, folder: MediaFolder) -> dict[Medium, str]:
             continue
         given = _read_resource(resource, medium, folder)
         source = folder.keep(given, medium)
-        is_remote = "://" in source
-        settled = MediaResource.model_validate(
-            {"url" if is_remote else "path": source, "mimetype": resource.mimetype, "text": resource.text}
+        settled = build_resource(
+            source if "://" in source else Path(source), mime_type=resource.mimetype, text=resource.text
         )
         setattr(node, f"{medium}_resource", settled)
         _note_origin(node, given)
@@ -122,7 +123,8 @@ def _settle_image_node(node: ImageNode, folder: MediaFolder) -> dict[Medium, str
     if not given:
         return {}
     source = folder.keep(given, "image")
-    node.image, node.image_url, node.image_path = None, None, source
+    uri = source if "://" in source else encode_path(Path(source))
+    node.image, node.image_url, node.image_path = None, None, uri
     _note_origin(node, given)
     return {"image": source}
 
@@ -155,11 +157,6 @@ def _find_kind(node: BaseNode, sources: Mapping[Medium, str], caption_mode: Capt
 
 
 def _clean_metadata(metadata: Mapping[str, Any], *, is_flat: bool) -> dict[str, Any]:
-    cleaned = {name: str(value) if isinstance(value, Path) else value for name, value in metadata.items()}
-    lost = [name for name, value in cleaned.items() if value is not None and not isinstance(value, _SCALARS)]
-    if is_flat and lost:
-        raise InputError(
-            f"the metadatum {lost[0]!r} is {type(cleaned[lost[0]]).__name__}, and the store keeps str, int, float and "
-            "bool; flatten it, or leave it out"
-        )
-    return cleaned
+    checked = check_metadata(metadata, allow_nested=not is_flat)
+    # What is `None` stays: of templates it is a part.
+    return {name: checked.get(name) for name in metadata}

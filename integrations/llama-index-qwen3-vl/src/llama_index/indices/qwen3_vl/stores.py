@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores import SimpleVectorStore
@@ -24,7 +24,13 @@ __all__ = [
     "list_stored_ids",
     "open_chroma_store",
     "replace_nodes",
+    "split_rows",
 ]
+
+T = TypeVar("T")
+
+_ROWS_AT_ONCE = 5_000
+"""Chroma takes 5,461 rows at once (`get_max_batch_size` of chromadb 1.5.9), and its SQLite 32,766 values."""
 
 _COSINE = {"hnsw": {"space": "cosine"}}
 
@@ -97,12 +103,20 @@ def build_summary(fingerprint: Fingerprint) -> str:
     return json.dumps({STAMP: fingerprint.to_dict()}, sort_keys=True)
 
 
+def split_rows(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yields ids or nodes in groups that every store takes at once."""
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        yield rows[first : first + _ROWS_AT_ONCE]
+
+
 def list_stored_ids(store: BasePydanticVectorStore, ids: Sequence[str]) -> set[str]:
     """Returns those of `ids` that the store has; none of a store that cannot be asked."""
     if isinstance(store, SimpleVectorStore):
         return {row for row in ids if row in store.data.embedding_dict}
     collection = find_chroma_collection(store)
-    return set() if collection is None or not ids else set(collection.get(ids=list(ids), include=[])["ids"])
+    if collection is None:
+        return set()
+    return {row for some in split_rows(ids) for row in collection.get(ids=list(some), include=[])["ids"]}
 
 
 def list_document_ids(store: BasePydanticVectorStore, ref_doc_id: str) -> list[str]:
@@ -116,12 +130,15 @@ def list_document_ids(store: BasePydanticVectorStore, ref_doc_id: str) -> list[s
 def replace_nodes(store: BasePydanticVectorStore, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
     """Writes nodes in place of those of the same ids: Chroma by itself leaves what is there, and says nothing."""
     ids = [node.node_id for node in nodes]
-    if find_chroma_collection(store) is not None:
+    is_chroma = find_chroma_collection(store) is not None
+    if is_chroma:
         ids = sorted(list_stored_ids(store, ids))
     can_delete = type(store).delete_nodes is not BasePydanticVectorStore.delete_nodes
-    if ids and can_delete and not isinstance(store, SimpleVectorStore):
-        store.delete_nodes(ids)
-    return store.add(list(nodes), **options)
+    if can_delete and not isinstance(store, SimpleVectorStore):
+        for some in split_rows(ids):
+            store.delete_nodes(list(some))
+    groups = split_rows(nodes) if is_chroma else [nodes]
+    return [row for some in groups for row in store.add(list(some), **options)]
 
 
 async def areplace_nodes(store: BasePydanticVectorStore, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
@@ -129,7 +146,8 @@ async def areplace_nodes(store: BasePydanticVectorStore, nodes: Sequence[BaseNod
     if type(store).async_add is BasePydanticVectorStore.async_add:
         return await asyncio.to_thread(replace_nodes, store, nodes, **options)
     if type(store).adelete_nodes is not BasePydanticVectorStore.adelete_nodes:
-        await store.adelete_nodes([node.node_id for node in nodes])
+        for some in split_rows([node.node_id for node in nodes]):
+            await store.adelete_nodes(list(some))
     return await store.async_add(list(nodes), **options)
 
 

@@ -13,7 +13,9 @@ from llama_index.node_parser.qwen3_vl.file_parsers import FileParser, name_file
 from llama_index.node_parser.qwen3_vl.media_files import keep_media
 from llama_index.node_parser.qwen3_vl.media_nodes import build_media_node, build_node_id
 from qwen3_vl_retrieval import InputError, MediaError
+from qwen3_vl_retrieval.errors import explain, quote
 from qwen3_vl_retrieval.index import describe_unit, draw_document, read_units
+from qwen3_vl_retrieval.paths import encode_path, show_path
 
 __all__ = ["MediaNodeParser"]
 
@@ -34,8 +36,9 @@ class MediaNodeParser(FileParser):
     The media are held by path, the caption as text. The metadata are the document's, with `media_type` (`"mixed"` with
     a caption), `image` or `video`, `source`, `sha256`, `mime_type`, `width`, `height` and `file_name`; those that are
     for programs are kept from embeddings and language models. The relationships are kept, and the document is the
-    source where there is none. Files that the document names in its metadata alone (`source`, `file_path`) count as
-    well. Documents of texts and PDFs are left as they are.
+    source where there is none. Of a document without text, the file that its metadata name (`source`, `file_path`)
+    counts as well; with a text only one that they call an image or video (`image`, `video`, `media_type`). Documents of
+    texts and PDFs are left as they are.
     """
 
     media_dir: str | Path | None = Field(
@@ -79,10 +82,10 @@ class MediaNodeParser(FileParser):
             if not described:
                 # A name that says something else, or nothing.
                 draw_document("", {"media_type": file.kind, file.kind: source}, policy=self._policy, max_frames=1)
-                described = {file.kind: str(source), "source": str(source)}
+                described = {file.kind: encode_path(source), "source": encode_path(source)}
         except InputError as error:
             raise name_file(error, source) from error
         except OSError as error:
-            raise MediaError(f"{str(source)!r} cannot be read: {error.strerror}") from error
+            raise MediaError(f"{quote(source)} cannot be read: {explain(error)}") from error
         described.pop("media_type", None)
-        return {**described, "sha256": self._hash_file(source), "file_name": source.name}
+        return {**described, "sha256": self._hash_file(source), "file_name": show_path(Path(source.name))}

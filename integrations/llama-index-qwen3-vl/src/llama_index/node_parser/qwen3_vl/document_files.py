@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, unquote_to_bytes
 
 from llama_index.core.schema import BaseNode, ImageNode, MediaResource, MetadataMode, Node
 
 from llama_index.embeddings.qwen3_vl.sources import decode_base64
 from qwen3_vl_retrieval import MediaPolicy
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["DocumentFile", "FileKind", "find_text", "hash_file", "is_unit", "list_document_files"]
 
@@ -23,6 +23,12 @@ FileKind: TypeAlias = Literal["image", "video", "pdf"]
 
 _NAMES = ("source", "file_path")
 """Metadata that name a file: of this project, and of LlamaIndex's `SimpleDirectoryReader`."""
+
+_MEDIA_NAMES: dict[FileKind, tuple[str, ...]] = {
+    "image": ("image", "image_uri", "image_url"),
+    "video": ("video", "video_uri", "video_url"),
+}
+"""Metadata that say that a document is an image or video, of this project and of others."""
 
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 """Control characters that are no layout: no text has them, and hardly a file of a few bytes has none."""
@@ -76,7 +82,7 @@ def list_document_files(node: BaseNode, *, media_policy: MediaPolicy | None = No
         source = _find_resource_source(resource, kind, media_policy)
         if resource is not None and source is not None:
             files.append(DocumentFile(kind=kind, source=source, mime_type=resource.mimetype))
-    return files if files else _list_named_files(node.metadata, media_policy)
+    return files if files else _list_named_files(node, media_policy)
 
 
 def find_text(node: BaseNode) -> str:
@@ -99,19 +105,28 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _list_named_files(metadata: Mapping[str, Any], media_policy: MediaPolicy | None) -> list[DocumentFile]:
+def _list_named_files(node: Node, media_policy: MediaPolicy | None) -> list[DocumentFile]:
+    """What the metadata name. With a text, an image or video only where they say that it is one.
+
+    A PDF is taken for one whatever its text: that is what a reader made of the file.
+    """
+    metadata: dict[str, Any] = node.metadata
     told = metadata.get("media_type")
     if told == "text":
         return []
-    for kind in ("image", "video"):
-        named = metadata.get(kind)
-        if isinstance(named, (str, Path)):
-            return [DocumentFile(kind=kind, source=_locate(str(named), media_policy))]
+    for kind, names in _MEDIA_NAMES.items():
+        for name in names:
+            named = metadata.get(name)
+            if isinstance(named, (str, Path)) and str(named):
+                return [DocumentFile(kind=kind, source=_locate(str(named), media_policy))]
+    is_text = bool(find_text(node).strip())
     for name in _NAMES:
         named = metadata.get(name)
         if isinstance(named, (str, Path)):
             kind = told if told in ("image", "video") else _find_kind(str(named), metadata)
-            return [] if kind is None else [DocumentFile(kind=kind, source=_locate(str(named), media_policy))]
+            if kind is None or (is_text and kind != "pdf" and told is None):
+                return []
+            return [DocumentFile(kind=kind, source=_locate(str(named), media_policy))]
     return []
 
 
@@ -134,7 +149,7 @@ def _find_image_source(node: ImageNode, media_policy: MediaPolicy | None) -> Pat
         is_uri = node.image[:5].lower() == "data:"
         return _locate(node.image, media_policy) if is_uri else decode_base64(node.image, "image", media_policy)
     if node.image_path:
-        return Path(node.image_path)
+        return decode_path(node.image_path)
     return _locate(node.image_url, media_policy) if node.image_url else None
 
 
@@ -154,7 +169,7 @@ def _locate(name: str, media_policy: MediaPolicy | None) -> Path | bytes | str:
     """The path that a path or `file:` URI names, the content of a `data:` URI, or the URL."""
     scheme = name.partition(":")[0].lower() if ":" in name else ""
     if scheme == "file":
-        return Path(url2pathname(urlsplit(name).path))
+        return decode_path(name)
     if scheme == "data":
         # Metadata name files: they hold no data.
         header, _, payload = name.partition(",")

@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field
 
 from llama_index.node_parser.qwen3_vl.document_files import hash_file
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
+from qwen3_vl_retrieval.errors import explain, quote
 
 __all__ = ["FileParser", "name_file"]
 
@@ -108,9 +109,9 @@ class FileParser(NodeParser):
         try:
             return hash_file(path)
         except OSError as error:
-            raise MediaError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+            raise MediaError(f"{quote(path)} cannot be read: {explain(error)}") from error
 
 
 def name_file(error: InputError, path: Path) -> InputError:
     """Returns the error with the name of the file in its message."""
-    return error if str(path) in error.reason else type(error)(f"{str(path)!r}: {error.reason}")
+    return error if quote(path) in error.reason else type(error)(f"{quote(path)}: {error.reason}")

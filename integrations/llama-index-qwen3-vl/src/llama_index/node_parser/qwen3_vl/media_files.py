@@ -10,23 +10,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from qwen3_vl_retrieval import InputError, MediaError
+from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
+from qwen3_vl_retrieval.media import identify_image, read_image_header
 
 __all__ = ["keep_media", "keep_page"]
 
-_PICTURE_SUFFIXES = {
-    "PNG": ".png",
-    "JPEG": ".jpg",
-    "MPO": ".jpg",
-    "WEBP": ".webp",
-    "GIF": ".gif",
-    "BMP": ".bmp",
-    "TIFF": ".tiff",
-}
-"""Of the formats that the core opens."""
-
-_PICTURE_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")
-"""Of the container that they share with MP4: these are pictures, in formats that the core does not open."""
+_ANY_SIZE = MediaPolicy(max_bytes=2**62, max_pixels=2**62, max_pages=2**62)
+"""Here only headers are read: whoever embeds the file has limits."""
 
 
 def keep_media(content: bytes, kind: str, media_dir: str | Path | None) -> Path:
@@ -80,19 +70,17 @@ def _write_once(content: bytes, path: Path) -> Path:
 
 
 def _find_picture_suffix(content: bytes) -> str | None:
-    try:
-        with Image.open(io.BytesIO(content), formats=list(_PICTURE_SUFFIXES)[:2] + list(_PICTURE_SUFFIXES)[3:]) as one:
-            return _PICTURE_SUFFIXES.get(str(one.format))
-    except Image.DecompressionBombError as error:
-        raise MediaError(f"the picture is too large: {error}") from error
-    # What readers of damaged files raise, besides OSError.
-    except (OSError, SyntaxError, ValueError):
+    found = identify_image(content)
+    if found is None:
         return None
+    # What is wrong with it is said before it is kept.
+    read_image_header(content, _ANY_SIZE)
+    return found.suffixes[0]
 
 
 def _find_clip_suffix(header: bytes) -> str | None:
     """By the first bytes; `None` for what is no clip."""
-    if header[4:8] == b"ftyp" and header[8:12] not in _PICTURE_BRANDS:
+    if header[4:8] == b"ftyp" and identify_image(header) is None:
         return ".mov" if header[8:12] == b"qt  " else ".mp4"
     if header.startswith(b"\x1a\x45\xdf\xa3"):
         return ".webm" if b"webm" in header[:64] else ".mkv"

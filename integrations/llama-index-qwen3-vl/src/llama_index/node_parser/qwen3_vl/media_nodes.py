@@ -12,6 +12,8 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, MediaResource, Node, NodeRelationship, RelatedNodeType
 
+from llama_index.embeddings.qwen3_vl.sources import build_resource
+
 __all__ = ["build_media_node", "build_node_id"]
 
 _PLUMBING = (
@@ -55,7 +57,9 @@ def build_media_node(
         metadata: All of the node's.
         mime_types: Of the media; what is left out is guessed from the names.
     """
-    resources = {f"{kind}_resource": _build_resource(source, mime_types.get(kind)) for kind, source in media.items()}
+    resources = {
+        f"{kind}_resource": build_resource(source, mime_type=mime_types.get(kind)) for kind, source in media.items()
+    }
     return Node.model_validate(
         {
             "id_": id_,
@@ -82,11 +86,6 @@ def build_node_id(contents: Sequence[str], text: str, metadata: Mapping[str, Any
     place = [str(metadata.get(name)) for name in ("source", "page", "start", "end")]
     told = json.dumps([list(contents), text, place])
     return str(uuid.UUID(bytes=hashlib.sha256(told.encode("utf-8", "surrogatepass")).digest()[:16]))
-
-
-def _build_resource(source: Path | str, mime_type: str | None) -> MediaResource:
-    name = "path" if isinstance(source, Path) else "url"
-    return MediaResource.model_validate({name: source, "mimetype": mime_type})
 
 
 def _keep_relationships(document: BaseNode) -> dict[NodeRelationship, RelatedNodeType]:

@@ -13,7 +13,9 @@ from llama_index.node_parser.qwen3_vl.file_parsers import FileParser, name_file
 from llama_index.node_parser.qwen3_vl.media_files import keep_page
 from llama_index.node_parser.qwen3_vl.media_nodes import build_media_node, build_node_id
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import Unit, describe_unit, draw_document, read_units
+from qwen3_vl_retrieval.paths import show_path
 
 __all__ = ["PDFPageImageParser"]
 
@@ -48,7 +50,7 @@ class PDFPageImageParser(FileParser):
             return None
         path = files[0].source
         if not isinstance(path, Path):
-            raise InputError(f"{str(path)[:200]!r} is a PDF that is no local file; download it first")
+            raise InputError(f"{quote(path)} is a PDF that is no local file; download it first")
         try:
             units = read_units(path, self._policy)
             sha256 = self._hash_file(path)
@@ -62,7 +64,7 @@ class PDFPageImageParser(FileParser):
         own.pop("media_type", None)
         # The document's `source` may be the address where the file was found; pages are rendered from the file.
         about = {**describe_unit(unit), "sha256": sha256}
-        metadata: dict[str, Any] = {"file_name": path.name, **own, **about}
+        metadata: dict[str, Any] = {"file_name": show_path(Path(path.name)), **own, **about}
         text = "" if unit.text is None else unit.text
         media: dict[str, Path | str] = {}
         if self.media_dir is not None:

@@ -13,6 +13,7 @@ from llama_index.node_parser.qwen3_vl.file_parsers import FileParser, name_file
 from llama_index.node_parser.qwen3_vl.media_nodes import build_media_node, build_node_id
 from qwen3_vl_retrieval import InputError
 from qwen3_vl_retrieval.index import Unit, describe_unit, read_units
+from qwen3_vl_retrieval.paths import encode_path, show_path
 
 __all__ = ["VideoSegmenter"]
 
@@ -76,8 +77,8 @@ class VideoSegmenter(FileParser):
         text = find_text(document)
         kind = {"media_type": "mixed" if text.strip() else "video"}
         own = self._read_own_metadata(document)
-        about = {**describe_unit(unit), **kind, "file_name": path.name}
+        about = {**describe_unit(unit), **kind, "file_name": show_path(Path(path.name))}
         window = {name: about[name] for name in ("start", "end") if name in about}
-        metadata: dict[str, Any] = {**about, **own, **window, "video": str(path), "sha256": sha256}
+        metadata: dict[str, Any] = {**about, **own, **window, "video": encode_path(path), "sha256": sha256}
         id_ = build_node_id([sha256], text, metadata)
         return build_media_node(document, id_=id_, text=text, media={"video": path}, metadata=metadata)

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from llama_index.core.schema import BaseNode, ImageNode, MediaResource, MetadataMode, Node
 from PIL import Image
@@ -15,6 +13,7 @@ from PIL import Image
 from llama_index.embeddings.qwen3_vl.sources import decode_base64
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.index import build_item, draw_document
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["MediumKind", "NodeMedium", "draw_medium", "find_local_file", "list_node_media", "read_text"]
 
@@ -94,7 +93,7 @@ def find_local_file(source: object) -> Path | None:
         return None
     scheme = source.partition(":")[0].lower() if ":" in source else ""
     if scheme == "file":
-        return Path(url2pathname(urlsplit(source).path))
+        return decode_path(source)
     # A name with a colon in it is a name.
     return None if scheme == "data" or "://" in source else Path(source)
 
@@ -127,13 +126,20 @@ def _list_named_media(node: BaseNode) -> list[NodeMedium]:
         kind: MediumKind = told
     else:
         # Of a document that is no page nothing is opened here.
-        item = build_item("", metadata)
+        item = build_item("" if _was_medium(node) else read_text(node), metadata)
         if not isinstance(item, Mapping):
             return []
         kind = "video" if "video" in item else "image"
     # A page is rendered from its PDF; a picture may be named by `source` alone.
     named = metadata.get("source" if kind == "page" else kind)
     return [NodeMedium(kind=kind, metadata=metadata, path=find_local_file(named or metadata.get("source")))]
+
+
+def _was_medium(node: BaseNode) -> bool:
+    """Whether a node was meant to hold an image or video, whatever its text says."""
+    if isinstance(node, Node):
+        return node.image_resource is not None or node.video_resource is not None
+    return isinstance(node, ImageNode)
 
 
 def _build_medium(kind: MediumKind, source: object, window: Mapping[str, Any] | None = None) -> NodeMedium:
@@ -146,7 +152,7 @@ def _find_image_source(node: ImageNode, media_policy: MediaPolicy | None) -> obj
         is_uri = node.image[:5].lower() == "data:"
         return node.image if is_uri else decode_base64(node.image, "image", media_policy)
     if node.image_path:
-        return Path(node.image_path)
+        return decode_path(node.image_path)
     return node.image_url if node.image_url else None
 
 

@@ -7,8 +7,6 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from llama_index.core.base.llms.types import BaseContentBlock, ImageBlock
 from llama_index.core.bridge.pydantic import PrivateAttr
@@ -25,6 +23,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 
+from llama_index.embeddings.qwen3_vl.sources import build_resource
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.index import Hit, describe_hit, draw_document
 
@@ -33,7 +32,6 @@ __all__ = [
     "FoundNode",
     "MediaKind",
     "PageNode",
-    "build_resource",
     "classify_node",
     "convert_hit",
     "restore_node",
@@ -134,17 +132,6 @@ def shows_picture(node: BaseNode) -> bool:
     if isinstance(node, Node):
         return node.image_resource is not None or classify_node(node) == "page"
     return isinstance(node, ImageNode)
-
-
-def build_resource(uri: str | Path) -> MediaResource:
-    """Returns the resource of a path or URI."""
-    name = str(uri)
-    scheme = name.partition(":")[0].lower() if ":" in name else ""
-    if scheme == "file":
-        return MediaResource(path=Path(url2pathname(urlsplit(name).path)))
-    if scheme == "data" or "://" in name:
-        return MediaResource.model_validate({"url": name})
-    return MediaResource(path=Path(name))
 
 
 def restore_node(node: BaseNode, *, media_policy: MediaPolicy | None = None) -> BaseNode:
