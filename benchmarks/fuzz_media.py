@@ -37,6 +37,9 @@ from process_trees import kill_tree, measure_tree_bytes, measure_tree_seconds
 
 _POLL_SECONDS = 0.02
 _STACK_SECONDS = 10
+_READ_SECONDS = 3
+_READ_BYTES = 1 << 30
+"""Limits of the policy. A file is read up to nine times, in a process below the one that is watched."""
 _WAITS = 10
 """Seconds on the clock that a file may take for each second of processor time."""
 _MOST_PAGES = 2
@@ -158,7 +161,7 @@ def _list_readers(path: Path, suffix: str) -> Iterator[Callable[[], object]]:
     from qwen3_vl_retrieval.index.units import read_units
     from qwen3_vl_retrieval.inputs import VideoPart
 
-    policy = media.MediaPolicy()
+    policy = media.MediaPolicy(max_read_seconds=_READ_SECONDS, max_read_bytes=_READ_BYTES)
     yield lambda: read_units(path, policy)
     if suffix in _IMAGES:
         yield lambda: media.measure_image(path, policy)
@@ -201,8 +204,8 @@ def main() -> None:
     parser.add_argument("--case", type=int, help="only this one")
     parser.add_argument("--damaged-only", action="store_true", help="without the poisonous files")
     parser.add_argument("--files", type=Path, nargs="+", help="only these, undamaged")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of processor time for one file, read in all ways")
-    parser.add_argument("--memory-mib", type=int, default=1536, help="of the reading process and its children")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of processor time for one file, read in all ways")
+    parser.add_argument("--memory-mib", type=int, default=3072, help="of the reading process and its children")
     parser.add_argument("--to", type=Path, default=Path(".benchmarks/fuzz"), help="where faults are written")
     options = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
