@@ -18,6 +18,7 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -36,6 +37,9 @@ from process_trees import kill_tree, measure_tree_bytes, measure_tree_seconds
 
 _POLL_SECONDS = 0.02
 _STACK_SECONDS = 10
+_READ_SECONDS = 3
+_READ_BYTES = 1 << 30
+"""Limits of the policy. A file is read up to nine times, in a process below the one that is watched."""
 _WAITS = 10
 """Seconds on the clock that a file may take for each second of processor time."""
 _MOST_PAGES = 2
@@ -145,7 +149,8 @@ def _read_file(path: Path, suffix: str) -> Outcome:
         try:
             read()
         except InputError as error:
-            outcome = Outcome(kind=type(error).__name__, detail=str(error))
+            # The first is about the file; what follows may be about a part of it.
+            outcome = outcome if outcome.detail else Outcome(kind=type(error).__name__, detail=str(error))
         except Exception:  # noqa: BLE001 - whatever else is raised is what is looked for
             return Outcome(kind=f"raised {sys.exc_info()[0].__name__}", detail=traceback.format_exc(), is_fault=True)
     return outcome
@@ -156,7 +161,7 @@ def _list_readers(path: Path, suffix: str) -> Iterator[Callable[[], object]]:
     from qwen3_vl_retrieval.index.units import read_units
     from qwen3_vl_retrieval.inputs import VideoPart
 
-    policy = media.MediaPolicy()
+    policy = media.MediaPolicy(max_read_seconds=_READ_SECONDS, max_read_bytes=_READ_BYTES)
     yield lambda: read_units(path, policy)
     if suffix in _IMAGES:
         yield lambda: media.measure_image(path, policy)
@@ -165,10 +170,11 @@ def _list_readers(path: Path, suffix: str) -> Iterator[Callable[[], object]]:
         limits: dict[str, Any] = {"policy": policy, "sampling": media.FrameSampling(), "budget": media.PixelBudget()}
         yield lambda: media.measure_clip(VideoPart(source=path), **limits)
         yield lambda: media.read_clip(VideoPart(source=path), **limits)
-        yield lambda: media.read_clip(VideoPart(source=path, start=0.1, end=0.4), **limits)
+        yield lambda: media.read_clip(VideoPart(source=path, start=0.1, end=0.4, fps=10.0), **limits)
     elif suffix == "pdf":
-        yield lambda: media.count_pdf_pages(path, policy)
-        for page in range(1, _MOST_PAGES + 1):
+        pages: list[int] = []
+        yield lambda: pages.append(media.count_pdf_pages(path, policy))
+        for page in range(1, min([_MOST_PAGES, *pages]) + 1):
             yield lambda page=page: media.read_pdf_text(path, page, policy)
             yield lambda page=page: media.render_pdf_page(path, page, policy)
             yield lambda page=page: media.render_pdf_page(path, page, policy, max_pixels=90_000)
@@ -196,12 +202,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", type=int, help="only this one")
+    parser.add_argument("--damaged-only", action="store_true", help="without the poisonous files")
     parser.add_argument("--files", type=Path, nargs="+", help="only these, undamaged")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of processor time for one file, read in all ways")
-    parser.add_argument("--memory-mib", type=int, default=1536, help="of the reading process and its children")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of processor time for one file, read in all ways")
+    parser.add_argument("--memory-mib", type=int, default=3072, help="of the reading process and its children")
     parser.add_argument("--to", type=Path, default=Path(".benchmarks/fuzz"), help="where faults are written")
     options = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
+    # The reading process is ended with this one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     reader = Reader(options.seconds, options.memory_mib, options.to / "noise.txt")
     counts: Counter[tuple[str, str]] = Counter()
     faults = 0
@@ -234,7 +243,7 @@ def _list_cases(options: argparse.Namespace) -> Iterator[tuple[str, bytes, str]]
         yield (str(options.case), *cases.draw(options.case))
         return
     end = time.monotonic() + options.minutes * 60
-    for name, draw in POISONOUS_FILES.items():
+    for name, draw in () if options.damaged_only else POISONOUS_FILES.items():
         yield Path(name).stem, draw(), Path(name).suffix[1:]
     number = 0
     while time.monotonic() < end:

@@ -26,6 +26,8 @@ from fetch_real_files import fetch_real_files
 from machine import write_result
 from process_trees import kill_tree, measure_tree_bytes
 
+from qwen3_vl_retrieval.paths import decode_path
+
 _POLL_SECONDS = 0.1
 _OUTCOMES = ("indexed", "failed", "skipped", "lost")
 _MOST_EXAMPLES = 3
@@ -119,28 +121,24 @@ def _find_outcomes(folder: Path, store: Path, report: dict[str, Any]) -> dict[Pa
     subprocess.run(command, check=True, capture_output=True)
     outcomes: dict[Path, tuple[str, str]] = {}
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    indexed = {Path(source) for source in _read_sources(exported)}
-    failed = {Path(each["source"]): each["message"] for each in report["failures"] if each["page"] is None}
-    # Before there was such a list, files were skipped without a name.
-    skipped = {Path(each["path"]): each["reason"] for each in report.get("skipped", ())}
+    indexed = _read_sources(exported)
+    failed = {decode_path(each["source"]): each["message"] for each in report["failures"]}
+    skipped = {decode_path(each["source"]): each["reason"] for each in report["skipped"]}
     for path in paths:
-        if path in failed:
+        # First, as a page of a file may have failed and the others not.
+        if path in indexed:
+            outcomes[path] = ("indexed", "")
+        elif path in failed:
             outcomes[path] = ("failed", failed[path])
-        elif path in skipped:
-            outcomes[path] = ("skipped", skipped[path])
         else:
-            outcomes[path] = ("indexed", "") if path in indexed else ("lost", "")
+            outcomes[path] = ("skipped", skipped[path]) if path in skipped else ("lost", "")
     return outcomes
 
 
-def _read_sources(exported: Path) -> set[str]:
+def _read_sources(exported: Path) -> set[Path]:
     """Every file of the index; one that has the content of another is listed with it."""
-    table = pq.read_table(exported)
-    sources: set[str] = set()
-    for metadata in table.column("metadata").to_pylist():
-        values = json.loads(metadata) if isinstance(metadata, str) else metadata
-        sources.update(str(value) for name, value in values.items() if name in ("source", "sources"))
-    return sources
+    table = pq.read_table(exported, columns=["source", "sources"]).to_pylist()
+    return {decode_path(source) for row in table for source in (row["source"], *row["sources"]) if source is not None}
 
 
 def _find_faults(
