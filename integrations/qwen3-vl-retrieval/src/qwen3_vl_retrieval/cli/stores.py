@@ -155,7 +155,7 @@ def index_folder(
         document = {
             **{name: getattr(report, name) for name in report.__slots__ if name not in ("failures", "skipped")},
             "failures": [describe_failure(failure) for failure in failed],
-            "skipped": [{"source": str(skipped.path), "reason": skipped.reason} for skipped in report.skipped],
+            "skipped": [{"source": encode_path(skipped.path), "reason": skipped.reason} for skipped in report.skipped],
         }
         typer.echo(json_format.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
         return

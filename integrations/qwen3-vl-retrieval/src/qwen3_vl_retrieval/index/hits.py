@@ -275,7 +275,10 @@ class SearchResults(Sequence[Hit]):
         counted = "1 result" if len(self.hits) == 1 else f"{len(self.hits)} results" if self.hits else "No results"
         if not self.hits:
             return counted
-        return f"{counted}, ordered by {'the probability of the reranker' if self.is_reranked else 'cosine'}"
+        if self.is_reranked:
+            return f"{counted}, ordered by the probability of the reranker"
+        is_worded = any(hit.keyword_rank is not None for hit in self.hits)
+        return f"{counted}, ordered by cosine{' and exact words' if is_worded else ''}"
 
 
 def _describe_hit(hit: Hit, folder: str | None) -> str:

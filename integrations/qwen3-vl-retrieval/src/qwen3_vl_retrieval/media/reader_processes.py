@@ -29,6 +29,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar, cast
 
+import numpy as np
+
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.forks import renew_in_children
 from qwen3_vl_retrieval.media.policy import MediaPolicy
@@ -48,6 +50,9 @@ _LOOK_SECONDS = 1.0
 
 _PATIENCE = 10
 """How many times `max_read_seconds` may pass on the clock: a busy machine or a slow disk is not the file's fault."""
+
+_LARGE_BYTES = 64 * 1024 * 1024
+"""Of an array of which no second one is held meanwhile: a frame of 22 million pixels, more than 5K video has."""
 
 _WATCH_SECONDS = 0.02
 _EXIT_OUT_OF_MEMORY = 86
@@ -90,7 +95,7 @@ def stream(
 ) -> Generator[T, None, None]:
     """Yields what `function` yields, as `read` does; the time limit holds for each value.
 
-    While one value is used, the next is read. Closing the generator ends the reading.
+    While one value is used, the next is read, unless it is a large array. Closing the generator ends the reading.
     """
     if not policy.isolate_reading:
         yield from function(*args, **options)
@@ -99,12 +104,17 @@ def stream(
         process.send(_Call(function, args, options, is_stream=True))
         process.send(_Next())
         while (answer := process.receive(policy, shown)).is_open:
-            process.send(_Next())
+            is_large = isinstance(answer.value, np.ndarray) and answer.value.nbytes > _LARGE_BYTES
+            if not is_large:
+                process.send(_Next())
             try:
                 yield cast("T", answer.unpack())
             except GeneratorExit:
                 process.stop()
                 raise
+            if is_large:
+                del answer
+                process.send(_Next())
         answer.unpack()
 
 

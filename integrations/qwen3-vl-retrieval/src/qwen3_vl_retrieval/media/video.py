@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,11 +122,12 @@ def read_clip(
 def _read_frames(
     source: Path | bytes, policy: MediaPolicy, index: FrameIndex, numbers: list[int], budget: PixelBudget, shown: str
 ) -> npt.NDArray[np.uint8]:
-    decoded = decode_frames(source, policy, index, numbers, shown=shown)
-    first = next(decoded)
-    width, height = _fit_file(first.shape[1], first.shape[0], budget, shown)
-    frames = np.empty((len(numbers), height, width, 3), dtype=np.uint8)
-    for place, pixels in enumerate(chain([first], decoded)):
+    frames = np.empty((0, 0, 0, 3), dtype=np.uint8)
+    for place, pixels in enumerate(decode_frames(source, policy, index, numbers, shown=shown)):
+        if place == 0:
+            width, height = _fit_file(pixels.shape[1], pixels.shape[0], budget, shown)
+            frames = np.empty((len(numbers), height, width, 3), dtype=np.uint8)
+        _, height, width, _ = frames.shape
         if place > 0 and numbers[place] == numbers[place - 1]:
             frames[place] = frames[place - 1]
         else:
@@ -249,6 +249,6 @@ def _resize_frame(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt
     from torchvision.transforms import InterpolationMode, functional
 
     # Rounding to whole levels is what the reference does, too: it resizes bytes and makes floats of them afterwards.
-    frame = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]
+    frame = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
     resized = functional.resize(frame, [height, width], interpolation=InterpolationMode.BICUBIC, antialias=True)
     return cast("npt.NDArray[np.uint8]", resized[0].permute(1, 2, 0).numpy())
