@@ -73,7 +73,7 @@ def encode_report(report: SearchReport) -> str:
         "results": [_describe_result(found, report.folder) for found in report.results],
         "errors": [_describe_failure(failure, report.folder) for failure in report.failures],
         "skipped": [
-            {"source": skipped.path.relative_to(report.folder).as_posix(), "reason": skipped.reason}
+            {"source": _name_source(skipped.path, report.folder), "reason": skipped.reason}
             for skipped in report.skipped
         ],
         "timings": {name: round(seconds, 3) for name, seconds in report.seconds.items()},
