@@ -7,13 +7,14 @@ import os
 import shutil
 
 import numpy as np
-import pypdfium2
 import pytest
 import torch
 from PIL import Image
 
 from qwen3_vl_retrieval import MediaError, MediaPolicy, MediaPolicyError
-from qwen3_vl_retrieval.media import DocumentPage, render_pdf_page
+from qwen3_vl_retrieval.engine import visuals
+from qwen3_vl_retrieval.media import DocumentPage, pdf, render_pdf_page
+from qwen3_vl_retrieval.media.images import read_resized_image
 
 TEXTS = [f"text {'and more ' * (number % 37)}number {number}" for number in range(60)]
 
@@ -41,11 +42,10 @@ def paper(tmp_path):
 
 @pytest.fixture
 def rendered(monkeypatch):
-    """One entry for each page that PDFium renders."""
+    """One entry for each page that is rendered."""
     calls = []
-    render = pypdfium2.DocumentPage.render
     monkeypatch.setattr(
-        pypdfium2.DocumentPage, "render", lambda *given, **options: calls.append(1) or render(*given, **options)
+        pdf, "render_pdf_page", lambda *given, **options: calls.append(1) or render_pdf_page(*given, **options)
     )
     return calls
 
@@ -127,10 +127,11 @@ def test_a_known_page_is_not_decoded_again_but_a_changed_one_is(make_reranker, p
     reranker = make_reranker()
     reranker.score("one", pages)
     decoded = []
-    read = "qwen3_vl_retrieval.engine.visuals.read_image"
-    from qwen3_vl_retrieval.media import read_image
-
-    monkeypatch.setattr(read, lambda source, policy: decoded.append(source) or read_image(source, policy))
+    monkeypatch.setattr(
+        visuals,
+        "read_resized_image",
+        lambda source, policy, **options: decoded.append(source) or read_resized_image(source, policy, **options),
+    )
     before = reranker.score("two", pages)
     assert decoded == []
     shutil.copyfile(pages[0], pages[1])

@@ -226,7 +226,7 @@ def test_a_file_that_cannot_be_read_for_a_moment_keeps_its_vectors(index, embedd
         elif failing == "read":
             patched.setattr("qwen3_vl_retrieval.index.findings.hash_file", refuse)
         else:
-            patched.setattr("qwen3_vl_retrieval.index.files._read_folder", refuse_below(folder / "below"))
+            patched.setattr("qwen3_vl_retrieval.index.files._Walk._read_folder", refuse_below(folder / "below"))
         report = index.sync(folder)
         assert report.failures
     report = index.sync(folder)
@@ -235,12 +235,14 @@ def test_a_file_that_cannot_be_read_for_a_moment_keeps_its_vectors(index, embedd
 
 
 def refuse_below(refused):
-    from qwen3_vl_retrieval.index.files import _read_folder
+    from qwen3_vl_retrieval.index.files import _Walk
 
-    def read(folder):
+    read_folder = _Walk._read_folder
+
+    def read(self, folder):
         if folder == refused:
             raise InputError("the folder cannot be read: Input/output error")
-        return _read_folder(folder)
+        return read_folder(self, folder)
 
     return read
 
@@ -345,13 +347,13 @@ class Reads:
 
     def __init__(self, monkeypatch):
         self.names = []
-        read = units.media.measure_image
+        read = units.media.read_image_header
 
-        def measure(path, policy):
+        def read_header(path, policy, **options):
             self.names.append(path.name)
-            return read(path, policy)
+            return read(path, policy, **options)
 
-        monkeypatch.setattr(units.media, "measure_image", measure)
+        monkeypatch.setattr(units.media, "read_image_header", read_header, raising=False)
 
 
 def test_a_file_that_cannot_be_read_is_named_every_time_and_read_once(tmp_path, folder, embedder, monkeypatch):

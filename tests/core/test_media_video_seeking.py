@@ -21,7 +21,8 @@ from qwen3_vl_retrieval.media.frame_indexes import FrameIndexes
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.media.video import read_clip
 
-POLICY = MediaPolicy()
+# In this process, where the frames that are decoded can be counted.
+POLICY = MediaPolicy(isolate_reading=False)
 FRAMES = 120
 
 OPEN_GROUPS = {"g": "12", "bf": "3", "x264-params": "scenecut=0:open-gop=1:b-pyramid=normal:log-level=none"}

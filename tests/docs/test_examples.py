@@ -57,7 +57,7 @@ REPLACEMENTS = {
     "integrations/llama-index-qwen3-vl/README.md": EMBEDDER | RERANKER,
     "docs/llamaindex.md": EMBEDDER | RERANKER | {"2048": "64"},
     "docs/performance.md": RERANKER,
-    "docs/questions.md": FEW_PIXELS | EMBEDDER | RERANKER | {"(1, 2048)": "(1, 64)", "=256": "=32"},
+    "docs/questions.md": FEW_PIXELS | EMBEDDER | RERANKER | {"(1, 2048)": "(1, 64)"},
     "docs/troubleshooting.md": EMBEDDER,
     "docs/coming-from.md": FEW_PIXELS | EMBEDDER | RERANKER,
     "docs/explanation.md": EMBEDDER | RERANKER | {"512": "32"},

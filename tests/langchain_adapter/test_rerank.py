@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pypdfium2
 import pytest
 from langchain_core.documents import Document
 from PIL import Image
@@ -99,7 +98,7 @@ def test_a_page_is_rendered_for_the_first_question_alone_and_for_rerankers_of_ot
     os.utime(page.metadata["source"], (1_700_000_000, 1_700_000_000))
     rerank.compress_documents([page], questions[0])
     with monkeypatch.context() as patched:
-        patched.delattr(pypdfium2.DocumentPage, "render")
+        patched.delattr("qwen3_vl_retrieval.media.pdf.render_pdf_page")
         rerank.compress_documents([page], questions[1])
     given = []
     monkeypatch.setattr(PlainReranker, "score", lambda _, query, documents: given.extend(documents) or np.ones(1))

@@ -11,7 +11,6 @@ import pickle
 import random
 
 import numpy as np
-import pypdfium2
 import pytest
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload, LlamaDebugHandler
 from llama_index.core.instrumentation import get_dispatcher
@@ -120,7 +119,7 @@ def test_a_page_is_rendered_for_the_first_query_alone_and_for_rerankers_of_other
     os.utime(pictures / "paper.pdf", (1_700_000_000, 1_700_000_000))
     everything.postprocess_nodes([page], QueryBundle(questions[0]))
     with monkeypatch.context() as patched:
-        patched.delattr(pypdfium2.DocumentPage, "render")
+        patched.delattr("qwen3_vl_retrieval.media.pdf.render_pdf_page")
         everything.postprocess_nodes([page], QueryBundle(questions[1]))
     given = []
     monkeypatch.setattr(PlainReranker, "score", lambda _, query, documents: given.extend(documents) or np.ones(1))

@@ -120,7 +120,7 @@ def measure_image(source: ImageSource, policy: MediaPolicy, *, reading: ImageRea
     if isinstance(source, (str, Path, bytes)):
         header = read_header(open_source(source, policy), policy, reading, page=None, shown=shown)
         return header.width, header.height
-    image = source if isinstance(source, Image.Image) else _image_from_array(source)
+    image = source if isinstance(source, Image.Image) else _image_from_array(source, shown)
     _check_sides(image.size, policy, shown)
     if reading == "viewer" and isinstance(source, Image.Image):
         # The orientation of a PNG may follow its pixels.
@@ -165,7 +165,7 @@ def read_image(source: ImageSource, policy: MediaPolicy, *, reading: ImageReadin
     shown = describe_image(source)
     if isinstance(source, (str, Path, bytes)):
         return decode_image(open_source(source, policy), policy, reading, page=None, shown=shown)
-    image = source if isinstance(source, Image.Image) else _image_from_array(source)
+    image = source if isinstance(source, Image.Image) else _image_from_array(source, shown)
     _check_sides(image.size, policy, shown)
     if isinstance(source, Image.Image):
         key_scale = _load_callers(source, shown)
@@ -504,7 +504,9 @@ def _turn(size: tuple[int, int], orientation: object) -> tuple[int, int]:
     return (size[1], size[0]) if orientation in _TURNED else size
 
 
-def _image_from_array(array: npt.NDArray[Any]) -> Image.Image:
+def _image_from_array(array: npt.NDArray[Any], shown: str) -> Image.Image:
+    if not isinstance(array, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not check types
+        raise MediaError(f"{shown} is not read; give a path, URI, bytes, PIL image or ndarray")
     is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
     if not is_picture or array.dtype != np.uint8 or array.size == 0:
         raise MediaError(
