@@ -11,6 +11,7 @@ from hit_samples import BLUE, ORANGE, RED, find_color
 from langchain_adapter.shelf_tools import ShelfRetriever, call, encode_picture, make_tool, search_with
 from langchain_qwen3_vl.documents import image_document, video_document
 from qwen3_vl_retrieval import MediaPolicy
+from qwen3_vl_retrieval.errors import quote
 
 
 def test_a_picture_that_was_found_before_can_be_searched_with(shelf):
@@ -75,7 +76,7 @@ def test_of_many_known_ids_the_latest_are_named():
     content = search_with(tool, "y" * 500, [call(tool, query="x")]).content
     assert (
         content
-        == f"There is no picture with the id '{'y' * 80}'. Known are: "
+        == f"There is no picture with the id {quote('y' * 500)}. Known are: "
         + ", ".join(f"n{number}" for number in range(10, 30))
         + "."
     )
