@@ -39,6 +39,8 @@ autodoc_type_aliases = {
         "Item": "inputs",
         "ImageSource": "inputs",
         "VideoSource": "inputs",
+        "GivenImage": "inputs",
+        "GivenVideo": "inputs",
         "Precision": "precision",
         "ScoreOutput": "scoring",
         "OnError": "engine.failures",
@@ -52,7 +54,10 @@ autodoc_type_aliases = {
 # inventories of other projects' documentation to resolve these with:
 nitpick_ignore_regex = [
     # the standard library,
-    (r"py:(class|obj)", r"(collections\.abc\.|pathlib\.)?(Callable|Iterable|Iterator|Mapping|Sequence|Path)"),
+    (
+        r"py:(class|obj)",
+        r"(collections\.abc\.|pathlib\.)?(Callable|Generator|Iterable|Iterator|Mapping|Sequence|Path|PurePath)",
+    ),
     (r"py:(class|obj)", r"(typing\.)?(Any|Literal|TypeAlias|Protocol)"),
     # NumPy, PyTorch, Pillow, transformers and the shapes of jaxtyping.
     (r"py:(class|obj)", r"(numpy|numpy\.typing)\.(NDArray|ndarray|dtype|float32)"),
@@ -73,10 +78,16 @@ nitpick_ignore_regex = [
     # Fields of pydantic show their constraints.
     (r"py:obj", r"typing\.(Annotated|Literal)\[.*"),
     # Named as they are imported; they are on the page.
-    (r"py:class", r"(qwen3_vl_retrieval\.index\.(results|units)\.)?(FailedFile|Unit)"),
+    (
+        r"py:class",
+        r"(qwen3_vl_retrieval\.index\.(results|units|files|store|chroma_repair)\.)?"
+        r"(FailedFile|Unit|SkippedFile|CompactReport|RepairedRow)",
+    ),
     (r"py:class", r"Metadata|MediaType"),
     # What holds an index together, for those who look inside.
     (r"py:class", r"qwen3_vl_retrieval\.index\.store\.Store"),
+    # A `DocumentPage` that keeps the policy it was found under.
+    (r"py:class", r"qwen3_vl_retrieval\.media\.pages\.GuardedPage"),
     # Overloads name these without their module; they are on the page.
     (r"py:class", r"Precision|ScoreOutput"),
     # What `prepare` returns has a length, and nothing else that is public.

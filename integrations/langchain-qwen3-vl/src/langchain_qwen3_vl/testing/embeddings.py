@@ -45,7 +45,7 @@ class MultimodalEmbeddingsTests:
 
     @property
     def tolerance(self) -> float:
-        """How far numbers of equal items may lie apart: by default what rounding in `dtype` leaves room for."""
+        """Returns how far numbers of equal items may lie apart, by default what rounding in `dtype` leaves room for."""
         return TOLERANCES[self.dtype]
 
     def make_item(self, *, text: str | None = None, picture: Image.Image | None = None) -> Any:

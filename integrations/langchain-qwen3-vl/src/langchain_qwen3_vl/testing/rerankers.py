@@ -59,7 +59,7 @@ class RerankerTests:
 
     @property
     def tolerance(self) -> float:
-        """How far scores of equal pairs may lie apart: by default what rounding in `dtype` leaves room for."""
+        """Returns how far scores of equal pairs may lie apart, by default what rounding in `dtype` leaves room for."""
         return TOLERANCES[self.dtype]
 
     def make_picture_document(self, path: Path) -> Document:
