@@ -465,14 +465,14 @@ def test_a_link_that_leads_nowhere_is_tried_again(index, folder, tmp_path):
 def test_progress_names_the_file_that_takes_long(index, folder, monkeypatch):
     import threading
 
-    read = units.media.measure_image
+    read = units.media.read_image_header
     shown = threading.Event()
 
-    def wait(path, policy):
+    def wait(path, policy, **options):
         assert shown.wait(60)
-        return read(path, policy)
+        return read(path, policy, **options)
 
-    monkeypatch.setattr(units.media, "measure_image", wait)
+    monkeypatch.setattr(units.media, "read_image_header", wait, raising=False)
     Image.new("RGB", (20, 10), "red").save(folder / "slow.png")
 
     def tell(moment):
