@@ -402,7 +402,9 @@ def serve(*, memory_bytes: int, parent_id: int) -> None:
     # What a library prints must not be taken for an answer.
     os.dup2(2, 1)
     _limit_memory(memory_bytes)
-    threading.Thread(target=_watch, args=(memory_bytes, parent_id), name="watch-limits", daemon=True).start()
+    reading = threading.Event()
+    watch = threading.Thread(target=_watch, args=(memory_bytes, parent_id, reading), name="watch-limits", daemon=True)
+    watch.start()
 
     def answer(content: _Answer) -> None:
         pickle.dump(content, answers, protocol=5)
@@ -417,10 +419,12 @@ def serve(*, memory_bytes: int, parent_id: int) -> None:
         if not isinstance(call, _Call):
             # Asked for one value more than there was.
             continue
+        reading.set()
         if call.is_stream:
             _serve_stream(call, requests, answer)
         else:
             answer(_answer_call(partial(call.function, *call.args, **call.options)))
+        reading.clear()
 
 
 def _serve_stream(call: _Call, requests: IO[bytes], answer: Callable[[_Answer], None]) -> None:
@@ -451,11 +455,13 @@ def _answer_call(function: Callable[[], Any]) -> _Answer:
         return _Answer(error=(error, cause))
 
 
-def _watch(memory_bytes: int, parent_id: int) -> None:
-    """Ends this process when it needs too much memory, or when its parent is gone."""
+def _watch(memory_bytes: int, parent_id: int, reading: threading.Event) -> None:
+    """Ends this process when reading needs too much memory, or when its parent is gone."""
     base_bytes = _measure_memory()
     while True:
-        time.sleep(_WATCH_SECONDS)
+        # Idle, it wakes up once a second.
+        if reading.wait(_LOOK_SECONDS):
+            time.sleep(_WATCH_SECONDS)
         if sys.platform != "win32" and os.getppid() != parent_id:
             os._exit(0)
         if _measure_memory() - base_bytes > memory_bytes:
