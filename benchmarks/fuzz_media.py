@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--case", type=int, help="only this one")
     parser.add_argument("--damaged-only", action="store_true", help="without the poisonous files")
     parser.add_argument("--files", type=Path, nargs="+", help="only these, undamaged")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of processor time for one file, read in all ways")
+    parser.add_argument("--seconds", type=float, default=240.0, help="of processor time for one file, read in all ways")
     parser.add_argument("--memory-mib", type=int, default=3072, help="of the reading process and its children")
     parser.add_argument("--to", type=Path, default=Path(".benchmarks/fuzz"), help="where faults are written")
     options = parser.parse_args()

@@ -111,9 +111,7 @@ MaxReadTimeOption: TypeAlias = Annotated[
 ]
 MaxReadMemoryOption: TypeAlias = Annotated[
     int | None,
-    typer.Option(
-        parser=parse_bytes, metavar="SIZE", help="Most memory to read one file with: 4GiB.  [default: 1536MiB]"
-    ),
+    typer.Option(parser=parse_bytes, metavar="SIZE", help="Most memory to read one file with: 4GiB.  [default: 1GiB]"),
 ]
 
 

@@ -70,7 +70,7 @@ class MediaPolicy:
     max_pages: int = 2_000
     max_duration_seconds: int | float = 4 * 3600
     max_read_seconds: int | float = 60
-    max_read_bytes: int = 1536 * 1024 * 1024
+    max_read_bytes: int = 1024 * 1024 * 1024
     isolate_reading: bool = True
     timeout_seconds: int | float = 30
     max_redirects: int = 3

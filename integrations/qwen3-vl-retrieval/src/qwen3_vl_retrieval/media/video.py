@@ -37,6 +37,9 @@ from qwen3_vl_retrieval.media.sources import open_source
 
 __all__ = ["Clip", "measure_clip", "read_clip"]
 
+_LARGE_FRAME_BYTES = 128 * 1024 * 1024
+"""Of a frame of 44 million pixels: more than 8K video has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -250,5 +253,13 @@ def _resize_frame(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt
 
     # Rounding to whole levels is what the reference does, too: it resizes bytes and makes floats of them afterwards.
     frame = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
-    resized = functional.resize(frame, [height, width], interpolation=InterpolationMode.BICUBIC, antialias=True)
+    # Resizing makes four bytes of each: a large frame is resized colour by colour, in a third of the memory.
+    parts = frame.split(1, dim=1) if pixels.nbytes > _LARGE_FRAME_BYTES else (frame,)
+    resized = torch.cat(
+        [
+            functional.resize(part, [height, width], interpolation=InterpolationMode.BICUBIC, antialias=True)
+            for part in parts
+        ],
+        dim=1,
+    )
     return cast("npt.NDArray[np.uint8]", resized[0].permute(1, 2, 0).numpy())
