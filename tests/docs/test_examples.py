@@ -92,6 +92,8 @@ NOT_RUN = {
             "speed_growth.py",
             "speed_compiling.py",
             "speed_operators.py",
+            "isolated_reading.py",
+            "text_chunks.py",
             "report_speed.py",
         )
     },
