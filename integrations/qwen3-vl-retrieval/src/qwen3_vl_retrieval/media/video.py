@@ -254,7 +254,9 @@ def _resize_frame(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt
     # Rounding to whole levels is what the reference does, too: it resizes bytes and makes floats of them afterwards.
     frame = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
     # Resizing makes four bytes of each: a large frame is resized colour by colour, in a third of the memory.
-    parts = frame.split(1, dim=1) if pixels.nbytes > _LARGE_FRAME_BYTES else (frame,)
+    channels = frame.shape[1]
+    step = 1 if pixels.nbytes > _LARGE_FRAME_BYTES else channels
+    parts = [frame[:, first : first + step] for first in range(0, channels, step)]
     resized = torch.cat(
         [
             functional.resize(part, [height, width], interpolation=InterpolationMode.BICUBIC, antialias=True)
