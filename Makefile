@@ -31,8 +31,9 @@ BFLOAT16 = langchain_adapter/test_testing.py langchain_adapter/test_rerank.py la
 test-bfloat16: ## Run the tests of the adapters and the index that compare numbers, with dtype="auto" being bfloat16
 	uv run pytest --automatic-dtype=bfloat16 $(BFLOAT16:%=tests/%)
 
+# In an environment of its own: torchao would stay for the tests that follow, where transformers imports it and it warns.
 test-quantization: ## Run the tests that need torchao, which is not installed by default
-	uv run --group quantization pytest --numprocesses=0 tests/core/test_loading_quantization.py
+	uv run --isolated --group quantization pytest --numprocesses=0 tests/core/test_loading_quantization.py
 
 # What touches other packages; the rest is the same code on any version.
 LOWEST = reference_embeddings reference_scores language vision_tower attention rotary varlen fused widening tokenization patches loading_models \

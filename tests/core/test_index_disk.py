@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import re
@@ -13,7 +12,6 @@ import sys
 import tarfile
 import tempfile
 import threading
-import traceback
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +19,19 @@ import pytest
 from PIL import Image
 
 from index_runs import context as processes
+from limited_processes import (
+    fill_limited,
+    list_hits,
+    make_store_nowhere,
+    note_names,
+    open_index,
+    read_old_store_only,
+    read_store_only,
+    run_without_permission,
+)
 from made_up_embedder import MadeUpEmbedder
 from qwen3_vl_retrieval.errors import StoreError
-from qwen3_vl_retrieval.index import MultimodalIndex, export_store, import_store
+from qwen3_vl_retrieval.index import export_store, import_store
 from qwen3_vl_retrieval.index.catalog import Catalog
 from qwen3_vl_retrieval.index.collection import Collection
 from qwen3_vl_retrieval.index.sidecar import Sidecar
@@ -41,10 +49,6 @@ def old_store(tmp_path):
     with tarfile.open(FORMAT_1) as archive:
         archive.extractall(tmp_path / "old", filter="data")
     return tmp_path / "old"
-
-
-def open_index(path, embedder=None, **options):
-    return MultimodalIndex.open(path, MadeUpEmbedder() if embedder is None else embedder, **options)
 
 
 def fill(path, *, texts=20, prefix="text"):
@@ -76,18 +80,6 @@ def require_whole(path):
 
 
 # Formats
-
-
-def list_hits(index):
-    expected = json.loads((index.store.layout.folder / "expected.json").read_text())
-    found = {}
-    for asked in expected:
-        where = json.loads(asked) if asked.startswith("{") else None
-        hits = index.search("anything at all" if where else asked, k=20, where=where)
-        found[asked] = [
-            [hit.id, round(hit.similarity_score, 6), hit.keyword_rank, hit.source, hit.metadata] for hit in hits
-        ]
-    return found, expected
 
 
 def read_version(path):
@@ -305,8 +297,6 @@ def test_a_process_that_is_killed_at_any_step_leaves_a_store_that_is_whole(tmp_p
 
 # Read-only folders
 
-NOBODY = 65534
-
 
 @pytest.fixture
 def open_folder():
@@ -319,74 +309,10 @@ def open_folder():
     shutil.rmtree(folder)
 
 
-def run_without_permission(function, folder):
-    """Calls a function of this module in a process that may not write to the folder."""
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    said = processes.Queue()
-    process = processes.Process(target=_call_as_nobody, args=(function, folder, said))
-    process.start()
-    process.join(200)
-    process.kill()
-    assert said.get(timeout=10) == "done"
-
-
-def _call_as_nobody(function, folder, said):
-    # Now: nobody cannot import what lies in root's folders.
-    import mmap  # noqa: F401
-
-    import pyarrow.parquet  # noqa: F401
-
-    try:
-        if os.getuid() == 0:
-            # Permissions do not bind root, under which CI runs.
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-        globals()[function](folder)
-        said.put("done")
-    except BaseException:  # noqa: BLE001 - handed to the test
-        said.put(traceback.format_exc())
-
-
-def read_store_only(folder):
-    assert not os.access(folder, os.W_OK)
-    with open_index(folder) as index:
-        assert index.store.is_read_only
-        expected = [f"text {number}" for number in range(20)]
-        assert sorted(hit.text for hit in index.search("x", k=20)) == sorted(expected)
-        for text in expected[:3]:
-            assert index.search(text, k=1)[0].similarity_score > 0.999
-            assert index.search(f'"{text}"', k=1)[0].keyword_rank == 1
-        assert len(index.search("x", where={"media_type": "image"})) == 0
-        assert index.stats().units == 20
-        with tempfile.TemporaryDirectory() as scratch:
-            assert index.export_parquet(Path(scratch) / "units.parquet") == 20
-        for write in (
-            lambda: index.add(["more"]),
-            lambda: index.sync(folder),
-            lambda: index.delete({"media_type": "text"}),
-            index.compact,
-            index.store.repair,
-            index.store.mend_metadata,
-        ):
-            with pytest.raises(StoreError, match=r"cannot be written to .* read-only here; give write permission"):
-                write()
-    assert sorted(path.name for path in folder.iterdir() if "lock" not in path.name) == read_names(folder)
-
-
-def read_names(folder):
-    return sorted(json.loads((folder.parent / "names.json").read_text()))
-
-
-def note_names(folder):
-    names = [path.name for path in folder.iterdir() if "lock" not in path.name]
-    (folder.parent / "names.json").write_text(json.dumps(names))
-
-
 def test_a_read_only_store_is_searched_looked_at_and_exported(open_folder):
     fill(open_folder / "index")
     note_names(open_folder / "index")
-    run_without_permission("read_store_only", open_folder / "index")
+    run_without_permission(read_store_only, open_folder / "index")
 
 
 def test_a_read_only_store_whose_writer_was_killed_is_read_to_its_last_commit(open_folder):
@@ -398,7 +324,7 @@ def test_a_read_only_store_whose_writer_was_killed_is_read_to_its_last_commit(op
         shutil.copytree(folder, open_folder / "left", ignore=shutil.ignore_patterns("*-shm"))
     assert (open_folder / "left" / "catalog.sqlite3-wal").stat().st_size > 0
     note_names(open_folder / "left")
-    run_without_permission("read_store_only", open_folder / "left")
+    run_without_permission(read_store_only, open_folder / "left")
 
 
 def test_a_read_only_store_is_read_beside_its_writer(open_folder):
@@ -406,7 +332,7 @@ def test_a_read_only_store_is_read_beside_its_writer(open_folder):
     with open_index(open_folder / "index") as index:
         index.search("x")
         note_names(open_folder / "index")
-        run_without_permission("read_store_only", open_folder / "index")
+        run_without_permission(read_store_only, open_folder / "index")
 
 
 def test_a_read_only_store_after_compact_is_read(open_folder):
@@ -414,33 +340,18 @@ def test_a_read_only_store_after_compact_is_read(open_folder):
     with open_index(open_folder / "index") as index:
         index.compact()
     note_names(open_folder / "index")
-    run_without_permission("read_store_only", open_folder / "index")
-
-
-def read_old_store_only(folder):
-    with open_index(folder) as index:
-        assert index.store.is_read_only
-        found, expected = list_hits(index)
-        # Compared exactly, so that equal scores and rounding stay as they are.
-        assert found == expected
+    run_without_permission(read_store_only, open_folder / "index")
 
 
 def test_a_read_only_store_of_format_1_gives_the_same_hits(open_folder):
     with tarfile.open(FORMAT_1) as archive:
         archive.extractall(open_folder / "old", filter="data")
-    run_without_permission("read_old_store_only", open_folder / "old")
+    run_without_permission(read_old_store_only, open_folder / "old")
     assert read_version(open_folder / "old") == "1"
 
 
-def make_store_nowhere(folder):
-    with pytest.raises(StoreError, match="read-only here"):
-        open_index(folder / "index")
-    with pytest.raises(StoreError, match="there is no store in"):
-        Store.open(folder / "index")
-
-
 def test_no_store_is_made_in_a_read_only_folder(open_folder):
-    run_without_permission("make_store_nowhere", open_folder)
+    run_without_permission(make_store_nowhere, open_folder)
 
 
 def test_a_read_only_reader_notices_what_is_written_from_elsewhere(tmp_path, monkeypatch):
@@ -465,19 +376,6 @@ def test_a_read_only_reader_notices_what_is_written_from_elsewhere(tmp_path, mon
 # Disks that are full
 
 _FULL = r"there is no room left for the store .*free some, .*then run the same again; what it holds is intact"
-
-
-def fill_limited(folder, limit_bytes, said):
-    import resource
-
-    with open_index(folder) as index:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
-        try:
-            index.add([f"long {number} " + "words of a long text " * 200 for number in range(500)])
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            said.put((type(error).__name__, str(error)))
-        else:
-            said.put(("nothing", ""))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
