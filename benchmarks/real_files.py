@@ -24,11 +24,11 @@ from typing import Any
 import pyarrow.parquet as pq
 from fetch_real_files import fetch_real_files
 from machine import write_result
-from process_trees import kill_tree, measure_tree_bytes
+from process_trees import kill_tree, list_proportional_bytes
 
 from qwen3_vl_retrieval.paths import decode_path
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.2
 _OUTCOMES = ("indexed", "failed", "skipped", "lost")
 _MOST_EXAMPLES = 3
 
@@ -74,14 +74,15 @@ def _run_index(folder: Path, store: Path, options: argparse.Namespace) -> dict[s
     command += ["--model", "pocket", "--device", "cpu", "--json"]
     said, noise = options.work / "report.json", options.work / "noise.txt"
     started = written = time.monotonic()
-    newest = peak = 0.0
+    newest = 0.0
+    peak: list[int] = []
     stopped = None
     with said.open("wb") as out, noise.open("ab") as errors:
         process = subprocess.Popen(command, stdout=out, stderr=errors)
         try:
             while process.poll() is None and stopped is None:
                 time.sleep(_POLL_SECONDS)
-                peak = max(peak, measure_tree_bytes(process.pid))
+                peak = max(peak, list_proportional_bytes(process.pid), key=sum)
                 found = _find_newest(store)
                 if found > newest:
                     newest, written = found, time.monotonic()
@@ -94,7 +95,9 @@ def _run_index(folder: Path, store: Path, options: argparse.Namespace) -> dict[s
             process.wait()
     run = {
         "seconds": round(time.monotonic() - started, 1),
-        "peak_mib": round(peak / 2**20),
+        "peak_mib": round(sum(peak) / 2**20),
+        # The index first, then the processes that read files for it.
+        "peak_mib_by_process": [round(held / 2**20) for held in peak],
         "exit_status": process.returncode,
         "noise_lines": len(noise.read_bytes().splitlines()),
         **({"stopped": stopped} if stopped is not None else {}),
