@@ -158,8 +158,8 @@ def _read_file(path: Path, suffix: str) -> Outcome:
 
 def _list_readers(path: Path, suffix: str) -> Iterator[Callable[[], object]]:
     from qwen3_vl_retrieval import media
-    from qwen3_vl_retrieval.index.units import read_units
-    from qwen3_vl_retrieval.inputs import VideoPart
+    from qwen3_vl_retrieval.documents.units import read_units
+    from qwen3_vl_retrieval.items import VideoPart
 
     policy = media.MediaPolicy(max_read_seconds=_READ_SECONDS, max_read_bytes=_READ_BYTES)
     yield lambda: read_units(path, policy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qwen3_vl_retrieval.engine.requests import Request
+from qwen3_vl_retrieval.engine.requests.builder import Request
 
 _PATCH_VALUES = 3 * 2 * 16 * 16
 """Of a patch: three colours, two frames (of a picture twice the same), 16 x 16 pixels."""

@@ -21,8 +21,8 @@ from speed_arithmetic import count_request_operations
 from speed_timing import Work, compare, measure_ceiling, rate_share
 
 from qwen3_vl_retrieval import FrameSampling, MediaPolicy, PixelBudget, Qwen3VLEmbedder, Qwen3VLReranker
-from qwen3_vl_retrieval.engine.requests import Request
-from qwen3_vl_retrieval.inputs import VideoPart
+from qwen3_vl_retrieval.engine.requests.builder import Request
+from qwen3_vl_retrieval.items import VideoPart
 from qwen3_vl_retrieval.media import read_clip
 
 Encode = Callable[[Sequence[Any], int], Any]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from machine import write_result
 
-from qwen3_vl_retrieval.index.chunks import split_text
+from qwen3_vl_retrieval.documents.chunks import split_text
 
 _WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "umbrella", "invoice", "the", "of", "and")
 

@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from qwen3_vl_retrieval import MediaPolicy
-from qwen3_vl_retrieval.index.hits import Hit, SearchResults
+from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults
 
 __all__ = ["BLUE", "GREEN", "ORANGE", "RED", "encode_clip", "find_color", "make_hit", "make_results", "write_samples"]
 

@@ -17,7 +17,7 @@ from index_runs import context
 from made_up_embedder import MadeUpEmbedder
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.index import MultimodalIndex
-from qwen3_vl_retrieval.index.store import Store
+from qwen3_vl_retrieval.index.store.store import Store
 
 NOBODY = 65534
 

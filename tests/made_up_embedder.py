@@ -10,7 +10,7 @@ from PIL import Image
 
 from qwen3_vl_retrieval.errors import MediaError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.inputs import MultimodalInput
+from qwen3_vl_retrieval.items import MultimodalInput
 
 DIMENSIONS = 64
 

@@ -16,7 +16,7 @@ import sys
 
 import torch
 
-from qwen3_vl_retrieval.engine.allocation import keep_freed_memory
+from qwen3_vl_retrieval.engine.kernels.allocation import keep_freed_memory
 
 
 def measure_mapped():

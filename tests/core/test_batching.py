@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_vl_retrieval.batching import MAX_PADDING_SHARE, plan_batches, split_batch
+from qwen3_vl_retrieval.engine.scheduling.batching import MAX_PADDING_SHARE, plan_batches, split_batch
 
 lengths = st.lists(st.integers(1, 500), max_size=60)
 budgets = st.integers(1, 2000)

@@ -16,9 +16,9 @@ from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, compute_recall, des
 from qwen3_vl_retrieval.cli.comparisons import print_comparison, print_recall
 from qwen3_vl_retrieval.cli.gallery import Figure, Gallery, build_gallery
 from qwen3_vl_retrieval.cli.report import SearchReport
-from qwen3_vl_retrieval.index.pictures import draw_preview
-from qwen3_vl_retrieval.index.results import FailedFile, Found
-from qwen3_vl_retrieval.index.units import Unit
+from qwen3_vl_retrieval.documents.previews import draw_preview
+from qwen3_vl_retrieval.documents.units import Unit
+from qwen3_vl_retrieval.index.results.failures import FailedFile, Found
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 POLICY = MediaPolicy()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from library_files import write_library
 from qwen3_vl_retrieval import MediaPolicy
-from qwen3_vl_retrieval.index.reading import read_folder
+from qwen3_vl_retrieval.index.ingest.reading import read_folder
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 

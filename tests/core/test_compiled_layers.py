@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from qwen3_vl_retrieval import ModelError
-from qwen3_vl_retrieval.engine import compiled_layers
-from qwen3_vl_retrieval.engine.compiled_layers import CompiledLayers
+from qwen3_vl_retrieval.engine.language import compiled_layers
+from qwen3_vl_retrieval.engine.language.compiled_layers import CompiledLayers
 
 ITEMS = ["a text", "a longer text of several words", {"text": "w " * 300}]
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from qwen3_vl_retrieval import MediaError, MediaPolicy, MediaPolicyError
-from qwen3_vl_retrieval.engine import visuals
+from qwen3_vl_retrieval.engine.requests import media_reader
 from qwen3_vl_retrieval.media import DocumentPage, pdf, render_pdf_page
 from qwen3_vl_retrieval.media.images import read_resized_image
 
@@ -128,7 +128,7 @@ def test_a_known_page_is_not_decoded_again_but_a_changed_one_is(make_reranker, p
     reranker.score("one", pages)
     decoded = []
     monkeypatch.setattr(
-        visuals,
+        media_reader,
         "read_resized_image",
         lambda source, policy, **options: decoded.append(source) or read_resized_image(source, policy, **options),
     )
@@ -289,7 +289,9 @@ def test_what_stands_still_in_a_clip_is_encoded_once(make_embedder, monkeypatch,
     vectors, done = count(model := make_embedder(), lambda: model.embed(items))
     assert (done.vision_encodes, done.frame_pairs_repeated) == (len(items), repeated)
     numbers = iter(range(1000))
-    monkeypatch.setattr("qwen3_vl_retrieval.engine.frame_pairs.digest_pixels", lambda *_, **__: b"%d" % next(numbers))
+    monkeypatch.setattr(
+        "qwen3_vl_retrieval.engine.vision.frame_pairs.digest_pixels", lambda *_, **__: b"%d" % next(numbers)
+    )
     expected, done = count(model := make_embedder(), lambda: model.embed(items))
     assert done.frame_pairs_repeated == 0
     assert np.abs(vectors - expected).max() < 2e-6

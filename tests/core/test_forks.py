@@ -17,7 +17,7 @@ from PIL import Image
 import qwen3_vl_retrieval
 from forked_children import run_in_fork
 from qwen3_vl_retrieval import MediaPolicy, StoreError, media, share_embedder, sharing
-from qwen3_vl_retrieval.engine.turns import Turns
+from qwen3_vl_retrieval.engine.scheduling.priority_lock import Turns
 from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
 from qwen3_vl_retrieval.index import MultimodalIndex
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from qwen3_vl_retrieval.engine import fused
-from qwen3_vl_retrieval.engine.fused import (
+from qwen3_vl_retrieval.engine.kernels import cpu_linear
+from qwen3_vl_retrieval.engine.kernels.cpu_linear import (
     add_linear,
     agrees_with_plain,
     apply_linear,
@@ -96,13 +96,13 @@ def test_weights_of_a_class_of_their_own_are_left_to_their_layer(layer, states, 
         """As torchao's: says that it is float32."""
 
     layer.weight = nn.Parameter(layer.weight.data.as_subclass(Quantised), requires_grad=False)
-    assert not fused._is_served(layer, states)
+    assert not cpu_linear._is_served(layer, states)
     assert_same(layer, states, residual)
 
 
 def test_the_operator_is_used_where_pytorch_has_onednn_and_the_cpu_wide_vectors(has_avx512, layer, states):
     assert agrees_with_plain() == torch.backends.mkldnn.is_available()
-    assert fused._is_served(layer, states) == (torch.backends.mkldnn.is_available() and has_avx512)
+    assert cpu_linear._is_served(layer, states) == (torch.backends.mkldnn.is_available() and has_avx512)
 
 
 @pytest.mark.parametrize("change", ["missing", "wrong", "refusing"])
@@ -148,10 +148,10 @@ def test_layers_of_other_classes_and_precisions_stay_what_they_are(layer, states
             return super().forward(*states) + 1
 
     adapted = Adapted(24, 40).requires_grad_(False)
-    assert not fused._is_served(adapted, states)
+    assert not cpu_linear._is_served(adapted, states)
     torch.testing.assert_close(
         apply_linear(adapted, states), functional.linear(states, adapted.weight, adapted.bias) + 1
     )
     half = layer.to(torch.bfloat16)
-    assert not fused._is_served(half, states.bfloat16())
+    assert not cpu_linear._is_served(half, states.bfloat16())
     assert apply_linear_gelu(half, states.bfloat16()).dtype == torch.bfloat16

@@ -222,11 +222,11 @@ def test_a_file_that_cannot_be_read_for_a_moment_keeps_its_vectors(index, embedd
 
     with monkeypatch.context() as patched:
         if failing == "stat":
-            patched.setattr("qwen3_vl_retrieval.index.findings.read_signature", refuse)
+            patched.setattr("qwen3_vl_retrieval.index.ingest.source_reader.read_signature", refuse)
         elif failing == "read":
-            patched.setattr("qwen3_vl_retrieval.index.findings.hash_file", refuse)
+            patched.setattr("qwen3_vl_retrieval.index.ingest.source_reader.hash_file", refuse)
         else:
-            patched.setattr("qwen3_vl_retrieval.index.files._Walk._read_folder", refuse_below(folder / "below"))
+            patched.setattr("qwen3_vl_retrieval.documents.files._Walk._read_folder", refuse_below(folder / "below"))
         report = index.sync(folder)
         assert report.failures
     report = index.sync(folder)
@@ -235,7 +235,7 @@ def test_a_file_that_cannot_be_read_for_a_moment_keeps_its_vectors(index, embedd
 
 
 def refuse_below(refused):
-    from qwen3_vl_retrieval.index.files import _Walk
+    from qwen3_vl_retrieval.documents.files import _Walk
 
     read_folder = _Walk._read_folder
 
@@ -373,7 +373,7 @@ def test_a_file_that_cannot_be_read_is_named_every_time_and_read_once(tmp_path, 
 
 @pytest.mark.parametrize("change", ["content", "times", "replaced", "policy", "option", "version", "retry"])
 def test_a_file_is_read_again_when_what_decides_has_changed(tmp_path, folder, embedder, monkeypatch, change):
-    from qwen3_vl_retrieval.index import failure_memory
+    from qwen3_vl_retrieval.index.ingest import failure_memory
 
     reads = Reads(monkeypatch)
     broken = folder / "broken.png"
@@ -445,7 +445,7 @@ def test_what_the_disk_failed_with_is_always_tried_again(index, folder, monkeypa
 
     make_older(*folder.iterdir())
     with monkeypatch.context() as patched:
-        patched.setattr("qwen3_vl_retrieval.index.findings.hash_file", refuse)
+        patched.setattr("qwen3_vl_retrieval.index.ingest.source_reader.hash_file", refuse)
         assert len(index.sync(folder).failures) == 4
     report = index.sync(folder)
     assert (report.failures, report.added_files) == ((), 4)
@@ -484,7 +484,7 @@ def test_progress_names_the_file_that_takes_long(index, folder, monkeypatch):
 
 
 def test_names_beside_a_bar_are_short_and_printable():
-    from qwen3_vl_retrieval.index.bars import show_name
+    from qwen3_vl_retrieval.index.ingest.progress_bars import show_name
 
     assert show_name(Path("/a/short.pdf")) == "short.pdf"
     long = show_name(Path("/a") / ("x" * 200 + "-the-end.pdf"))

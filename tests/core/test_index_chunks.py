@@ -12,7 +12,7 @@ import semantic_text_splitter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3_vl_retrieval.index.chunks import split_text
+from qwen3_vl_retrieval.documents.chunks import split_text
 
 LONGEST = 1500
 

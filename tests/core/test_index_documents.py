@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError
+from qwen3_vl_retrieval.documents.descriptions import find_media_type
 from qwen3_vl_retrieval.index import (
     MultimodalIndex,
     Unit,
@@ -14,7 +15,6 @@ from qwen3_vl_retrieval.index import (
     draw_document,
     read_units,
 )
-from qwen3_vl_retrieval.index.documents import find_media_type
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from qwen3_vl_retrieval import (
     Qwen3VLEmbedder,
     sharing,
 )
+from qwen3_vl_retrieval.chroma.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
 from qwen3_vl_retrieval.errors import StoreError
-from qwen3_vl_retrieval.index.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
 
 TEXTS = ["a red mug on a desk", "a green lamp", "数字四十二"]
 
@@ -315,7 +315,7 @@ def test_a_collection_finds_texts_pictures_and_files(client, embedder, pictures,
 REOPEN = """
 import sys
 import chromadb
-import qwen3_vl_retrieval.index.embedding_function
+import qwen3_vl_retrieval.chroma.embedding_function
 
 assert "torch" not in sys.modules
 collection = chromadb.PersistentClient(sys.argv[1]).get_collection("kept")

@@ -6,9 +6,9 @@ import charset_normalizer
 import pytest
 
 from qwen3_vl_retrieval import MediaError, MediaPolicy
-from qwen3_vl_retrieval.index.encodings import decode_text
-from qwen3_vl_retrieval.index.files import find_kind
-from qwen3_vl_retrieval.index.units import read_units
+from qwen3_vl_retrieval.documents.encodings import decode_text
+from qwen3_vl_retrieval.documents.files import find_kind
+from qwen3_vl_retrieval.documents.units import read_units
 
 POLICY = MediaPolicy()
 

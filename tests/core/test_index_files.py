@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_vl_retrieval import InputError
-from qwen3_vl_retrieval.index.files import list_files
+from qwen3_vl_retrieval.documents.files import list_files
 
 
 def write(folder, *names):

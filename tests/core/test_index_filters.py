@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3_vl_retrieval.index.filters import COLUMN_NAMES, compile_filter, list_filter_names
+from qwen3_vl_retrieval.index.store.filters import COLUMN_NAMES, compile_filter, list_filter_names
 
 SCHEMA = """
 CREATE TABLE units (row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, media_type TEXT NOT NULL,

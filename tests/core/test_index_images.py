@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from qwen3_vl_retrieval import FingerprintMismatchError, MediaPolicy, PixelBudget, Qwen3VLEmbedder
+from qwen3_vl_retrieval.documents.identity import hash_space
 from qwen3_vl_retrieval.index import MultimodalIndex, Qwen3VLEmbeddingFunction, read_units
-from qwen3_vl_retrieval.index.identity import hash_space
-from qwen3_vl_retrieval.index.store import Store
-from qwen3_vl_retrieval.prompts import DEFAULT_INSTRUCTION
+from qwen3_vl_retrieval.index.store.store import Store
+from qwen3_vl_retrieval.prompting.prompts import DEFAULT_INSTRUCTION
 from viewed_images import draw_corners, draw_greys, encode, make_samples, note_orientation
 
 POLICY = MediaPolicy()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3_vl_retrieval.index.filters import compile_filter
-from qwen3_vl_retrieval.index.keywords import (
+from qwen3_vl_retrieval.index.store.filters import compile_filter
+from qwen3_vl_retrieval.index.store.keywords import (
     KEYWORD_SCHEMA,
     add_words,
     find_rows,

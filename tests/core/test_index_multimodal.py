@@ -21,7 +21,7 @@ from qwen3_vl_retrieval import (
     StoreError,
 )
 from qwen3_vl_retrieval.index import MultimodalIndex
-from qwen3_vl_retrieval.index.progress import write_failures
+from qwen3_vl_retrieval.index.ingest.progress import write_failures
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 
@@ -512,7 +512,7 @@ def test_a_killed_run_is_resumed_and_ends_as_an_uninterrupted_one(tmp_path, refe
     assert 100 < run_sync(checkpoint, tmp_path / "killed", folder, kill_after=3) < 200
     assert run_sync(checkpoint, tmp_path / "killed", folder) == 200
     assert run_sync(checkpoint, tmp_path / "whole", folder) == 200
-    from qwen3_vl_retrieval.index.store import Store
+    from qwen3_vl_retrieval.index.store.store import Store
 
     with Store.open(tmp_path / "killed") as killed, Store.open(tmp_path / "whole") as whole:
         vectors = []

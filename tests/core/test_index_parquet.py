@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from qwen3_vl_retrieval import Fingerprint, FingerprintMismatchError
 from qwen3_vl_retrieval.errors import StoreError
-from qwen3_vl_retrieval.index.parquet import ROW_GROUP_ROWS, ExportBatch, read_parquet, write_parquet
+from qwen3_vl_retrieval.index.store.parquet import ROW_GROUP_ROWS, ExportBatch, read_parquet, write_parquet
 
 FINGERPRINT = Fingerprint(
     model="Qwen/Qwen3-VL-Embedding-2B",

@@ -13,10 +13,10 @@ from PIL import Image
 
 from hit_samples import BLUE, RED, make_hit, make_results, write_samples
 from qwen3_vl_retrieval import MediaError, MediaPolicy
-from qwen3_vl_retrieval.index.result_pages import build_failures
-from qwen3_vl_retrieval.index.result_style import NOTEBOOK_STYLE
-from qwen3_vl_retrieval.index.results import FailedFile
-from qwen3_vl_retrieval.index.units import Unit
+from qwen3_vl_retrieval.documents.units import Unit
+from qwen3_vl_retrieval.index.results.failures import FailedFile
+from qwen3_vl_retrieval.index.results.html import build_failures
+from qwen3_vl_retrieval.index.results.style import NOTEBOOK_STYLE
 
 HOSTILE = '<script>alert(1)</script>"onerror="x\x1b[31m\udce9.png'
 ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt;&quot;onerror=&quot;x\ufffd[31m\ufffd.png"

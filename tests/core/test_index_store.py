@@ -14,12 +14,12 @@ import pytest
 
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.index.batches import Batch
-from qwen3_vl_retrieval.index.candidates import CandidateQuery, find_candidates
-from qwen3_vl_retrieval.index.catalog import ITEM_PREFIX
-from qwen3_vl_retrieval.index.filters import compile_filter
-from qwen3_vl_retrieval.index.records import FileState, Place, Record, Signature
-from qwen3_vl_retrieval.index.store import Store
+from qwen3_vl_retrieval.index.search.candidates import CandidateQuery, find_candidates
+from qwen3_vl_retrieval.index.store.batches import Batch
+from qwen3_vl_retrieval.index.store.catalog import ITEM_PREFIX
+from qwen3_vl_retrieval.index.store.filters import compile_filter
+from qwen3_vl_retrieval.index.store.records import FileState, Place, Record, Signature
+from qwen3_vl_retrieval.index.store.store import Store
 
 DIMENSIONS = 64
 

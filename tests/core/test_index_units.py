@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError
-from qwen3_vl_retrieval.index.files import find_kind, list_files
-from qwen3_vl_retrieval.index.reading import read_folder
-from qwen3_vl_retrieval.index.units import load_item, read_units
+from qwen3_vl_retrieval.documents.files import find_kind, list_files
+from qwen3_vl_retrieval.documents.units import load_item, read_units
+from qwen3_vl_retrieval.index.ingest.reading import read_folder
 from qwen3_vl_retrieval.media import read_image
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"

@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MultimodalInput
-from qwen3_vl_retrieval.coercion import coerce_input, list_items
-from qwen3_vl_retrieval.inputs import DocumentPage, ImagePart, TextPart, VideoPart
+from qwen3_vl_retrieval.items import DocumentPage, ImagePart, TextPart, VideoPart, coerce_input, list_items
 
 PICTURE = Image.new("RGB", (8, 8))
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from qwen3_vl_retrieval.engine.features import VisionFeatures
-from qwen3_vl_retrieval.engine.language import LanguageModel, PackedRow
-from qwen3_vl_retrieval.engine.padded import PaddedLanguageModel, choose_language_model
-from qwen3_vl_retrieval.engine.varlen import attend_by_formula
+from qwen3_vl_retrieval.engine.kernels.varlen import attend_by_formula
+from qwen3_vl_retrieval.engine.language.packed_model import LanguageModel, PackedRow
+from qwen3_vl_retrieval.engine.language.padded_model import PaddedLanguageModel, choose_language_model
+from qwen3_vl_retrieval.engine.vision.feature_cache import VisionFeatures
 
 TOLERANCE = 2e-5
 
@@ -25,7 +25,9 @@ def model(embedder):
 def packed(model, request, monkeypatch):
     """The model as CPUs and GPUs arrange rows; the kernel of the latter is the formula."""
     if request.param == "end to end":
-        monkeypatch.setattr("qwen3_vl_retrieval.engine.language.find_varlen_kernel", lambda *_, **__: attend_by_formula)
+        monkeypatch.setattr(
+            "qwen3_vl_retrieval.engine.language.packed_model.find_varlen_kernel", lambda *_, **__: attend_by_formula
+        )
     return LanguageModel(model)
 
 
@@ -109,7 +111,7 @@ def test_rows_that_continue_a_prefix_get_the_states_of_whole_rows(model, packed,
 
 @pytest.fixture
 def compute_natively(monkeypatch):
-    monkeypatch.setattr("qwen3_vl_retrieval.engine.widening.find_arithmetic", lambda dtype, device: dtype)
+    monkeypatch.setattr("qwen3_vl_retrieval.engine.kernels.cpu_upcast.find_arithmetic", lambda dtype, device: dtype)
 
 
 @pytest.mark.usefixtures("compute_natively")

@@ -8,7 +8,7 @@ from PIL import Image
 from qwen_vl_utils import vision_process
 
 from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError
-from qwen3_vl_retrieval.inputs import VideoPart
+from qwen3_vl_retrieval.items import VideoPart
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.media.video import measure_clip, read_clip

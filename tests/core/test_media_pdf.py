@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
-from qwen3_vl_retrieval.inputs import DocumentPage
+from qwen3_vl_retrieval.items import DocumentPage
 from qwen3_vl_retrieval.media.images import describe_image, measure_image, read_image
 from qwen3_vl_retrieval.media.pdf import count_pdf_pages, find_pdf_page, read_pdf_text, render_pdf_page
 from qwen3_vl_retrieval.media.policy import MediaPolicy

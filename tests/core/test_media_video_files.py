@@ -14,7 +14,7 @@ import torch
 from qwen_vl_utils import vision_process
 
 from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError
-from qwen3_vl_retrieval.inputs import VideoPart
+from qwen3_vl_retrieval.items import VideoPart
 from qwen3_vl_retrieval.media import container
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.container import decode_frames, read_index

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
+from qwen3_vl_retrieval.documents.units import read_units
 from qwen3_vl_retrieval.errors import MediaError
-from qwen3_vl_retrieval.index.units import read_units
-from qwen3_vl_retrieval.inputs import VideoPart
+from qwen3_vl_retrieval.items import VideoPart
 from qwen3_vl_retrieval.media import container, frame_indexes
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.container import decode_frames, read_index

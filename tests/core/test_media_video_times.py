@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qwen_vl_utils import vision_process
 
+from qwen3_vl_retrieval.documents.previews import read_frames
+from qwen3_vl_retrieval.documents.scenes import find_scene_seconds
+from qwen3_vl_retrieval.documents.units import load_item, read_units
 from qwen3_vl_retrieval.errors import InputError, MediaPolicyError
-from qwen3_vl_retrieval.index.pictures import read_frames
-from qwen3_vl_retrieval.index.scenes import find_scene_seconds
-from qwen3_vl_retrieval.index.units import load_item, read_units
-from qwen3_vl_retrieval.inputs import VideoPart
+from qwen3_vl_retrieval.items import VideoPart
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.container import decode_frames, read_index
 from qwen3_vl_retrieval.media.frame_index import FrameIndex

@@ -15,16 +15,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MediaPolicy, RetrievalError, StoreError
-from qwen3_vl_retrieval.coercion import coerce_input, list_items
 from qwen3_vl_retrieval.errors import explain, quote, shorten
 from qwen3_vl_retrieval.index import build_item
-from qwen3_vl_retrieval.index.filters import compile_filter
-from qwen3_vl_retrieval.inputs import ImagePart, TextPart, VideoPart
+from qwen3_vl_retrieval.index.store.filters import compile_filter
+from qwen3_vl_retrieval.items import ImagePart, TextPart, VideoPart, coerce_input, list_items
 from qwen3_vl_retrieval.media import count_pdf_pages, read_image
 from qwen3_vl_retrieval.media.container import read_index
 from qwen3_vl_retrieval.media.sources import open_source
 from qwen3_vl_retrieval.metadata import check_metadata
-from qwen3_vl_retrieval.precision import check_precision
+from qwen3_vl_retrieval.outputs.precision import check_precision
 
 LONG = "A" * 3_200_000
 """A picture as base64, where a path belongs."""

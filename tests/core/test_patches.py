@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from qwen3_vl_retrieval import ModelError
-from qwen3_vl_retrieval.patches import PatchLayout, cut_patches
+from qwen3_vl_retrieval.engine.vision.patches import PatchLayout, cut_patches
 
 
 @pytest.fixture

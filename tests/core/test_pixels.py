@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from qwen3_vl_retrieval import MediaError
-from qwen3_vl_retrieval.engine import visuals
+from qwen3_vl_retrieval.engine.requests import media_reader
 
 WAIT_SECONDS = 30
 
@@ -35,13 +35,13 @@ def embedder(make_embedder):
 def reads(monkeypatch):
     """Names of the files that were decoded, with the thread that did."""
     done = []
-    read = visuals._read_picture
+    read = media_reader._read_picture
 
     def read_and_note(part, *arguments):
         done.append((part.source.name, threading.current_thread().name))
         return read(part, *arguments)
 
-    monkeypatch.setattr(visuals, "_read_picture", read_and_note)
+    monkeypatch.setattr(media_reader, "_read_picture", read_and_note)
     return done
 
 
@@ -53,14 +53,14 @@ def test_the_next_batch_is_read_while_one_is_computed(embedder, paths, reads, mo
         if not waited:
             waited.append(second_was_read.wait(WAIT_SECONDS))
 
-    read = visuals._read_picture
+    read = media_reader._read_picture
 
     def read_and_tell(part, *arguments):
         if [name for name, _ in reads].count(paths[1].name) == 1:
             second_was_read.set()
         return read(part, *arguments)
 
-    monkeypatch.setattr(visuals, "_read_picture", read_and_tell)
+    monkeypatch.setattr(media_reader, "_read_picture", read_and_tell)
     hook = embedder.model.language_model.embed_tokens.register_forward_hook(wait)
     try:
         embedder.embed(paths)

@@ -5,9 +5,9 @@ import resource
 import pytest
 from poisonous_files import POISONOUS_FILES
 
+from qwen3_vl_retrieval.documents.units import load_item, read_units
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.index.units import load_item, read_units
-from qwen3_vl_retrieval.inputs import VideoPart
+from qwen3_vl_retrieval.items import VideoPart
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget, read_clip, read_image, render_pdf_page
 
 POLICY = MediaPolicy(max_read_seconds=2, max_read_bytes=256 * 1024 * 1024)

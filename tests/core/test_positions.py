@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from qwen3_vl_retrieval.positions import compute_positions
-from qwen3_vl_retrieval.prompts import MediaSlot, render_embedding_prompt
-from qwen3_vl_retrieval.tokenization import PromptTokenizer
+from qwen3_vl_retrieval.prompting.positions import compute_positions
+from qwen3_vl_retrieval.prompting.prompts import MediaSlot, render_embedding_prompt
+from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 
 CONTENTS = {
     "text": ["only words"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qwen3_vl_retrieval.prompts import (
+from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     MediaSlot,
     SpecialToken,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qwen3_vl_retrieval import InputError, Qwen3VLEmbedder
-from qwen3_vl_retrieval.engine.requests import Request
+from qwen3_vl_retrieval.engine.requests.builder import Request
 
 CASE_COUNT = 32
 EMPTY_CASE = 25  # the official script embeds {} as the text "NULL"; here it is an error

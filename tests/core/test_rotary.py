@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from qwen3_vl_retrieval.engine.rotary import RotaryTurns
+from qwen3_vl_retrieval.engine.kernels.rotary import RotaryTurns
 
 TOKENS, HEADS, SIZE = 5, 3, 8
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3_vl_retrieval.prompts import MediaSlot, Role, render_embedding_prompt, render_reranking_prompt
-from qwen3_vl_retrieval.tokenization import PromptTokenizer
-from qwen3_vl_retrieval.truncation import (
+from qwen3_vl_retrieval.prompting.prompts import MediaSlot, Role, render_embedding_prompt, render_reranking_prompt
+from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
+from qwen3_vl_retrieval.prompting.truncation import (
     count_required_tokens,
     truncate_item,
     truncate_pair,

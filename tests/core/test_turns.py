@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from qwen3_vl_retrieval.engine.turns import Turns
+from qwen3_vl_retrieval.engine.scheduling.priority_lock import Turns
 
 
 def wait_until(condition):

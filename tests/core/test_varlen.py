@@ -10,8 +10,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from qwen3_vl_retrieval.engine import varlen
-from qwen3_vl_retrieval.engine.varlen import agrees_with_formula, attend_by_formula, build_spans, find_varlen_kernel
+from qwen3_vl_retrieval.engine.kernels import varlen
+from qwen3_vl_retrieval.engine.kernels.varlen import (
+    agrees_with_formula,
+    attend_by_formula,
+    build_spans,
+    find_varlen_kernel,
+)
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)

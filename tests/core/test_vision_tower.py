@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from qwen3_vl_retrieval.engine.varlen import attend_by_formula
-from qwen3_vl_retrieval.engine.vision_tower import VisionTower
+from qwen3_vl_retrieval.engine.kernels.varlen import attend_by_formula
+from qwen3_vl_retrieval.engine.vision.tower import VisionTower
 
 
 @pytest.fixture(params=["side by side", "end to end"], autouse=True)
 def arrange(request, monkeypatch):
     """Pictures as CPUs and GPUs arrange them; the kernel of the latter is the formula."""
     if request.param == "end to end":
-        finder = "qwen3_vl_retrieval.engine.vision_tower.find_varlen_kernel"
+        finder = "qwen3_vl_retrieval.engine.vision.tower.find_varlen_kernel"
         monkeypatch.setattr(finder, lambda *_, **__: attend_by_formula)
 
 

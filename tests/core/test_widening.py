@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qwen3_vl_retrieval import Qwen3VLEmbedder
-from qwen3_vl_retrieval.engine.widening import Widening
+from qwen3_vl_retrieval.engine.kernels.cpu_upcast import Widening
 from qwen3_vl_retrieval.loading import find_arithmetic
 
 ITEMS = [{"text": "a text"}, {"text": "another, longer text of more words"}]

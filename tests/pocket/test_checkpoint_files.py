@@ -20,13 +20,13 @@ from qwen3_vl_pocket.checkpoint import write_checkpoint
 from qwen3_vl_pocket.tokenizer import build_tokenizer
 from qwen3_vl_pocket.training.model import MAX_PIXELS, build_config
 from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
-from qwen3_vl_retrieval.prompts import (
+from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_RERANKING_INSTRUCTION,
     render_embedding_prompt,
     render_reranking_prompt,
 )
-from qwen3_vl_retrieval.tokenization import PromptTokenizer
+from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 from random_checkpoints import WORDS, draw_weights, write_random_checkpoint
 
 KINDS = ("embedding", "reranker")

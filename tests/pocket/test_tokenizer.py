@@ -10,13 +10,13 @@ from tokenizers import Tokenizer
 from transformers import Qwen3VLProcessor
 
 from qwen3_vl_pocket.tokenizer import SPECIAL_TOKENS, build_tokenizer, count_vocabulary_rows
-from qwen3_vl_retrieval.prompts import (
+from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_RERANKING_INSTRUCTION,
     render_embedding_prompt,
     render_reranking_prompt,
 )
-from qwen3_vl_retrieval.tokenization import PromptTokenizer
+from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 from random_checkpoints import WORDS
 
 

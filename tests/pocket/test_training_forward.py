@@ -44,7 +44,7 @@ def test_the_vision_tower_gives_what_transformers_gives(model, pictures):
         bank = encode_pictures(tower, pictures)
         for picture, (start, end) in zip(pictures, bank.spans, strict=True):
             from qwen3_vl_pocket.training.rows import PATCHES
-            from qwen3_vl_retrieval.patches import cut_patches
+            from qwen3_vl_retrieval.engine.vision.patches import cut_patches
 
             frames, height, width, _ = picture.pixels.shape
             grid = torch.tensor([[max(frames // 2, 1), height // 16, width // 16]])

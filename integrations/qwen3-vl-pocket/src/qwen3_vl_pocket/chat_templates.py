@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from qwen3_vl_retrieval.prompts import (
+from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_RERANKING_INSTRUCTION,
     Element,

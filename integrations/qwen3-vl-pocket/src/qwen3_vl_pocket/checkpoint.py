@@ -17,7 +17,7 @@ from torch import Tensor
 
 from qwen3_vl_pocket.chat_templates import build_chat_template, build_reranking_template
 from qwen3_vl_pocket.tokenizer import END_OF_TEXT, SPECIAL_TOKENS, ModelKind
-from qwen3_vl_retrieval.prompts import DEFAULT_INSTRUCTION, DEFAULT_RERANKING_INSTRUCTION
+from qwen3_vl_retrieval.prompting.prompts import DEFAULT_INSTRUCTION, DEFAULT_RERANKING_INSTRUCTION
 
 __all__ = ["write_checkpoint"]
 

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from qwen3_vl_retrieval.prompts import (
+from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_QUERY_INSTRUCTION,
     DEFAULT_RERANKING_INSTRUCTION,

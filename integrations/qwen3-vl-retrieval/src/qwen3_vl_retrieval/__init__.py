@@ -21,9 +21,10 @@ from qwen3_vl_retrieval.errors import (
     StoreError,
 )
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.inputs import Embedder, MultimodalInput, Ranked, Reranker
+from qwen3_vl_retrieval.items import MultimodalInput
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.protocols import Embedder, Ranked, Reranker
 
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.embedder import Qwen3VLEmbedder

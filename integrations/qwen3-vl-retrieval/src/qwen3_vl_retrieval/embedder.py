@@ -10,27 +10,26 @@ from typing import Any, Literal, Self, TypedDict, Unpack, overload
 import numpy.typing as npt
 from transformers import PreTrainedModel, ProcessorMixin
 
-from qwen3_vl_retrieval.coercion import check_instruction, list_items
 from qwen3_vl_retrieval.engine.engine import Engine
-from qwen3_vl_retrieval.engine.failures import OnError, Outcome, check_on_error, raise_first_failure
-from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, Request
+from qwen3_vl_retrieval.engine.requests.builder import Contents, OnOverflow, Request
+from qwen3_vl_retrieval.engine.scheduling.outcome import OnError, Outcome, check_on_error, raise_first_failure
 from qwen3_vl_retrieval.engine.statistics import EngineStatistics
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.inputs import CoercedInput, Item
+from qwen3_vl_retrieval.items import CoercedInput, Item, check_instruction, list_items
 from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, hash_parameters, load_model, name_quantization
 from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
 from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.media.images import check_image_reading
-from qwen3_vl_retrieval.pooling import check_dimensions
-from qwen3_vl_retrieval.precision import Precision, check_precision
-from qwen3_vl_retrieval.prompts import (
+from qwen3_vl_retrieval.outputs.pooling import check_dimensions
+from qwen3_vl_retrieval.outputs.precision import Precision, check_precision
+from qwen3_vl_retrieval.outputs.vectors import VectorFormat
+from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_QUERY_INSTRUCTION,
     PROMPT_VERSION,
     normalize_instruction,
 )
-from qwen3_vl_retrieval.vectors import VectorFormat
 
 __all__ = ["MAX_LENGTH", "EmbedOptions", "Qwen3VLEmbedder"]
 

@@ -14,19 +14,19 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
-from qwen3_vl_retrieval.coercion import check_instruction, coerce_input, list_items
 from qwen3_vl_retrieval.engine.engine import Engine
-from qwen3_vl_retrieval.engine.failures import OnError, Outcome, check_on_error, raise_first_failure
-from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request
+from qwen3_vl_retrieval.engine.requests.builder import Contents, OnOverflow, PairTruncation, Request
+from qwen3_vl_retrieval.engine.scheduling.outcome import OnError, Outcome, check_on_error, raise_first_failure
 from qwen3_vl_retrieval.engine.statistics import EngineStatistics
 from qwen3_vl_retrieval.errors import InputError, quote
-from qwen3_vl_retrieval.inputs import CoercedInput, Item, Ranked
+from qwen3_vl_retrieval.items import CoercedInput, Item, check_instruction, coerce_input, list_items
 from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, load_model, read_score_weight
 from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
 from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.media.images import check_image_reading
-from qwen3_vl_retrieval.prompts import DEFAULT_RERANKING_INSTRUCTION
-from qwen3_vl_retrieval.scoring import ScoreOutput, compute_margins, compute_probabilities, rank_scores
+from qwen3_vl_retrieval.outputs.scoring import ScoreOutput, compute_margins, compute_probabilities, rank_scores
+from qwen3_vl_retrieval.prompting.prompts import DEFAULT_RERANKING_INSTRUCTION
+from qwen3_vl_retrieval.protocols import Ranked
 
 __all__ = ["MAX_LENGTH", "Qwen3VLReranker", "ScoreOptions"]
 

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from qwen3_vl_retrieval.embedder import Qwen3VLEmbedder
 from qwen3_vl_retrieval.forks import ForkSafeLock
-from qwen3_vl_retrieval.inputs import ImageReading
+from qwen3_vl_retrieval.items import ImageReading
 from qwen3_vl_retrieval.loading import ModelHub, choose_device, choose_dtype
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.images import check_image_reading

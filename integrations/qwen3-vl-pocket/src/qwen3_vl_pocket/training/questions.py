@@ -15,7 +15,7 @@ from qwen3_vl_pocket.training.tasks import choose_language, draw_any_facts, show
 from qwen3_vl_pocket.world.collection import COMPOSED_KINDS
 from qwen3_vl_pocket.world.facts import Facts, draw_near_misses, meets
 from qwen3_vl_pocket.world.sentences import ask, ask_change, choose_mentioned, describe
-from qwen3_vl_retrieval.prompts import Content
+from qwen3_vl_retrieval.prompting.prompts import Content
 
 __all__ = ["Question", "QuestionBatch", "Shown", "collect_batch"]
 

@@ -29,7 +29,7 @@ from qwen3_vl_pocket.training.tasks import (
 from qwen3_vl_pocket.world.collection import COMPOSED_KINDS
 from qwen3_vl_pocket.world.facts import Facts, Kind, change_slot, draw_lookalike, draw_near_misses
 from qwen3_vl_pocket.world.sentences import ask_change
-from qwen3_vl_retrieval.prompts import Content
+from qwen3_vl_retrieval.prompting.prompts import Content
 
 __all__ = ["RerankingOptions", "train_reranker"]
 

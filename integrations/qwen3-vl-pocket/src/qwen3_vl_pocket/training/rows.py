@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from qwen3_vl_pocket.training.corpus import Picture
 from qwen3_vl_pocket.training.forward import Rows, VisualFeatures, encode_patches, run_language_model
-from qwen3_vl_retrieval.patches import PatchLayout, cut_patches
-from qwen3_vl_retrieval.positions import compute_positions
-from qwen3_vl_retrieval.prompts import (
+from qwen3_vl_retrieval.engine.vision.patches import PatchLayout, cut_patches
+from qwen3_vl_retrieval.prompting.positions import compute_positions
+from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_QUERY_INSTRUCTION,
     DEFAULT_RERANKING_INSTRUCTION,
@@ -28,7 +28,7 @@ from qwen3_vl_retrieval.prompts import (
     render_embedding_prompt,
     render_reranking_prompt,
 )
-from qwen3_vl_retrieval.tokenization import PromptTokenizer
+from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 
 __all__ = ["PATCHES", "Answer", "PictureBank", "Prompter", "Row", "encode_pictures", "read_rows"]
 

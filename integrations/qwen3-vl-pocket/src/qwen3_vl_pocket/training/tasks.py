@@ -9,7 +9,7 @@ from qwen3_vl_pocket.training.corpus import KIND_WEIGHTS, Picture
 from qwen3_vl_pocket.training.rows import slot_of
 from qwen3_vl_pocket.world.facts import Facts, change_slot, draw_facts
 from qwen3_vl_pocket.world.sentences import LANGUAGES, Language, ask, choose_mentioned, describe, describe_label
-from qwen3_vl_retrieval.prompts import Content
+from qwen3_vl_retrieval.prompting.prompts import Content
 
 __all__ = [
     "choose_language",

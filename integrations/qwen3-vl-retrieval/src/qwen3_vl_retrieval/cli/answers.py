@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qwen3_vl_retrieval.cli.report import SearchReport
-from qwen3_vl_retrieval.index.results import Found
-from qwen3_vl_retrieval.index.units import Unit
+from qwen3_vl_retrieval.documents.units import Unit
+from qwen3_vl_retrieval.index.results.failures import Found
 
 __all__ = ["AnsweredQuestion", "compute_recall", "describe_rank"]
 

@@ -13,8 +13,8 @@ from rich.panel import Panel
 from rich.text import Text
 
 from qwen3_vl_retrieval.cli.options import DeviceOption, DtypeOption, MaxPixelsOption, ModelOptions
+from qwen3_vl_retrieval.documents.excerpts import clean_text
 from qwen3_vl_retrieval.errors import ModelError, StoreError
-from qwen3_vl_retrieval.index.excerpts import clean_text
 
 __all__ = ["run_demo"]
 

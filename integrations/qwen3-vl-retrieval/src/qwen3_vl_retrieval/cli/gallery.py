@@ -12,13 +12,13 @@ from pathlib import Path
 from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, describe_rank
 from qwen3_vl_retrieval.cli.gallery_style import STYLE
 from qwen3_vl_retrieval.cli.tables import name_failure
+from qwen3_vl_retrieval.documents.excerpts import cut_excerpt
+from qwen3_vl_retrieval.documents.labels import describe_place
+from qwen3_vl_retrieval.documents.previews import draw_preview, encode_picture
+from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.index.excerpts import cut_excerpt
-from qwen3_vl_retrieval.index.pictures import draw_preview, encode_picture
-from qwen3_vl_retrieval.index.places import describe_place
-from qwen3_vl_retrieval.index.result_pages import Tile, build_failures, build_page, build_tile, write_text
-from qwen3_vl_retrieval.index.results import Found
-from qwen3_vl_retrieval.index.units import Unit
+from qwen3_vl_retrieval.index.results.failures import Found
+from qwen3_vl_retrieval.index.results.html import Tile, build_failures, build_page, build_tile, write_text
 from qwen3_vl_retrieval.media.images import read_image
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qwen3_vl_retrieval.index.result_style import PAGE_STYLE
+from qwen3_vl_retrieval.index.results.style import PAGE_STYLE
 
 __all__ = ["STYLE"]
 

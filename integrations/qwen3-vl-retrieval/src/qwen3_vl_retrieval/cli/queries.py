@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from qwen3_vl_retrieval.inputs import Item
+from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.media import MediaPolicy, read_image
 from qwen3_vl_retrieval.media.policy import read_file
 

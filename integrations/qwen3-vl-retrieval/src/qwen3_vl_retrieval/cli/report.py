@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from qwen3_vl_retrieval.cli.limits import name_options
-from qwen3_vl_retrieval.index.files import SkippedFile
-from qwen3_vl_retrieval.index.results import FailedFile, Found
+from qwen3_vl_retrieval.documents.files import SkippedFile
+from qwen3_vl_retrieval.index.results.failures import FailedFile, Found
 from qwen3_vl_retrieval.paths import encode_path
 
 __all__ = ["SearchReport", "encode_report"]

@@ -40,8 +40,8 @@ from qwen3_vl_retrieval.cli.profiles import Profile
 from qwen3_vl_retrieval.cli.report import encode_report
 from qwen3_vl_retrieval.cli.stores import explain_errors, parse_filter
 from qwen3_vl_retrieval.cli.tables import print_failures, print_results, print_skipped
-from qwen3_vl_retrieval.index.layout import StoreLayout
-from qwen3_vl_retrieval.index.units import MediaType
+from qwen3_vl_retrieval.documents.units import MediaType
+from qwen3_vl_retrieval.index.store.layout import StoreLayout
 
 __all__ = ["search_folder"]
 

@@ -23,10 +23,10 @@ from qwen3_vl_retrieval.cli.models import Models, load_models
 from qwen3_vl_retrieval.cli.options import ModelOptions
 from qwen3_vl_retrieval.cli.queries import join_query
 from qwen3_vl_retrieval.cli.report import SearchReport
-from qwen3_vl_retrieval.index.reading import read_folder
-from qwen3_vl_retrieval.index.results import FailedFile, OnProgress, Reading, SearchOutcome, Stage
-from qwen3_vl_retrieval.index.search import Library, embed_units, search_library
-from qwen3_vl_retrieval.index.units import MediaType
+from qwen3_vl_retrieval.documents.units import MediaType
+from qwen3_vl_retrieval.index.ingest.reading import read_folder
+from qwen3_vl_retrieval.index.results.failures import FailedFile, OnProgress, Reading, SearchOutcome, Stage
+from qwen3_vl_retrieval.index.search.folder import Library, embed_units, search_library
 from qwen3_vl_retrieval.media import MediaPolicy
 
 __all__ = ["SearchSession"]

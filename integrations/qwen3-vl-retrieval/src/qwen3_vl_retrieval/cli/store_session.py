@@ -14,13 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from qwen3_vl_retrieval.cli.limits import Limits
 from qwen3_vl_retrieval.cli.models import load_embedder, load_reranker
 from qwen3_vl_retrieval.cli.options import ModelOptions
-from qwen3_vl_retrieval.index.bars import show_name
-from qwen3_vl_retrieval.index.hits import SearchResults
+from qwen3_vl_retrieval.documents.units import MediaType
+from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, OnIndexProgress
+from qwen3_vl_retrieval.index.ingest.progress_bars import show_name
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
-from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, OnIndexProgress
-from qwen3_vl_retrieval.index.store import Store
-from qwen3_vl_retrieval.index.units import MediaType
-from qwen3_vl_retrieval.inputs import Item
+from qwen3_vl_retrieval.index.results.hits import SearchResults
+from qwen3_vl_retrieval.index.store.store import Store
+from qwen3_vl_retrieval.items import Item
 
 __all__ = ["index_into", "search_store", "show_index_progress"]
 

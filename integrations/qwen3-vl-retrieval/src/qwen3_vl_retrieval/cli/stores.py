@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qwen3_vl_retrieval.chroma.repair import is_chroma_folder, repair_chroma
 from qwen3_vl_retrieval.cli.limits import (
     Limits,
     MaxDurationOption,
@@ -38,10 +39,9 @@ from qwen3_vl_retrieval.cli.options import (
     ProfileOption,
 )
 from qwen3_vl_retrieval.cli.profiles import Profile
+from qwen3_vl_retrieval.documents.excerpts import clean_text
 from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
-from qwen3_vl_retrieval.index.chroma_repair import is_chroma_folder, repair_chroma
-from qwen3_vl_retrieval.index.excerpts import clean_text
-from qwen3_vl_retrieval.index.layout import StoreLayout
+from qwen3_vl_retrieval.index.store.layout import StoreLayout
 from qwen3_vl_retrieval.paths import encode_path, show_path
 
 __all__ = [
@@ -146,7 +146,7 @@ def index_folder(
     if options.profile is not None:
         options.profile.print(messages)
     from qwen3_vl_retrieval.cli.tables import print_skipped
-    from qwen3_vl_retrieval.index.progress import describe_failure, write_failures
+    from qwen3_vl_retrieval.index.ingest.progress import describe_failure, write_failures
 
     failed = [rename_failure(failure) for failure in report.failures]
     if failures is not None:
@@ -184,8 +184,8 @@ def show_statistics(
     """Shows what an index holds, which model it belongs to, and how much room it takes."""
     messages = Console(stderr=True)
     with explain_errors(messages):
-        from qwen3_vl_retrieval.index.statistics import measure_store
-        from qwen3_vl_retrieval.index.store import Store
+        from qwen3_vl_retrieval.index.store.statistics import measure_store
+        from qwen3_vl_retrieval.index.store.store import Store
 
         with Store.open(store) as opened:
             statistics = measure_store(opened)
@@ -231,8 +231,8 @@ def delete_units(
     """Removes the units that meet a filter."""
     condition = parse_filter(where)
     with explain_errors(Console(stderr=True)):
-        from qwen3_vl_retrieval.index.filters import compile_filter
-        from qwen3_vl_retrieval.index.store import Store
+        from qwen3_vl_retrieval.index.store.filters import compile_filter
+        from qwen3_vl_retrieval.index.store.store import Store
 
         compiled = compile_filter(condition)
         with Store.open(store) as opened, opened.write():
@@ -251,7 +251,7 @@ def repair_index(store: StoreArgument) -> None:
         return
     messages = Console(stderr=True)
     with explain_errors(messages):
-        from qwen3_vl_retrieval.index.store import Store
+        from qwen3_vl_retrieval.index.store.store import Store
 
         with Store.open(store) as opened:
             mended = opened.mend_metadata()
@@ -266,7 +266,7 @@ def repair_index(store: StoreArgument) -> None:
 def compact_index(store: StoreArgument) -> None:
     """Gives back the room of what was deleted, and of vectors that are kept for a while; needs no model."""
     with explain_errors(Console(stderr=True)):
-        from qwen3_vl_retrieval.index.store import Store
+        from qwen3_vl_retrieval.index.store.store import Store
 
         with Store.open(store) as opened:
             report = opened.compact()
@@ -293,8 +293,8 @@ def export_units(
 ) -> None:
     """Writes ids, metadata, texts and full vectors to a Parquet file, to be taken to another store."""
     with explain_errors(Console(stderr=True)):
-        from qwen3_vl_retrieval.index.store import Store
-        from qwen3_vl_retrieval.index.transfer import export_store
+        from qwen3_vl_retrieval.index.store.store import Store
+        from qwen3_vl_retrieval.index.store.transfer import export_store
 
         with Store.open(store) as opened:
             count = export_store(opened, path)

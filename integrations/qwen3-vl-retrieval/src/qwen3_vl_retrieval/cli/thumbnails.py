@@ -8,10 +8,10 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
+from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.previews import read_picture, view_unit
+from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.index.excerpts import clean_text
-from qwen3_vl_retrieval.index.pictures import read_picture, view_unit
-from qwen3_vl_retrieval.index.units import Unit
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 __all__ = ["COLUMNS", "ROWS", "draw_picture", "draw_thumbnail"]

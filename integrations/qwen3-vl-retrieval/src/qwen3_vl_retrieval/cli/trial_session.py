@@ -15,12 +15,12 @@ from qwen3_vl_retrieval.cli.options import ModelOptions
 from qwen3_vl_retrieval.cli.queries import join_query
 from qwen3_vl_retrieval.cli.report import SearchReport
 from qwen3_vl_retrieval.cli.store_session import show_index_progress
+from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import FingerprintMismatchError
-from qwen3_vl_retrieval.index.hits import Hit
+from qwen3_vl_retrieval.index.ingest.progress import IndexReport
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
-from qwen3_vl_retrieval.index.progress import IndexReport
-from qwen3_vl_retrieval.index.results import Found
-from qwen3_vl_retrieval.index.units import Unit
+from qwen3_vl_retrieval.index.results.failures import Found
+from qwen3_vl_retrieval.index.results.hits import Hit
 from qwen3_vl_retrieval.media import MediaPolicy
 from qwen3_vl_retrieval.paths import decode_path
 

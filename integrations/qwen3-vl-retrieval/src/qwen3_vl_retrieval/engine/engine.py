@@ -10,23 +10,22 @@ from typing import Any, get_args
 
 import torch
 
-from qwen3_vl_retrieval.coercion import coerce_input
-from qwen3_vl_retrieval.engine.allocation import keep_freed_memory
-from qwen3_vl_retrieval.engine.dispatcher import Dispatcher
-from qwen3_vl_retrieval.engine.executor import Executor
-from qwen3_vl_retrieval.engine.failures import Outcome
-from qwen3_vl_retrieval.engine.features import FeatureCache
 from qwen3_vl_retrieval.engine.forked_computing import compute_alone_in_children
-from qwen3_vl_retrieval.engine.preparation import MAX_HELD_BYTES, HeldPixels, prepare_all
+from qwen3_vl_retrieval.engine.kernels.allocation import keep_freed_memory
 from qwen3_vl_retrieval.engine.progress import report_progress
-from qwen3_vl_retrieval.engine.requests import Contents, OnOverflow, PairTruncation, Request, RequestBuilder
+from qwen3_vl_retrieval.engine.requests.builder import Contents, OnOverflow, PairTruncation, Request, RequestBuilder
+from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader
+from qwen3_vl_retrieval.engine.requests.parallel import MAX_HELD_BYTES, HeldPixels, prepare_all
+from qwen3_vl_retrieval.engine.scheduling.dispatcher import Dispatcher
+from qwen3_vl_retrieval.engine.scheduling.executor import Executor
+from qwen3_vl_retrieval.engine.scheduling.outcome import Outcome
 from qwen3_vl_retrieval.engine.statistics import EngineStatistics, StatisticsRecorder
-from qwen3_vl_retrieval.engine.visuals import MediaReader
+from qwen3_vl_retrieval.engine.vision.feature_cache import FeatureCache
+from qwen3_vl_retrieval.engine.vision.patches import PatchLayout
 from qwen3_vl_retrieval.errors import InputError, quote
-from qwen3_vl_retrieval.inputs import CoercedInput, Item
+from qwen3_vl_retrieval.items import CoercedInput, Item, coerce_input
 from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
-from qwen3_vl_retrieval.patches import PatchLayout
-from qwen3_vl_retrieval.tokenization import PromptTokenizer
+from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 
 __all__ = ["MAX_SUPPORTED_LENGTH", "Engine"]
 

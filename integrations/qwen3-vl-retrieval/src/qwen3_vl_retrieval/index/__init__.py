@@ -13,18 +13,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qwen3_vl_retrieval.index.chroma_repair import RepairedRow, repair_chroma
-    from qwen3_vl_retrieval.index.documents import build_item, describe_hit, describe_unit, draw_document
-    from qwen3_vl_retrieval.index.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
-    from qwen3_vl_retrieval.index.files import Listing, SkippedFile, list_files
-    from qwen3_vl_retrieval.index.hits import Hit, SearchResults
+    from qwen3_vl_retrieval.chroma.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
+    from qwen3_vl_retrieval.chroma.repair import RepairedRow, repair_chroma
+    from qwen3_vl_retrieval.documents.descriptions import build_item, describe_unit, draw_document
+    from qwen3_vl_retrieval.documents.files import Listing, SkippedFile, list_files
+    from qwen3_vl_retrieval.documents.units import Unit, read_units
+    from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, write_failures
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
-    from qwen3_vl_retrieval.index.progress import IndexProgress, IndexReport, write_failures
-    from qwen3_vl_retrieval.index.results import FailedFile
-    from qwen3_vl_retrieval.index.statistics import IndexStatistics
-    from qwen3_vl_retrieval.index.store import CompactReport, Store
-    from qwen3_vl_retrieval.index.transfer import export_store, import_store
-    from qwen3_vl_retrieval.index.units import Unit, read_units
+    from qwen3_vl_retrieval.index.results.failures import FailedFile
+    from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults, describe_hit
+    from qwen3_vl_retrieval.index.store.statistics import IndexStatistics
+    from qwen3_vl_retrieval.index.store.store import CompactReport, Store
+    from qwen3_vl_retrieval.index.store.transfer import export_store, import_store
 
 __all__ = [
     "CompactReport",
@@ -55,31 +55,31 @@ __all__ = [
 ]
 
 _MODULES = {
-    "CompactReport": "store",
-    "FailedFile": "results",
-    "Hit": "hits",
-    "IndexProgress": "progress",
-    "IndexReport": "progress",
-    "IndexStatistics": "statistics",
-    "Listing": "files",
-    "MediaUriLoader": "embedding_function",
-    "MultimodalIndex": "multimodal_index",
-    "Qwen3VLEmbeddingFunction": "embedding_function",
-    "RepairedRow": "chroma_repair",
-    "SearchResults": "hits",
-    "SkippedFile": "files",
-    "Store": "store",
-    "Unit": "units",
-    "build_item": "documents",
-    "describe_hit": "documents",
-    "describe_unit": "documents",
-    "draw_document": "documents",
-    "export_store": "transfer",
-    "import_store": "transfer",
-    "list_files": "files",
-    "read_units": "units",
-    "repair_chroma": "chroma_repair",
-    "write_failures": "progress",
+    "CompactReport": "index.store.store",
+    "FailedFile": "index.results.failures",
+    "Hit": "index.results.hits",
+    "IndexProgress": "index.ingest.progress",
+    "IndexReport": "index.ingest.progress",
+    "IndexStatistics": "index.store.statistics",
+    "Listing": "documents.files",
+    "MediaUriLoader": "chroma.embedding_function",
+    "MultimodalIndex": "index.multimodal_index",
+    "Qwen3VLEmbeddingFunction": "chroma.embedding_function",
+    "RepairedRow": "chroma.repair",
+    "SearchResults": "index.results.hits",
+    "SkippedFile": "documents.files",
+    "Store": "index.store.store",
+    "Unit": "documents.units",
+    "build_item": "documents.descriptions",
+    "describe_hit": "index.results.hits",
+    "describe_unit": "documents.descriptions",
+    "draw_document": "documents.descriptions",
+    "export_store": "index.store.transfer",
+    "import_store": "index.store.transfer",
+    "list_files": "documents.files",
+    "read_units": "documents.units",
+    "repair_chroma": "chroma.repair",
+    "write_failures": "index.ingest.progress",
 }
 
 
@@ -87,7 +87,7 @@ def __getattr__(name: str) -> Any:
     """Returns the public name, importing its module; raises `AttributeError` for any other."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(f"qwen3_vl_retrieval.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

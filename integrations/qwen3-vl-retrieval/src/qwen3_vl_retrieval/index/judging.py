@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.inputs import Item, Ranked, Reranker
+from qwen3_vl_retrieval.items import Item
+from qwen3_vl_retrieval.protocols import Ranked, Reranker
 
 __all__ = ["find_media_cache", "judge_documents", "takes_pages"]
 

@@ -8,27 +8,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from qwen3_vl_retrieval.documents.units import MediaType, ReadOcr, read_units
 from qwen3_vl_retrieval.errors import InputError, StoreError, quote
-from qwen3_vl_retrieval.index.bars import show_bar
-from qwen3_vl_retrieval.index.embedding import find_embedder_policy
-from qwen3_vl_retrieval.index.failure_memory import hash_conditions
-from qwen3_vl_retrieval.index.filters import compile_filter
-from qwen3_vl_retrieval.index.hits import SearchResults
+from qwen3_vl_retrieval.index.ingest.embedding import find_embedder_policy
+from qwen3_vl_retrieval.index.ingest.failure_memory import hash_conditions
+from qwen3_vl_retrieval.index.ingest.pipeline import run_pipeline
+from qwen3_vl_retrieval.index.ingest.progress import IndexReport, OnIndexProgress, RunCounter
+from qwen3_vl_retrieval.index.ingest.progress_bars import show_bar
+from qwen3_vl_retrieval.index.ingest.sources import Sources, check_metadata, list_sources
 from qwen3_vl_retrieval.index.judging import find_media_cache
-from qwen3_vl_retrieval.index.pipeline import run_pipeline
-from qwen3_vl_retrieval.index.progress import IndexReport, OnIndexProgress, RunCounter
-from qwen3_vl_retrieval.index.records import Metadata
-from qwen3_vl_retrieval.index.sidecar import SidecarPrecision
-from qwen3_vl_retrieval.index.sources import Sources, check_metadata, list_sources
-from qwen3_vl_retrieval.index.statistics import IndexStatistics, measure_store
-from qwen3_vl_retrieval.index.store import CompactReport, Store
-from qwen3_vl_retrieval.index.transfer import export_store
-from qwen3_vl_retrieval.index.two_stages import SearchOptions, search_in_stages
-from qwen3_vl_retrieval.index.units import MediaType, ReadOcr, read_units
-from qwen3_vl_retrieval.inputs import Embedder, Item, Reranker
+from qwen3_vl_retrieval.index.results.hits import SearchResults
+from qwen3_vl_retrieval.index.search.two_stages import SearchOptions, search_in_stages
+from qwen3_vl_retrieval.index.store.filters import compile_filter
+from qwen3_vl_retrieval.index.store.full_vectors import SidecarPrecision
+from qwen3_vl_retrieval.index.store.records import Metadata
+from qwen3_vl_retrieval.index.store.statistics import IndexStatistics, measure_store
+from qwen3_vl_retrieval.index.store.store import CompactReport, Store
+from qwen3_vl_retrieval.index.store.transfer import export_store
+from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.paths import decode_path, encode_path
+from qwen3_vl_retrieval.protocols import Embedder, Reranker
 
 __all__ = ["MultimodalIndex"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.image_formats import ImageFormat, guess_mime_type, identify_image
-    from qwen3_vl_retrieval.inputs import DocumentPage, ImageReading
+    from qwen3_vl_retrieval.items import DocumentPage, ImageReading
     from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
     from qwen3_vl_retrieval.media.documents import find_page, render_page
     from qwen3_vl_retrieval.media.download import fetch_url
@@ -53,11 +53,11 @@ __all__ = [
 
 _MODULES = {
     "Clip": "media.video",
-    "DocumentPage": "inputs",
+    "DocumentPage": "items",
     "FrameSampling": "media.budgets",
     "ImageFormat": "image_formats",
     "ImageHeader": "media.images",
-    "ImageReading": "inputs",
+    "ImageReading": "items",
     "MediaPolicy": "media.policy",
     "PixelBudget": "media.budgets",
     "count_pdf_pages": "media.pdf",

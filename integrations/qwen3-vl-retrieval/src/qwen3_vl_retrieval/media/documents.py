@@ -12,7 +12,7 @@ from PIL import Image
 
 from qwen3_vl_retrieval.errors import MediaError
 from qwen3_vl_retrieval.image_formats import HEADER_BYTES
-from qwen3_vl_retrieval.inputs import DocumentPage, ImageReading
+from qwen3_vl_retrieval.items import DocumentPage, ImageReading
 from qwen3_vl_retrieval.media.images import decode_image, read_header
 from qwen3_vl_retrieval.media.pages import GuardedPage, describe_document, find_policy, is_tiff
 from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file

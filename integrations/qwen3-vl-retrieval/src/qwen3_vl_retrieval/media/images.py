@@ -37,7 +37,7 @@ from PIL import (
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.image_formats import HEADER_BYTES, ImageFormat, identify_image
-from qwen3_vl_retrieval.inputs import DocumentPage, ImageReading, ImageSource
+from qwen3_vl_retrieval.items import DocumentPage, ImageReading, ImageSource
 from qwen3_vl_retrieval.media.pages import describe_page
 from qwen3_vl_retrieval.media.policy import MediaPolicy, check_pixels, open_file, shorten_name
 from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qwen3_vl_retrieval.image_formats import IMAGE_FORMATS, identify_image
-from qwen3_vl_retrieval.inputs import DocumentPage
+from qwen3_vl_retrieval.items import DocumentPage
 from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
 
 __all__ = [

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
-from qwen3_vl_retrieval.inputs import ImageReading, ImageSource, VideoPart
+from qwen3_vl_retrieval.items import ImageReading, ImageSource, VideoPart
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.container import decode_frames
 from qwen3_vl_retrieval.media.frame_index import FrameIndex

@@ -1,0 +1,229 @@
+"""The collection of short vectors, in an embedded Chroma: recall among very many, and nothing that is kept only there.
+
+Chroma is quick and has limits, which are handled here and nowhere else: at most 5,461 rows a call; changing
+rows is slow, so they are deleted and added; and a client that is open does not find by vector what another
+process adds, so `reopen` starts afresh (https://github.com/chroma-core/chroma/issues/6975).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from jaxtyping import Float
+
+from qwen3_vl_retrieval.disk_errors import explain_write_error, find_full_disk, is_disk_full
+from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
+
+__all__ = ["COLLECTION_NAME", "Collection"]
+
+COLLECTION_NAME = "units"
+
+_INDEX = {"space": "cosine", "ef_construction": 200, "ef_search": 200, "max_neighbors": 32}
+"""Of the graph: twice Chroma's defaults (100, 100, 16). `benchmarks/index_recall.py` measures the recall."""
+
+_SPELLINGS: set[str] = set()
+_SPELLINGS_LOCK = ForkSafeLock()
+"""Chroma keeps one client for each spelling of a path in a process, and whoever asks for the same spelling gets that
+one, stale as it may be (`SharedSystemClient` of chromadb 1.5.9). Each of ours has a spelling of its own."""
+
+_OPENED: dict[Path, int] = {}
+"""Folders that were opened, each with the process that opened it first: SQLite, which Chroma has inside, cannot open a
+database again in a child of that process (https://sqlite.org/howtocorrupt.html, section 2.6), and waits for ever."""
+
+T = TypeVar("T")
+
+
+class Collection:
+    """A Chroma collection of its own folder.
+
+    Args:
+        folder: Chroma's; it need not exist.
+
+    Raises:
+        StoreError: chromadb is not installed, or cannot open the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._client: Any = None
+        self._collection: Any = None
+        self._spelling = ""
+        self._inherited: list[Any] = []
+        # Searching threads wait while one of them opens the collection afresh.
+        self._lock = ForkSafeLock(is_reentrant=True)
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Leaves a client to the process that opened it: its threads are there."""
+        if self._client is not None:
+            # Kept, because letting go of it would wait for those threads.
+            self._inherited += [self._client, self._collection]
+        self._client = self._collection = None
+        self._spelling = ""
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the folder was opened before this process was forked, and cannot be opened here."""
+        return _OPENED.get(self._folder, os.getpid()) != os.getpid()
+
+    @property
+    def folder(self) -> Path:
+        """Chroma's."""
+        return self._folder
+
+    def create(self, store_id: str, metadata: Mapping[str, str | int]) -> None:
+        """Creates the collection, which must not exist.
+
+        Raises:
+            StoreError: Chroma fails.
+        """
+        self._connect()
+        stamp = {"store_id": store_id, **metadata}
+        self._collection = self._call(
+            lambda: self._client.create_collection(
+                COLLECTION_NAME, configuration={"hnsw": dict(_INDEX)}, metadata=stamp, embedding_function=None
+            )
+        )
+
+    def reopen(self, store_id: str) -> None:
+        """Opens the collection as it is on the disk now, forgetting what was known of it.
+
+        Raises:
+            StoreError: There is no such collection, or it belongs to another store.
+        """
+        with self._lock:
+            self._reopen(store_id)
+
+    def _reopen(self, store_id: str) -> None:
+        self.close()
+        if not self._folder.is_dir():
+            raise StoreError(f"the store is torn: the folder {str(self._folder)!r} is missing; repair the store")
+        self._connect()
+        names = [found.name for found in self._call(self._client.list_collections)]
+        if COLLECTION_NAME not in names:
+            raise StoreError(
+                f"the store is torn: {str(self._folder)!r} holds no collection {COLLECTION_NAME!r}; repair the store"
+            )
+        collection = self._call(lambda: self._client.get_collection(COLLECTION_NAME, embedding_function=None))
+        stamped = cast("Mapping[str, Any]", collection.metadata if collection.metadata is not None else {})
+        if stamped.get("store_id") != store_id:
+            raise StoreError(
+                f"the collection in {str(self._folder)!r} belongs to another store; "
+                "put back the folder that belongs here, or repair the store"
+            )
+        self._collection = collection
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        if self._client is not None:
+            self._client.close()
+        self._client = self._collection = None
+        _SPELLINGS.discard(self._spelling)
+
+    def drop(self) -> None:
+        """Deletes the collection, whoever it belongs to."""
+        self.close()
+        self._connect()
+        if COLLECTION_NAME in [found.name for found in self._call(self._client.list_collections)]:
+            self._call(lambda: self._client.delete_collection(COLLECTION_NAME))
+
+    def count(self) -> int:
+        """Returns the number of rows on the disk."""
+        return int(self._call(lambda: self._collection.count()))
+
+    def add(
+        self,
+        ids: Sequence[str],
+        vectors: Float[np.ndarray, "n dimensions"],
+        metadata: Sequence[Mapping[str, Any]],
+        texts: Sequence[str | None],
+    ) -> None:
+        """Adds rows that do not exist."""
+        for first, part in _split(list(range(len(ids))), self._largest_call()):
+            last = first + len(part)
+            self._call(
+                lambda first=first, last=last: self._collection.add(
+                    ids=list(ids[first:last]),
+                    embeddings=np.asarray(vectors[first:last], dtype=np.float32),
+                    metadatas=[dict(values) for values in metadata[first:last]],
+                    documents=[text if text is not None else "" for text in texts[first:last]],
+                )
+            )
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Removes rows; what does not exist is no error."""
+        for _, part in _split(list(ids), self._largest_call()):
+            self._call(lambda part=part: self._collection.delete(ids=part))
+
+    def find_nearest(self, vector: Float[np.ndarray, " dimensions"], *, limit: int) -> list[str]:
+        """Returns the ids of the nearest rows, nearest first; fewer than `limit` if need be."""
+        wanted = min(limit, self.count())
+        if wanted == 0:
+            return []
+        found = self._call(
+            lambda: self._collection.query(
+                query_embeddings=[np.asarray(vector, dtype=np.float32)],
+                n_results=wanted,
+                include=[],
+            )
+        )
+        return list(found["ids"][0])
+
+    def _connect(self) -> None:
+        try:
+            import chromadb
+            from chromadb.config import Settings
+        except ImportError as error:
+            raise StoreError(
+                "an index on disk needs chromadb, which is not installed: pip install 'qwen3-vl-retrieval[chroma]'"
+            ) from error
+        if self.is_inherited:
+            raise StoreError(
+                f"{str(self._folder)!r} was opened before this process was forked, which Chroma does not survive: open "
+                "the store in the child alone, or start the process with multiprocessing's 'spawn'. Searching goes on, "
+                "without Chroma"
+            )
+        _OPENED[self._folder] = os.getpid()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._spelling = _take_spelling(self._folder)
+        try:
+            self._client = chromadb.PersistentClient(path=self._spelling, settings=Settings(anonymized_telemetry=False))
+        except Exception as error:
+            # Chroma raises whatever its database or its native part raise.
+            raise self._explain("Chroma cannot open", error) from error
+
+    def _largest_call(self) -> int:
+        return int(self._call(lambda: self._client.get_max_batch_size()))
+
+    def _call(self, ask: Callable[[], Any]) -> Any:
+        """What Chroma answers; what it raises is of many kinds, and all of them mean that the store is unusable now."""
+        try:
+            with self._lock:
+                return ask()
+        except Exception as error:
+            raise self._explain("Chroma failed in", error) from error
+
+    def _explain(self, what: str, error: Exception) -> StoreError:
+        full = error if is_disk_full(error) else find_full_disk(self._folder)
+        if full is not None:
+            return explain_write_error(self._folder.parent, full)
+        return StoreError(f"{what} {str(self._folder)!r}: {error}")
+
+
+def _take_spelling(folder: Path) -> str:
+    with _SPELLINGS_LOCK:
+        # The plain path is left to the caller's own clients.
+        spelling = next(text for text in (str(folder) + (os.sep + ".") * n for n in count(1)) if text not in _SPELLINGS)
+        _SPELLINGS.add(spelling)
+        return spelling
+
+
+def _split(values: list[T], size: int) -> Iterator[tuple[int, list[T]]]:
+    for first in range(0, len(values), size):
+        yield first, values[first : first + size]

@@ -1,0 +1,275 @@
+"""What units and items look like: pictures, rendered pages, frames of clips, and texts drawn as on paper."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+from PIL import Image, ImageDraw, ImageFont
+
+from qwen3_vl_retrieval import media
+from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.units import Unit
+from qwen3_vl_retrieval.errors import InputError, MediaError
+from qwen3_vl_retrieval.items import ImagePart, Item, TextPart, VideoPart, coerce_input
+from qwen3_vl_retrieval.media.budgets import PixelBudget
+from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
+from qwen3_vl_retrieval.media.sizing import sample_listed_frames
+from qwen3_vl_retrieval.media.sources import open_source
+
+__all__ = [
+    "SIDE_PIXELS",
+    "PagePart",
+    "View",
+    "draw_card",
+    "draw_miniature",
+    "draw_preview",
+    "encode_picture",
+    "read_frames",
+    "read_picture",
+    "view_item",
+    "view_unit",
+]
+
+SIDE_PIXELS = 360
+"""Longer side of a small picture: sharp at half that size on screens of two pixels to a point."""
+
+_FULL_PAGE_PIXELS = PixelBudget().max_pixels
+"""Pixels of a page shown by itself: what the models see of it by default."""
+
+_OVERSAMPLING = 1.25
+"""Pixels of a page that is about to be made small, over those of the square it is to fit in."""
+
+_QUALITY = 84
+
+# Four moments of a clip, row by row: one frame does not show what moves.
+_SHARES = (0.04, 0.35, 0.65, 0.96)
+_GAP_PIXELS = 4
+
+_PAPER = (255, 253, 246)
+_INK = (51, 58, 69)
+_CARD_WIDTH_PIXELS = 900
+_CARD_HEIGHT_PIXELS = 1600
+_CARD_FONT_PIXELS = 26
+
+# More than the largest card holds; what is beyond is not even measured.
+_MOST_CARD_CHARACTERS = 8_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagePart:
+    """A page of a PDF or TIFF, not rendered yet.
+
+    Attributes:
+        source: The file.
+        page: Its number, from 1.
+    """
+
+    source: Path
+    page: int
+
+
+View: TypeAlias = "TextPart | ImagePart | VideoPart | PagePart"
+"""The one thing that stands for a unit or an item where there is room for one picture."""
+
+
+def view_unit(unit: Unit) -> View:
+    """Returns what to show of a unit; nothing is opened."""
+    match unit.media_type:
+        case "page":
+            return PagePart(source=unit.source, page=1 if unit.page is None else unit.page)
+        case "image":
+            return ImagePart(unit.source)
+        case "video":
+            return VideoPart(source=unit.source, start=unit.start, end=unit.end)
+        case _:
+            return TextPart("" if unit.text is None else unit.text)
+
+
+def view_item(item: Item) -> View:
+    """Returns what to show of an item: its first picture or clip, or else all of its text; nothing is opened.
+
+    Raises:
+        InputError: The item is not one that can be embedded.
+    """
+    parts = coerce_input(item).parts
+    texts = [part.text for part in parts if isinstance(part, TextPart)]
+    return next((part for part in parts if not isinstance(part, TextPart)), TextPart("\n".join(texts)))
+
+
+def read_picture(view: View, policy: MediaPolicy, *, page_pixels: int = _FULL_PAGE_PIXELS) -> Image.Image:
+    """Returns one RGB picture: the picture itself, the page, a frame from the middle of the clip, or a card of text.
+
+    Args:
+        view: What to open.
+        policy: What may be opened, and how large it may be.
+        page_pixels: Most pixels of a page, which is rendered at close to that number.
+
+    Raises:
+        MediaPolicyError: The policy refuses the file.
+        MediaError: The file is gone, damaged, or no longer what it was.
+    """
+    match view:
+        case PagePart():
+            return media.render_page(media.DocumentPage(view.source, view.page, page_pixels), policy)
+        case ImagePart():
+            return media.read_image(view.source, policy)
+        case VideoPart():
+            # The middle of the window: the beginning of a clip is often black.
+            return read_frames(view, policy, shares=(0.5,))[0]
+        case TextPart():
+            return draw_card(view.text)
+
+
+def read_frames(
+    clip: VideoPart, policy: MediaPolicy, *, shares: Sequence[float], by_time: bool = True
+) -> list[Image.Image]:
+    """Returns frames of a clip as RGB pictures, at rising shares of its window: 0 is the beginning, 1 the end.
+
+    Frames of a file are those shown then; with `by_time=False` those of that number at the average rate, which
+    `read_clip` sees with the same option.
+
+    Raises:
+        MediaPolicyError: The policy refuses the file.
+        MediaError: The file is gone, damaged, no longer a clip, or ends before the window begins.
+        InputError: The clip is a list of frames without a rate, and has a window.
+    """
+    if not isinstance(clip.source, (str, Path, bytes)):
+        numbers, _ = sample_listed_frames(
+            len(clip.source), fps=clip.fps, max_frames=len(clip.source), start=clip.start, end=clip.end
+        )
+        chosen = [numbers[min(int(share * len(numbers)), len(numbers) - 1)] for share in shares]
+        return [media.read_image(clip.source[number], policy) for number in chosen]
+    from qwen3_vl_retrieval.media.container import decode_frames
+    from qwen3_vl_retrieval.media.frame_indexes import find_index
+
+    named = "given as bytes" if isinstance(clip.source, bytes) else repr(shorten_name(str(clip.source)))
+    shown = f"the clip {named}"
+    source = open_source(clip.source, policy)
+    index = find_index(source, policy, shown=shown)
+    total_seconds = index.duration_seconds if by_time else index.total / index.frame_rate
+    begin = 0.0 if clip.start is None else clip.start
+    if begin >= total_seconds:
+        raise MediaError(
+            f"{shown} lasts {total_seconds:.1f} seconds, and the window begins at {begin:.1f}: "
+            "if the file was replaced, index it again"
+        )
+    duration = (total_seconds if clip.end is None else clip.end) - begin
+    moments = [begin + share * duration for share in shares]
+    if by_time:
+        wanted: list[int] = index.find_numbers(moments).tolist()
+    else:
+        wanted = [min(int(moment * index.frame_rate), index.total - 1) for moment in moments]
+    return [Image.fromarray(frame) for frame in decode_frames(source, policy, index, wanted, shown=shown)]
+
+
+def draw_miniature(view: View, policy: MediaPolicy, *, side_pixels: int = SIDE_PIXELS) -> Image.Image:
+    """Returns a small RGB picture, at most `side_pixels` wide and high; four moments of a clip in two rows.
+
+    Raises:
+        ValueError: `side_pixels` is below 16.
+        MediaPolicyError: The policy refuses the file.
+        MediaError: The file is gone, damaged, or no longer what it was.
+        InputError: The clip is a list of frames without a rate, and has a window.
+    """
+    if side_pixels < 16:
+        raise ValueError(f"side_pixels={side_pixels} must be at least 16: there is nothing to see on fewer")
+    if isinstance(view, VideoPart):
+        return _draw_sheet(read_frames(view, policy, shares=_SHARES), side_pixels)
+    if isinstance(view, TextPart):
+        return draw_card(
+            view.text,
+            width_pixels=side_pixels,
+            most_height_pixels=side_pixels,
+            font_pixels=max(side_pixels // 20, 8),
+        )
+    return _shrink(read_picture(view, policy, page_pixels=round(_OVERSAMPLING * side_pixels**2)), side_pixels)
+
+
+def draw_preview(unit: Unit, policy: MediaPolicy) -> str | None:
+    """Returns a picture of `unit` as a data URI; `None` for text, and for what can no longer be read."""
+    if unit.media_type == "text":
+        return None
+    try:
+        return encode_picture(draw_miniature(view_unit(unit), policy))
+    except InputError:
+        return None
+
+
+def encode_picture(picture: Image.Image, *, side_pixels: int = SIDE_PIXELS) -> str:
+    """Returns a picture as the data URI of a JPEG, at most `side_pixels` wide and high."""
+    stream = io.BytesIO()
+    _shrink(picture, side_pixels).save(stream, "JPEG", quality=_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def draw_card(
+    text: str,
+    *,
+    width_pixels: int = _CARD_WIDTH_PIXELS,
+    most_height_pixels: int = _CARD_HEIGHT_PIXELS,
+    font_pixels: int = _CARD_FONT_PIXELS,
+) -> Image.Image:
+    """Returns `text` drawn on a sheet of paper, in lines; what does not fit ends in an ellipsis.
+
+    The font is the one that comes with Pillow. It has the Latin letters; those of other scripts are drawn as boxes.
+    """
+    font = ImageFont.load_default(size=font_pixels)
+    margin, line_pixels = 2 * font_pixels, round(1.45 * font_pixels)
+    most_lines = max((most_height_pixels - 2 * margin) // line_pixels, 1)
+    wrapped = _wrap_text(text[:_MOST_CARD_CHARACTERS], font, width_pixels - 2 * margin)
+    lines = list(islice(wrapped, most_lines + 1))
+    if len(lines) > most_lines:
+        lines = [*lines[: most_lines - 1], lines[most_lines - 1] + " …"]
+    # No flatter than a postcard, however short the text.
+    height = max(2 * margin + len(lines) * line_pixels, min(width_pixels * 5 // 8, most_height_pixels))
+    card = Image.new("RGB", (width_pixels, height), _PAPER)
+    draw = ImageDraw.Draw(card)
+    for number, line in enumerate(lines):
+        draw.text((margin, margin + number * line_pixels), line, font=font, fill=_INK)
+    return card
+
+
+def _draw_sheet(frames: Sequence[Image.Image], side_pixels: int) -> Image.Image:
+    """The frames in two columns, each made small first: those of a clip may be large."""
+    cells = [_shrink(frame, (side_pixels - _GAP_PIXELS) // 2) for frame in frames]
+    width, height = (max(cell.size[axis] for cell in cells) for axis in (0, 1))
+    sheet = Image.new("RGB", (2 * width + _GAP_PIXELS, 2 * height + _GAP_PIXELS), "white")
+    for number, cell in enumerate(cells):
+        sheet.paste(cell, ((number % 2) * (width + _GAP_PIXELS), (number // 2) * (height + _GAP_PIXELS)))
+    return sheet
+
+
+def _shrink(picture: Image.Image, side_pixels: int) -> Image.Image:
+    small = picture.convert("RGB")
+    small.thumbnail((side_pixels, side_pixels), Image.Resampling.LANCZOS)
+    return small
+
+
+def _wrap_text(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_pixels: int) -> Iterator[str]:
+    for paragraph in text.splitlines():
+        line = ""
+        for piece in _split_paragraph(clean_text(paragraph), font, width_pixels):
+            if line and font.getlength((line + piece).rstrip()) > width_pixels:
+                yield line.rstrip()
+                line = piece.lstrip()
+            else:
+                line += piece
+        yield line.rstrip()
+
+
+def _split_paragraph(
+    paragraph: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_pixels: int
+) -> Iterator[str]:
+    """Words with the space that follows; the letters of what is too long for a line, or has no spaces."""
+    for word in re.findall(r"\S+\s?", paragraph):
+        if font.getlength(word.rstrip()) <= width_pixels:
+            yield word
+        else:
+            yield from word

@@ -1,0 +1,100 @@
+"""The language model through transformers' own forward pass: padded batches, nothing shared.
+
+For what the packed pass does not serve: attention kernels asked for by name, and layers on several devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from qwen3_vl_retrieval.engine.language.compiled_layers import CompiledLayers
+from qwen3_vl_retrieval.engine.language.packed_model import LanguageModel, PackedRow, PrefixStates
+from qwen3_vl_retrieval.errors import ModelError
+from qwen3_vl_retrieval.outputs.pooling import pool_last_token
+
+__all__ = ["PaddedLanguageModel", "choose_language_model"]
+
+
+def choose_language_model(model: Any, *, compile_layers: bool = False) -> LanguageModel | PaddedLanguageModel:
+    """Returns the way to compute a `Qwen3VLModel`: packed where PyTorch's attention is used on one device.
+
+    Raises:
+        ModelError: Layers are to be compiled that cannot be.
+    """
+    language_model = model.language_model
+    devices = {parameter.device for parameter in language_model.parameters()}
+    is_sdpa = getattr(language_model.config, "_attn_implementation", "sdpa") == "sdpa"
+    if is_sdpa and len(devices) == 1:
+        return LanguageModel(language_model, arithmetic=CompiledLayers(language_model) if compile_layers else None)
+    if compile_layers:
+        raise ModelError(
+            "compile_layers=True goes with PyTorch's attention on one device; pass attn_implementation='auto' and one "
+            "device, or leave compile_layers out"
+        )
+    return PaddedLanguageModel(language_model)
+
+
+class PaddedLanguageModel:
+    """Computes the states of last tokens row by row of a padded rectangle.
+
+    Args:
+        model: `Qwen3VLTextModel` in evaluation mode.
+    """
+
+    shares_prefixes = False
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @staticmethod
+    def count_tokens(lengths: Sequence[int]) -> int:
+        """Returns how many tokens pass through the layers for rows of these lengths."""
+        return len(lengths) * max(lengths)
+
+    def compute_prefix(self, row: PackedRow) -> PrefixStates:
+        """Is never asked for."""
+        raise NotImplementedError("transformers' forward pass shares no prefixes")
+
+    @torch.inference_mode()
+    def compute_last(self, rows: Sequence[PackedRow], prefixes: Sequence[PrefixStates]) -> Float[Tensor, "rows hidden"]:
+        """Returns the normalised state of each row's last token; there are no `prefixes`.
+
+        Right padding needs no mask: under causal attention no real token sees a padded one.
+        """
+        if prefixes:
+            raise ValueError("transformers' forward pass shares no prefixes")
+        device = self._model.embed_tokens.weight.device
+        longest = max(len(row.token_ids) for row in rows)
+        token_ids = np.zeros((len(rows), longest), dtype=np.int64)
+        is_visual = np.zeros((len(rows), longest), dtype=np.bool_)
+        # The first of the four rows numbers the tokens for the mask (transformers takes repeated temporal positions
+        # for the boundary of packed sequences otherwise); the others are the rotary positions.
+        positions = np.zeros((4, len(rows), longest), dtype=np.int64)
+        positions[0] = np.arange(longest)
+        for place, row in enumerate(rows):
+            length = len(row.token_ids)
+            token_ids[place, :length] = row.token_ids
+            is_visual[place, row.visual_places] = True
+            positions[1:, place, :length] = row.positions
+        embeddings = self._model.embed_tokens(torch.from_numpy(token_ids).to(device))
+        visual_mask, deepstack = None, None
+        visuals = [features for row in rows for features in row.features]
+        if visuals:
+            visual_mask = torch.from_numpy(is_visual).to(device)
+            embeddings[visual_mask] = torch.cat([item.embeddings for item in visuals]).to(embeddings)
+            deepstack = [torch.cat(layer) for layer in zip(*(item.deepstack for item in visuals), strict=True)]
+        hidden_states = self._model(
+            inputs_embeds=embeddings,
+            position_ids=torch.from_numpy(positions).to(device),
+            visual_pos_masks=visual_mask,
+            deepstack_visual_embeds=deepstack,
+            use_cache=False,
+        ).last_hidden_state
+        lengths = torch.tensor([len(row.token_ids) for row in rows], device=hidden_states.device)
+        return pool_last_token(hidden_states, lengths)

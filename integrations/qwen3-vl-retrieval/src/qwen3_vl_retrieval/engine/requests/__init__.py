@@ -1,0 +1,1 @@
+"""From items to requests: media are read, prompts are tokenized, lengths are fitted."""

@@ -1,0 +1,208 @@
+"""From an item's parts to what one row of a forward pass needs: tokens within the length, and pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from qwen3_vl_retrieval.engine.language.prefix_cache import PromptPrefix, find_prefix
+from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader, PreparedMedia
+from qwen3_vl_retrieval.errors import InputTooLongError
+from qwen3_vl_retrieval.items import Part, TextPart
+from qwen3_vl_retrieval.prompting.prompts import (
+    Content,
+    Element,
+    Role,
+    render_embedding_prompt,
+    render_reranking_prompt,
+)
+from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer, TokenSequence
+from qwen3_vl_retrieval.prompting.truncation import (
+    count_required_tokens,
+    truncate_item,
+    truncate_pair,
+    truncate_pair_as_reference,
+)
+
+__all__ = ["Contents", "OnOverflow", "PairTruncation", "Request", "RequestBuilder"]
+
+OnOverflow: TypeAlias = Literal["fit", "error"]
+PairTruncation: TypeAlias = Literal["longest_first", "reference"]
+
+_FIT_ATTEMPTS = 6
+_SUFFIX_TOKENS = 5
+"""Tokens of `<|im_end|>\\n<|im_start|>assistant\\n`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Parts with their media read.
+
+    Attributes:
+        parts: The parts in order.
+        media: The pictures and clips among them, in order.
+    """
+
+    parts: tuple[Part, ...]
+    media: tuple[PreparedMedia, ...]
+
+    def render(self) -> list[Content]:
+        """Returns the parts as the prompt renderers take them."""
+        slots = iter(self.media)
+        return [part.text if isinstance(part, TextPart) else next(slots).slot for part in self.parts]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One row of a forward pass.
+
+    Attributes:
+        tokens: The prompt, within the model's length.
+        media: Its pictures and clips, in the order of their placeholders.
+        fitted: What was reduced to make it fit, for a warning; `None` if nothing was.
+        prefix: The beginning that others may share, if there is any.
+    """
+
+    tokens: TokenSequence
+    media: tuple[PreparedMedia, ...]
+    fitted: str | None = None
+    prefix: PromptPrefix | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+class RequestBuilder:
+    """Builds requests within a length; safe to share between threads."""
+
+    def __init__(
+        self,
+        tokenizer: PromptTokenizer,
+        reader: MediaReader,
+        *,
+        max_length: int,
+        on_overflow: OnOverflow,
+        pair_truncation: PairTruncation = "longest_first",
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._reader = reader
+        self._max_length = max_length
+        self._on_overflow: OnOverflow = on_overflow
+        self._pair_truncation: PairTruncation = pair_truncation
+
+    def read_contents(self, parts: Sequence[Part]) -> Contents:
+        """Returns the parts with every picture and clip among them read.
+
+        Raises:
+            MediaError: One of them cannot be read, or may not be.
+        """
+        media = tuple(self._reader.read(part) for part in parts if not isinstance(part, TextPart))
+        return Contents(tuple(parts), media)
+
+    def build_item(self, contents: Contents, *, instruction: str) -> Request:
+        """Returns the request that embeds one item.
+
+        Raises:
+            InputTooLongError: It does not fit, and may not or cannot be shortened.
+        """
+
+        def tokenize(groups: Sequence[Contents]) -> TokenSequence:
+            return self._tokenizer.tokenize(render_embedding_prompt(groups[0].render(), instruction=instruction))
+
+        tokens, media, fitted = self._fit((contents,), tokenize, is_pair=False)
+        cut = truncate_item(tokens, max_length=self._max_length)
+        prefix = find_prefix(cut, query_media=0, query_visuals=0, is_pair=False)
+        return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted, prefix)
+
+    def build_pair(self, query: Contents, document: Contents, *, instruction: str) -> Request:
+        """Returns the request that judges one document for one query.
+
+        Raises:
+            InputTooLongError: The pair does not fit, and may not or cannot be shortened.
+        """
+
+        def tokenize(groups: Sequence[Contents]) -> TokenSequence:
+            elements: Sequence[Element] = render_reranking_prompt(
+                groups[0].render(), groups[1].render(), instruction=instruction
+            )
+            return self._tokenizer.tokenize(elements)
+
+        tokens, media, fitted = self._fit((query, document), tokenize, is_pair=True)
+        if self._pair_truncation == "reference":
+            special = self._tokenizer.find_special_tokens(tokens)
+            cut = truncate_pair_as_reference(tokens, special, max_length=self._max_length)
+        else:
+            cut = truncate_pair(tokens, max_length=self._max_length)
+        own = media[: len(query.media)]
+        visuals = sum(item.pair_count for item in own)
+        prefix = find_prefix(cut, query_media=len(own), query_visuals=visuals, is_pair=True)
+        return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted, prefix)
+
+    def _fit(
+        self,
+        groups: tuple[Contents, ...],
+        tokenize: Callable[[Sequence[Contents]], TokenSequence],
+        *,
+        is_pair: bool,
+    ) -> tuple[TokenSequence, tuple[PreparedMedia, ...], str | None]:
+        """Tokens whose text may still be too long, but whose media fits; the media, and what was done to it."""
+        tokens = tokenize(groups)
+        body_length = len(tokens) - (np.count_nonzero(tokens.roles == Role.SUFFIX) if is_pair else 0)
+        if body_length > self._max_length and self._on_overflow == "error":
+            raise InputTooLongError(
+                f"{body_length} tokens, allowed are {self._max_length}; shorten the item, raise max_length "
+                'or let it be fitted with on_overflow="fit"'
+            )
+        required = count_required_tokens(tokens, is_pair=is_pair)
+        if required <= self._max_length:
+            return tokens, _join_media(groups), None
+        first_required = required
+        share = self._compute_share(tokens, required)
+        for _ in range(_FIT_ATTEMPTS):
+            smaller = tuple(
+                Contents(group.parts, tuple(self._reader.read_smaller(media, share) for media in group.media))
+                for group in groups
+            )
+            tokens = tokenize(smaller)
+            if count_required_tokens(tokens, is_pair=is_pair) <= self._max_length:
+                before, after = (_describe_media(_join_media(contents)) for contents in (groups, smaller))
+                fitted = f"{first_required} tokens exceed {self._max_length}: {before} reduced to {after}"
+                return tokens, _join_media(smaller), fitted
+            share *= 0.8
+        raise InputTooLongError(
+            f"{first_required} tokens of pictures, clips and instruction cannot be reduced to {self._max_length}; "
+            "give fewer of them or raise max_length"
+        )
+
+    def _compute_share(self, tokens: TokenSequence, required: int) -> float:
+        """Share of the media's tokens that fits beside the prompt and up to a quarter of text."""
+        text = np.count_nonzero(tokens.mark_roles(Role.QUERY, Role.DOCUMENT))
+        timestamps = np.count_nonzero(tokens.roles == Role.TIMESTAMP)
+        media = np.count_nonzero(tokens.roles == Role.VISUAL) + timestamps + 2 * len(tokens.visuals)
+        reserved = (required - media) + _SUFFIX_TOKENS + min(int(text), self._max_length // 4)
+        available = self._max_length - reserved
+        if media == 0 or available <= 0:
+            raise InputTooLongError(
+                f"instruction and prompt alone take {required - media} of {self._max_length} tokens; "
+                "shorten the instruction or raise max_length"
+            )
+        return min(available / media, 1.0)
+
+
+def _describe_cut(whole: TokenSequence, cut: TokenSequence) -> str | None:
+    return f"text cut from {len(whole)} to {len(cut)} tokens" if len(cut) < len(whole) else None
+
+
+def _join_media(groups: Sequence[Contents]) -> tuple[PreparedMedia, ...]:
+    return tuple(media for group in groups for media in group.media)
+
+
+def _describe_media(media: Sequence[PreparedMedia]) -> str:
+    pictures = sum(item.slot.timestamps is None for item in media)
+    frames = sum(2 * item.pair_count for item in media if item.slot.timestamps is not None)
+    named = [(pictures, "picture(s)"), (frames, "frame(s)")]
+    listed = " and ".join(f"{count} {name}" for count, name in named if count)
+    return f"{listed} of {sum(item.token_count for item in media)} tokens"

@@ -1,0 +1,1 @@
+"""Which requests are computed when, and together: callers, batches, and what need not be computed twice."""

@@ -1,0 +1,104 @@
+"""Merges the requests of concurrent callers into shared runs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from qwen3_vl_retrieval.engine.requests.builder import Request
+from qwen3_vl_retrieval.engine.scheduling.executor import Executor
+from qwen3_vl_retrieval.engine.scheduling.outcome import Outcome
+from qwen3_vl_retrieval.forks import renew_in_children
+
+__all__ = ["Dispatcher"]
+
+_GATHER_SECONDS = 0.002
+"""Wait after the first caller for others that arrive together, as under `asyncio.gather`."""
+
+_IDLE_SECONDS = 5.0
+"""Idle time after which the thread ends; the next caller starts a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    requests: Sequence[Request]
+    future: Future[Outcome] = field(default_factory=Future[Outcome])
+
+
+class Dispatcher:
+    """A thread that takes whatever callers have waiting and runs it as one; a caller who cancels is left out.
+
+    Who asks for more than a forward pass holds gets a thread of its own: others shall not wait for all of it.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begins with an empty queue that no thread serves: what others of a parent process asked for is its own."""
+        self._jobs: queue.Queue[_Job] = queue.Queue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, requests: Sequence[Request]) -> Future[Outcome]:
+        """Returns a future of the outcome of `requests`, computed together with those of other callers.
+
+        Cancelling it before its run begins takes the requests out; other callers are not affected.
+        """
+        job = _Job(requests)
+        with self._lock:
+            self._jobs.put(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="merge-requests", daemon=True)
+                self._thread.start()
+        return job.future
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                jobs = [self._jobs.get(timeout=_IDLE_SECONDS)]
+            except queue.Empty:
+                with self._lock:
+                    if self._jobs.empty():
+                        self._thread = None
+                        return
+                continue
+            time.sleep(_GATHER_SECONDS)
+            while not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            self._start([job for job in jobs if job.future.set_running_or_notify_cancel()])
+
+    def _start(self, jobs: Sequence[_Job]) -> None:
+        limit = self._executor.max_batch_tokens
+        small: list[_Job] = []
+        for job in jobs:
+            if sum(len(request) for request in job.requests) <= limit:
+                small.append(job)
+            else:
+                threading.Thread(target=self._run, args=([job],), name="run-long-request", daemon=True).start()
+        self._run(small)
+
+    def _run(self, jobs: Sequence[_Job]) -> None:
+        if not jobs:
+            return
+        requests = [request for job in jobs for request in job.requests]
+        try:
+            outcome = self._executor.run(requests)
+        except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the callers, not to this thread
+            if len(jobs) == 1:
+                jobs[0].future.set_exception(error)
+                return
+            # One caller's failure is not the others': each gets a run of its own.
+            for job in jobs:
+                self._run([job])
+            return
+        start = 0
+        for job in jobs:
+            job.future.set_result(outcome.select(start, start + len(job.requests)))
+            start += len(job.requests)

@@ -1,0 +1,1 @@
+"""The vision tower: pixels, patches, features, and the features that are kept."""

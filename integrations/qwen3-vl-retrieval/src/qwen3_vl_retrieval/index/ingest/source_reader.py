@@ -1,0 +1,292 @@
+"""What reading a file or an item finds, one thing at a time: units at their places, ends of files, and failures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from qwen3_vl_retrieval.documents.identity import (
+    compute_unit_id,
+    hash_file,
+    hash_text,
+    is_same_content,
+    is_unchanged,
+    read_signature,
+)
+from qwen3_vl_retrieval.documents.kept_media import decode_item, encode_item
+from qwen3_vl_retrieval.documents.units import Unit
+from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.image_formats import guess_mime_type
+from qwen3_vl_retrieval.index.ingest.failure_memory import is_passing, restore_failure
+from qwen3_vl_retrieval.index.results.failures import FailedFile
+from qwen3_vl_retrieval.index.store.catalog import ITEM_PREFIX, Catalog
+from qwen3_vl_retrieval.index.store.records import Attempt, FileState, Metadata, Place, Record, Signature
+from qwen3_vl_retrieval.items import ImageReading, Item
+from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.paths import encode_path
+
+__all__ = [
+    "FileRead",
+    "Finding",
+    "FoundUnit",
+    "KnownFailure",
+    "SourceReader",
+    "UnchangedFile",
+    "UnitReader",
+    "UnreadableSource",
+]
+
+UnitReader: TypeAlias = Callable[[Path, MediaPolicy], list[Unit]]
+"""Turns a file into its units."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundUnit:
+    """A unit at its place.
+
+    Attributes:
+        record: The unit, as it is kept.
+        place: Where it was found.
+        unit: How it is opened; `None` for an item that was given in memory.
+        item: The item that was given in memory.
+        is_part: Whether it is one of the units of a file, whose end follows.
+    """
+
+    record: Record
+    place: Place
+    unit: Unit | None = None
+    item: Item | None = None
+    is_part: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRead:
+    """The end of a file: all its units have been found.
+
+    Attributes:
+        state: What it looks like.
+        outcome: Whether the store did not hold the file, held another content of it, or this one.
+    """
+
+    state: FileState
+    outcome: Literal["added", "changed", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnchangedFile:
+    """A file that is in the store as it is.
+
+    Attributes:
+        state: What it looks like now, if that is to be entered.
+        places: Its places, if the caller's metadata are others now.
+        failures: Parts of it that could not be read, and would not be now.
+        attempt: Their reading, if what the file looks like is to be entered.
+    """
+
+    state: FileState | None = None
+    places: tuple[Place, ...] = ()
+    failures: tuple[FailedFile, ...] = ()
+    attempt: Attempt | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableSource:
+    """A file or item of which there is nothing to be embedded.
+
+    Attributes:
+        source: Its path, or its position.
+        failure: Why.
+        attempt: Its reading, if it would fail again.
+    """
+
+    source: str
+    failure: FailedFile
+    attempt: Attempt | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFailure:
+    """A file that could not be read, and would not be now.
+
+    Attributes:
+        failures: Why; of each part of it.
+        attempt: Its reading, if what the file looks like is to be entered.
+    """
+
+    failures: tuple[FailedFile, ...]
+    attempt: Attempt | None = None
+
+
+Finding: TypeAlias = "FoundUnit | FileRead | UnchangedFile | UnreadableSource | KnownFailure"
+
+
+class SourceReader:
+    """Reads files and items; belongs to the thread that reads.
+
+    Args:
+        catalog: What is in the store.
+        media_folder: Where pictures are kept that were given in memory.
+        space: Hash of the vector space.
+        policy: What may be opened.
+        read_units: Turns a file into units.
+        metadata: The caller's own, of all units; `None` leaves what was given before.
+        image_reading: How the model of the store reads images.
+        conditions: Hash of what decides, beside a file, whether it can be read.
+        retry_failed: Whether files are read again that could not be read, and have not changed.
+        on_file: Called with each file before it is looked at, and with `None` at the end.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        media_folder: Path,
+        *,
+        space: str,
+        policy: MediaPolicy,
+        read_units: UnitReader,
+        metadata: Metadata | None,
+        image_reading: ImageReading,
+        conditions: str,
+        retry_failed: bool,
+        on_file: Callable[[Path | None], None],
+    ) -> None:
+        self._catalog = catalog
+        self._media_folder = media_folder
+        self._space = space
+        self._policy = policy
+        self._read_units = read_units
+        self._metadata = metadata
+        self._image_reading: ImageReading = image_reading
+        self._conditions = conditions
+        self._retry_failed = retry_failed
+        self._on_file = on_file
+
+    def read(self, sources: Iterable[Path | Item]) -> Generator[Finding, None, None]:
+        """Yields what is found in files (`Path`) and items, in their order; the units of a file before its end."""
+        for position, source in enumerate(sources):
+            if isinstance(source, Path):
+                self._on_file(source)
+                yield from self._read_file(Path(os.path.abspath(source)))  # noqa: PTH100 - links are kept as they are
+            else:
+                self._on_file(None)
+                yield self._read_item(position, source)
+        self._on_file(None)
+
+    def _read_file(self, path: Path) -> Generator[Finding, None, None]:
+        source = encode_path(path)
+        try:
+            signature = read_signature(path)
+        except InputError as error:
+            yield self._give_up(path, error, None)
+            return
+        known = self._catalog.find_file(source)
+        failures = tuple(restore_failure(path, stored) for stored in self._catalog.find_failures(source))
+        attempt = self._find_attempt(source, signature) if failures else None
+        # A file with parts that could not be read is as good as unread if they may be read now.
+        is_settled = attempt is not None or not failures
+        if known is not None and is_settled and is_unchanged(known.signature, signature):
+            yield self._keep_file(source, None, failures)
+            return
+        if known is None and attempt is not None and is_unchanged(attempt.signature, signature):
+            yield KnownFailure(failures=failures)
+            return
+        sha256 = None
+        try:
+            sha256 = hash_file(path, self._policy)
+            state = FileState(source=source, sha256=sha256, signature=signature)
+            if known is None and attempt is not None and attempt.sha256 == sha256:
+                yield KnownFailure(failures=failures, attempt=replace(attempt, signature=signature))
+                return
+            if known is not None and known.sha256 == sha256 and is_settled:
+                yield self._keep_file(source, state, failures)
+                return
+            units = self._read_units(path, self._policy)
+        except InputError as error:
+            yield self._give_up(path, error, self._describe_attempt(source, sha256, signature))
+            return
+        mime_type = guess_mime_type(path)
+        for unit in units:
+            yield self._place_unit(unit, state, mime_type)
+        # As the store knew it before its first unit was entered. What an interrupted run left of it does not count.
+        is_same = known is not None and known.sha256 == sha256
+        outcome = "added" if known is None else "unchanged" if is_same else "changed"
+        yield FileRead(state=state, outcome=outcome)
+
+    def _find_attempt(self, source: str, signature: Signature) -> Attempt | None:
+        """The last reading of a file, if it failed and would fail again."""
+        attempt = None if self._retry_failed else self._catalog.find_attempt(source)
+        if attempt is None or attempt.conditions != self._conditions:
+            return None
+        return attempt if is_same_content(attempt.signature, signature) else None
+
+    def _describe_attempt(self, source: str, sha256: str | None, signature: Signature) -> Attempt:
+        return Attempt(source=source, sha256=sha256, signature=signature, conditions=self._conditions)
+
+    def _give_up(self, path: Path, error: InputError, attempt: Attempt | None) -> UnreadableSource:
+        return UnreadableSource(
+            source=encode_path(path),
+            failure=FailedFile(path=path, unit=None, error=error.at(None)),
+            attempt=None if attempt is None or is_passing(error, path) else attempt,
+        )
+
+    def _keep_file(self, source: str, state: FileState | None, failures: tuple[FailedFile, ...]) -> UnchangedFile:
+        places: list[Place] = []
+        if self._metadata is not None:
+            places = [
+                Place(source=source, unit_id=unit_id, version=version, metadata=self._metadata)
+                for unit_id, version in self._catalog.list_places(source)
+            ]
+        attempt = None
+        if state is not None and failures:
+            attempt = self._describe_attempt(source, state.sha256, state.signature)
+        return UnchangedFile(state=state, places=tuple(places), failures=failures, attempt=attempt)
+
+    def _place_unit(self, unit: Unit, state: FileState, mime_type: str | None) -> FoundUnit:
+        # A chunk is the same wherever it stands: when a text is changed, the chunks that stay are not embedded again.
+        is_chunk = unit.media_type == "text"
+        sha256 = hash_text("" if unit.text is None else unit.text) if is_chunk else state.sha256
+        unit_id = compute_unit_id(self._space, sha256, unit.media_type, page=unit.page, start=unit.start, end=unit.end)
+        record = Record(
+            id=unit_id,
+            media_type=unit.media_type,
+            sha256=sha256,
+            mime_type=mime_type,
+            page=unit.page,
+            start=unit.start,
+            end=unit.end,
+            width=unit.width,
+            height=unit.height,
+            text=unit.text,
+        )
+        place = Place(source=state.source, unit_id=unit_id, version=state.sha256, metadata=self._metadata)
+        return FoundUnit(record=record, place=place, unit=unit, is_part=True)
+
+    def _read_item(self, position: int, item: Item) -> Finding:
+        try:
+            given = encode_item(item, self._media_folder, self._policy, image_reading=self._image_reading)
+        except InputError as error:
+            source = f"item {position}"
+            failure = FailedFile(path=Path(source), unit=None, error=error.at(None))
+            return UnreadableSource(source=source, failure=failure)
+        unit_id = compute_unit_id(self._space, given.sha256, given.media_type)
+        source = f"{ITEM_PREFIX}{unit_id}" if given.source is None else encode_path(given.source)
+        record = Record(
+            id=unit_id,
+            media_type=given.media_type,
+            sha256=given.sha256,
+            mime_type=None if given.source is None else guess_mime_type(given.source),
+            width=given.width,
+            height=given.height,
+            text=given.text,
+            content=given.content,
+        )
+        place = Place(source=source, unit_id=unit_id, version=given.sha256, metadata=self._metadata)
+        if given.source is not None:
+            unit = Unit(source=given.source, media_type="image", width=given.width, height=given.height)
+            return FoundUnit(record=record, place=place, unit=unit)
+        # As it will be opened later: what a picture is kept as is what is embedded.
+        kept = item if given.content is None else decode_item(given.content, self._media_folder)
+        return FoundUnit(record=record, place=place, item=kept)

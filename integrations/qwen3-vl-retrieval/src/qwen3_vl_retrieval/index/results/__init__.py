@@ -1,0 +1,1 @@
+"""What a search gives: hits, failures, and how they are shown."""

@@ -1,0 +1,328 @@
+"""What a search of an index gives: hits that open and show themselves, and the list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, overload
+
+from PIL import Image
+from rich.cells import cell_len, set_cell_size
+
+from qwen3_vl_retrieval.documents.descriptions import describe_unit
+from qwen3_vl_retrieval.documents.excerpts import clean_text, cut_excerpt
+from qwen3_vl_retrieval.documents.labels import describe_place
+from qwen3_vl_retrieval.documents.previews import (
+    SIDE_PIXELS,
+    View,
+    draw_miniature,
+    read_frames,
+    read_picture,
+    view_item,
+    view_unit,
+)
+from qwen3_vl_retrieval.documents.units import MediaType, Unit, load_item
+from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.index.results.failures import FailedFile
+from qwen3_vl_retrieval.index.results.html import ResultsPage, build_notebook_grid, build_results_page
+from qwen3_vl_retrieval.index.results.tiles import (
+    find_folder,
+    make_tile,
+    name_failures,
+    name_hit,
+    read_query_text,
+    show_query_pictures,
+)
+from qwen3_vl_retrieval.index.store.records import Metadata
+from qwen3_vl_retrieval.items import Item, TextPart, VideoPart
+from qwen3_vl_retrieval.media.policy import MediaPolicy, resolve_path
+from qwen3_vl_retrieval.paths import decode_path, encode_path
+
+__all__ = ["Hit", "SearchResults", "describe_hit"]
+
+_MOST_ROWS = 20
+_NAME_CELLS = 44
+_EXCERPT_CHARACTERS = 60
+_MOST_TILES = 24
+"""Tiles in the output of a notebook, which is saved with it: about half a megabyte."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A unit of the index that was found. It holds no pixels: files are opened when they are asked for.
+
+    Attributes:
+        rank: Its place, from 1.
+        id: Of the unit in the store.
+        media_type: What it is.
+        source: The file, as text (see `qwen3_vl_retrieval.paths`); `None` for an item that was given in memory.
+        sources: All files that hold the same content.
+        page: Number of the page, from 1.
+        start: First second of the window of a clip; `None` if the unit is the whole clip.
+        end: Last second of the window.
+        text: The chunk, or the text layer of the page.
+        similarity_score: Cosine of the first stage, in [-1, 1].
+        relevance_score: Probability of the second stage, in [0, 1]; `None` without a reranker.
+        keyword_rank: Place in the order of the keyword index, from 1; `None` if it is not in it.
+        metadata: The caller's own.
+        stored_item: The item, if it was given in memory.
+        policy: What may be opened of it.
+    """
+
+    rank: int
+    id: str
+    media_type: MediaType
+    source: str | None
+    sources: tuple[str, ...]
+    page: int | None
+    start: float | None
+    end: float | None
+    text: str | None
+    similarity_score: float
+    relevance_score: float | None
+    keyword_rank: int | None
+    metadata: Metadata = field(hash=False)
+    stored_item: Item | None = field(repr=False, compare=False)
+    policy: MediaPolicy = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a hit that has nothing to open."""
+        if self.source is None and self.stored_item is None and self.text is None:
+            raise ValueError(f"the hit {quote(self.id)} has no source, no stored_item and no text; give one of them")
+
+    def item(self, *, render_pages: bool = True) -> Item:
+        """Returns what an embedder, a reranker or a chain takes: text, a rendered page, or where to find the pixels.
+
+        Args:
+            render_pages: `False` leaves a page for `Qwen3VLEmbedder` and `Qwen3VLReranker` to render, as `build_item`
+                does.
+
+        Raises:
+            MediaPolicyError: The policy refuses the file.
+            MediaError: The file is gone, or is no longer the PDF that it was.
+        """
+        if self.stored_item is not None:
+            return self.stored_item
+        unit = self.unit
+        if unit.media_type != "text":
+            # The item goes to models with a policy of their own: whether this one allows the file is checked here.
+            resolve_path(unit.source, self.policy)
+        return load_item(unit, self.policy, render_pages=render_pages)
+
+    def image(self) -> Image.Image:
+        """Returns one RGB picture: the picture, the page, a frame from the middle of the window, or a card of text.
+
+        A page is rendered at the size that the models see by default, about 1.8 million pixels. Text is drawn with the
+        font that comes with Pillow, which has the Latin letters; those of other scripts are boxes. An item of several
+        pictures or clips shows the first.
+
+        Raises:
+            MediaPolicyError: The policy refuses the file.
+            MediaError: The file is gone, damaged, or no longer what it was.
+        """
+        return read_picture(self._find_view(), self.policy)
+
+    def frames(self, *, count: int = 4) -> list[Image.Image]:
+        """Returns `count` frames of a clip, from the middles of as many equal parts of its window; else `[image()]`.
+
+        Raises:
+            ValueError: `count` is below 1.
+            MediaPolicyError: The policy refuses the file.
+            MediaError: The file is gone, damaged, or no longer what it was.
+        """
+        if count < 1:
+            raise ValueError(f"count={count} must be at least 1")
+        view = self._find_view()
+        if not isinstance(view, VideoPart):
+            return [read_picture(view, self.policy)]
+        return read_frames(view, self.policy, shares=[(place + 0.5) / count for place in range(count)])
+
+    def thumbnail(self, *, side_pixels: int = SIDE_PIXELS) -> Image.Image:
+        """Returns a small RGB picture, at most `side_pixels` wide and high; of a clip, four moments in two rows.
+
+        Raises:
+            ValueError: `side_pixels` is below 16.
+            MediaPolicyError: The policy refuses the file.
+            MediaError: The file is gone, damaged, or no longer what it was.
+        """
+        return draw_miniature(self._find_view(), self.policy, side_pixels=side_pixels)
+
+    def _repr_html_(self) -> str:
+        folder = None if self.source is None else find_folder([self.source])
+        return build_notebook_grid([make_tile(self, folder=folder)], summary="")
+
+    def _find_view(self) -> View:
+        return view_unit(self.unit) if self.stored_item is None else view_item(self.stored_item)
+
+    @property
+    def unit(self) -> Unit:
+        """The page, window, picture or chunk of its file; without a file, its text."""
+        if self.source is None:
+            return Unit(source=Path(), media_type="text", text=self.text)
+        return Unit(
+            source=decode_path(self.source),
+            media_type=self.media_type,
+            page=self.page,
+            start=self.start,
+            end=self.end,
+            text=self.text,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class SearchResults(Sequence[Hit]):
+    """The hits of a search, best first. A slice of them is a `SearchResults`, too, and keeps the ranks.
+
+    Printed, they are a table; in a notebook, a grid of tiles; `to_html` gives a page.
+
+    Attributes:
+        hits: The hits.
+        query: What was looked for.
+        is_reranked: Whether a reranker ordered them.
+        failures: What could not be read or judged, and took no part.
+        seconds: Duration of each step.
+    """
+
+    hits: Sequence[Hit]
+    query: Item
+    is_reranked: bool
+    failures: Sequence[FailedFile]
+    seconds: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hits", tuple(self.hits))
+        object.__setattr__(self, "failures", tuple(self.failures))
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> SearchResults: ...
+    def __getitem__(self, index: int | slice) -> Hit | SearchResults:
+        return replace(self, hits=self.hits[index]) if isinstance(index, slice) else self.hits[index]
+
+    def __repr__(self) -> str:
+        query = cut_excerpt(read_query_text(self.query), most_characters=_EXCERPT_CHARACTERS)
+        lines = [f"{self._summarize()}, for {repr(query) if query else 'pictures'}"]
+        if self.hits:
+            lines.append(f"{'#':>3}  cosine  {'probability  ' if self.is_reranked else ''}found")
+        folder = self._find_folder()
+        named = [(hit, _name_place(hit, folder)) for hit in self.hits[:_MOST_ROWS]]
+        width = min(max((cell_len(name) for _, name in named), default=0), _NAME_CELLS)
+        for hit, name in named:
+            relevance = "" if hit.relevance_score is None else f"{hit.relevance_score:.3f}"
+            judged = f"{relevance:>11}  " if self.is_reranked else ""
+            text = "" if hit.text is None else cut_excerpt(hit.text, most_characters=_EXCERPT_CHARACTERS)
+            line = f"{hit.rank:>3}  {hit.similarity_score:>6.3f}  {judged}{_fit_cells(name, width)}  {text}"
+            lines.append(line.rstrip())
+        if len(self.hits) > _MOST_ROWS:
+            lines.append(f"and {len(self.hits) - _MOST_ROWS} more")
+        if self.failures:
+            lines.append(f"{len(self.failures)} took no part, see failures")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        folder = self._find_folder()
+        tiles = [make_tile(hit, folder=folder) for hit in self.hits[:_MOST_TILES]]
+        notes: list[str] = []
+        if len(self.hits) > _MOST_TILES:
+            notes.append(f"{len(self.hits) - _MOST_TILES} more are not shown: slice the results, or use to_html")
+        if self.failures:
+            notes.append(f"{len(self.failures)} could not be read, and took no part: see failures")
+        return build_notebook_grid(tiles, summary=self._summarize(), more=". ".join(notes) if notes else None)
+
+    def to_html(self, path: str | Path | None = None, *, title: str | None = None) -> str:
+        """Returns the results as a page that holds everything it shows: no script, and nothing is fetched.
+
+        Files that can no longer be read are said to be so. Of the paths only what differs is shown: the folder that all
+        of them share is left out. Pictures of the query are opened as local files whatever the index allows; a URL is
+        not.
+
+        Args:
+            path: A file to write the page to, in UTF-8; an existing one is replaced.
+            title: Shown above the query; `None` is `Search results`.
+
+        Raises:
+            OSError: `path` cannot be written to.
+        """
+        folder = self._find_folder()
+        query = clean_text(read_query_text(self.query))
+        page = build_results_page(
+            ResultsPage(
+                title="Search results" if title is None else title,
+                query=query if query else "What looks like this",
+                query_pictures=show_query_pictures(self.query),
+                summary=self._summarize(),
+                seconds=[
+                    (name.removesuffix("_seconds").replace("_", " "), duration)
+                    for name, duration in self.seconds.items()
+                ],
+                tiles=[make_tile(hit, folder=folder) for hit in self.hits],
+                failures=name_failures(self.failures, folder=folder),
+            )
+        )
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
+
+    def _find_folder(self) -> str | None:
+        sources = [hit.source for hit in self.hits if hit.source is not None]
+        return find_folder([*sources, *(encode_path(failure.path) for failure in self.failures)])
+
+    def _summarize(self) -> str:
+        counted = "1 result" if len(self.hits) == 1 else f"{len(self.hits)} results" if self.hits else "No results"
+        if not self.hits:
+            return counted
+        if self.is_reranked:
+            return f"{counted}, ordered by the probability of the reranker"
+        is_worded = any(hit.keyword_rank is not None for hit in self.hits)
+        return f"{counted}, ordered by cosine{' and exact words' if is_worded else ''}"
+
+
+def describe_hit(hit: Hit) -> dict[str, str | int | float | bool]:
+    """Returns the metadata of a hit: those of its unit, the caller's own, and the scores of both stages.
+
+    An item that was given in memory is named by its files, as far as it has some.
+    """
+    own: dict[str, Any] = dict(hit.metadata)
+    if hit.source is not None:
+        own |= describe_unit(hit.unit)
+    else:
+        own["media_type"] = hit.media_type
+        if hit.stored_item is not None:
+            own |= _describe_files(hit.stored_item)
+    own["similarity_score"] = hit.similarity_score
+    if hit.relevance_score is not None:
+        own["relevance_score"] = hit.relevance_score
+    return own
+
+
+def _describe_files(item: Item) -> dict[str, Any]:
+    """The file of the picture or clip of an item; nothing for what has no file."""
+    view = view_item(item)
+    source = None if isinstance(view, TextPart) else view.source
+    if not isinstance(source, (str, Path)):
+        return {}
+    told = encode_path(source) if isinstance(source, Path) else source
+    if isinstance(view, VideoPart):
+        window = {"start": view.start, "end": view.end}
+        return {"video": told} | {name: value for name, value in window.items() if value is not None}
+    return {"image": told}
+
+
+def _name_place(hit: Hit, folder: str | None) -> str:
+    name, place = clean_text(name_hit(hit, folder=folder).as_posix()), describe_place(hit)
+    return f"{name}, {place}" if place else name
+
+
+def _fit_cells(text: str, width: int) -> str:
+    """The text in `width` cells; of a longer one the end, where the name and the page are."""
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    kept = text
+    while cell_len(kept) > width - 1:
+        kept = kept[1:]
+    return set_cell_size("…" + kept, width)

@@ -1,0 +1,1 @@
+"""From hidden states to results: pooling, scores, precisions and vectors. Pure functions."""

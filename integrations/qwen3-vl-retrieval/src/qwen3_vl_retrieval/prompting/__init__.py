@@ -1,0 +1,1 @@
+"""From an item to tokens: prompts, tokenization, truncation and positions. Pure functions."""
