@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qwen3_vl_retrieval.documents.identity import Signature
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.index.search.candidates import CandidateQuery, find_candidates
 from qwen3_vl_retrieval.index.store.batches import Batch
 from qwen3_vl_retrieval.index.store.catalog import ITEM_PREFIX
 from qwen3_vl_retrieval.index.store.filters import compile_filter
-from qwen3_vl_retrieval.index.store.records import FileState, Place, Record, Signature
+from qwen3_vl_retrieval.index.store.records import FileState, Place, Record
 from qwen3_vl_retrieval.index.store.store import Store
 
 DIMENSIONS = 64

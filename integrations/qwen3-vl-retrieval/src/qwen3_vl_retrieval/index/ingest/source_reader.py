@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from qwen3_vl_retrieval.documents.identity import (
+    Signature,
     compute_unit_id,
     hash_file,
     hash_text,
@@ -23,7 +24,7 @@ from qwen3_vl_retrieval.image_formats import guess_mime_type
 from qwen3_vl_retrieval.index.ingest.failure_memory import is_passing, restore_failure
 from qwen3_vl_retrieval.index.results.failures import FailedFile
 from qwen3_vl_retrieval.index.store.catalog import ITEM_PREFIX, Catalog
-from qwen3_vl_retrieval.index.store.records import Attempt, FileState, Metadata, Place, Record, Signature
+from qwen3_vl_retrieval.index.store.records import Attempt, FileState, Metadata, Place, Record
 from qwen3_vl_retrieval.items import ImageReading, Item
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.paths import encode_path

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from qwen3_vl_retrieval.disk_errors import explain_disk_errors
+from qwen3_vl_retrieval.documents.identity import Signature
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
 from qwen3_vl_retrieval.index.store import keywords
@@ -29,7 +30,6 @@ from qwen3_vl_retrieval.index.store.records import (
     Metadata,
     Place,
     Record,
-    Signature,
     StoredFailure,
     StoredUnit,
 )
