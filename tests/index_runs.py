@@ -28,14 +28,14 @@ def run_sync(checkpoint: Path, index: Path, folder: Path, *, kill_after: int | N
         checkpoint: Of the embedder.
         index: Where to.
         folder: What.
-        kill_after: How often it may tell its progress before it is killed; `None` lets it end.
+        kill_after: How many files may be done before it is killed; `None` lets it end.
     """
     told = context.Queue()
     process = context.Process(target=_sync, args=(checkpoint, index, folder, told, kill_after))
     process.start()
     try:
         if kill_after is not None:
-            return [told.get(timeout=_WAIT_SECONDS) for _ in range(kill_after)][-1]
+            return told.get(timeout=_WAIT_SECONDS)
         process.join(_WAIT_SECONDS)
         assert process.exitcode == 0
         return told.get()
@@ -54,11 +54,10 @@ def _sync(checkpoint, index, folder, told, kill_after):
 
     def tell(moment):
         moments.append(moment)
-        if kill_after is not None:
+        if kill_after is not None and moment.files_done >= kill_after:
             told.put(moment.files_done)
-            if len(moments) == kill_after:
-                # The next files are being read meanwhile.
-                time.sleep(_WAIT_SECONDS)
+            # The next files are being read meanwhile.
+            time.sleep(_WAIT_SECONDS)
 
     with MultimodalIndex.open(index, embedder) as opened:
         opened.sync(folder, on_progress=tell)

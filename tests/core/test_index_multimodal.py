@@ -509,7 +509,7 @@ def test_a_killed_run_is_resumed_and_ends_as_an_uninterrupted_one(tmp_path, refe
         (folder / f"{number:03}.txt").write_text(f"Note {number}: the code of door {number * 7919 % 1000} changes.")
     checkpoint = reference / "checkpoints/embedding"
     assert 0 < run_sync(checkpoint, tmp_path / "killed", folder, kill_after=1) < 100
-    assert 100 < run_sync(checkpoint, tmp_path / "killed", folder, kill_after=3) < 200
+    assert 100 <= run_sync(checkpoint, tmp_path / "killed", folder, kill_after=100) < 200
     assert run_sync(checkpoint, tmp_path / "killed", folder) == 200
     assert run_sync(checkpoint, tmp_path / "whole", folder) == 200
     from qwen3_vl_retrieval.index.store.store import Store
