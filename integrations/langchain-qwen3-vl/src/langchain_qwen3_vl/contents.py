@@ -123,13 +123,19 @@ def coerce_items(
 
 
 def coerce_each(
-    values: Iterable[object], *, media_key: str | None = None, media_policy: MediaPolicy | None = None
+    values: Iterable[object],
+    *,
+    media_key: str | None = None,
+    media_policy: MediaPolicy | None = None,
+    render_pages: bool = True,
 ) -> list[Item | InputError]:
     """Returns the same as `coerce_items`, with the error of each value of no known kind in its place."""
     coerced: list[Item | InputError] = []
     for value in _list(values):
         try:
-            coerced.append(coerce_item(value, media_key=media_key, media_policy=media_policy))
+            coerced.append(
+                coerce_item(value, media_key=media_key, media_policy=media_policy, render_pages=render_pages)
+            )
         except InputError as error:
             coerced.append(error)
     return coerced

@@ -10,8 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from langchain_qwen3_vl.contents import coerce_item
-from langchain_qwen3_vl.embedder_calls import VectorOrError
-from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
+from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings, VectorOrError
 from qwen3_vl_retrieval import Fingerprint, InputError
 
 __all__ = ["embed_documents", "embed_each_document", "find_fingerprint"]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, Self, Unpack, cast, overload
+from typing import Any, Literal, Self, TypeAlias, Unpack, cast, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -24,24 +24,16 @@ from langchain_qwen3_vl.contents import (
     coerce_items,
     wrap_media,
 )
-from langchain_qwen3_vl.embedder_calls import (
-    CallOptions,
-    Kind,
-    VectorOrError,
-    aembed_items,
-    check_kind,
-    embed_each,
-    embed_items,
-    takes_options,
-)
 from langchain_qwen3_vl.models import EmbedderOptions
 from langchain_qwen3_vl.tracing import RecordVectors, trace_embedding
-from qwen3_vl_retrieval import Fingerprint, InputError
+from qwen3_vl_retrieval import EmbedOptions, Fingerprint, InputError, InputType
 
-__all__ = ["Kind", "Qwen3VLEmbeddings"]
+__all__ = ["Kind", "Qwen3VLEmbeddings", "VectorOrError"]
 
-_OWN_OPTIONS = ("dimensions", "query_instruction", "document_instruction", "show_progress")
-"""What is passed with each call to embedders that take more than items."""
+Kind: TypeAlias = InputType
+"""What a vector is for: to be found (`"document"`), or to find others (`"query"`)."""
+
+VectorOrError: TypeAlias = "npt.NDArray[np.float32] | InputError"
 
 
 class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
@@ -84,12 +76,13 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
-        given = [name for name in _OWN_OPTIONS if name in self.model_fields_set]
-        if given and not isinstance(self.model, (str, Path)) and not takes_options(self.model):
-            raise ValueError(
-                f"{given[0]} was given, and {type(self.model).__name__} takes no options with its calls (it has no "
-                "aembed); set it there"
-            )
+        if not isinstance(self.model, (str, Path)):
+            # What a ready embedder cannot do is said now.
+            for kind in get_args(Kind):
+                options = self._list_options(kind)
+                self.embedder.compute_fingerprint(
+                    input_type=kind, dimensions=options.get("dimensions"), instruction=options.get("instruction")
+                )
         return self
 
     @property
@@ -99,11 +92,7 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         Raises:
             ModelError: The model cannot be found or loaded.
         """
-        embedder = self.embedder
-        if not takes_options(embedder):
-            return embedder.fingerprint
-        core = cast("Any", embedder)
-        return core.compute_fingerprint(dimensions=self.dimensions, instruction=self.document_instruction)
+        return self.embedder.compute_fingerprint(dimensions=self.dimensions, instruction=self.document_instruction)
 
     def embed_documents(self, texts: Sequence[LangChainItem]) -> list[list[float]]:
         """Returns one vector per document, in their order.
@@ -148,7 +137,7 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         known = [item for item in coerced if not isinstance(item, InputError)]
         embedder = self.embedder
         with self._trace(known, "document") as record:
-            embedded = embed_each(embedder, known, self._list_options("document"))
+            embedded = embedder.embed(known, on_error="return", **self._list_options("document"))
             vectors = [outcome for outcome in embedded if not isinstance(outcome, InputError)]
             record(np.array(vectors))
         waiting = iter(embedded)
@@ -250,7 +239,6 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         return (await self._aembed(await asyncio.to_thread(self._coerce, items), kind)).tolist()
 
     def _embed_media(self, uris: object, medium: Literal["image", "video"], options: ClipOptions, kind: Kind) -> Any:
-        check_kind(kind)
         if isinstance(uris, SINGLE_SOURCES):
             source = cast("object", uris)
             try:
@@ -267,23 +255,22 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         return coerce_item(item, media_key=self.media_key, media_policy=self.media_policy)
 
     def _embed(self, items: list[Item], kind: Kind) -> npt.NDArray[np.float32]:
-        check_kind(kind)
         embedder = self.embedder
         with self._trace(items, kind) as record:
-            vectors = embed_items(embedder, items, kind, self._list_options(kind))
+            vectors = np.asarray(embedder.embed(items, input_type=kind, **self._list_options(kind)), dtype=np.float32)
             record(vectors)
         return vectors
 
     async def _aembed(self, items: list[Item], kind: Kind) -> npt.NDArray[np.float32]:
-        check_kind(kind)
         # In a thread: the first use loads the model.
         embedder = await asyncio.to_thread(lambda: self.embedder)
         with self._trace(items, kind) as record:
-            vectors = await aembed_items(embedder, items, kind, self._list_options(kind))
+            embedded = await embedder.aembed(items, input_type=kind, **self._list_options(kind))
+            vectors = np.asarray(embedded, dtype=np.float32)
             record(vectors)
         return vectors
 
-    def _list_options(self, kind: Kind) -> CallOptions:
+    def _list_options(self, kind: Kind) -> EmbedOptions:
         return {
             "dimensions": self.dimensions,
             "instruction": self.query_instruction if kind == "query" else self.document_instruction,

@@ -12,7 +12,18 @@ from typing import Any, Literal, Self, cast
 from langchain_core.utils import secret_from_env
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from qwen3_vl_retrieval import Embedder, FrameSampling, MediaPolicy, PixelBudget, Reranker
+from qwen3_vl_retrieval import (
+    Embedder,
+    FrameSampling,
+    MediaPolicy,
+    PixelBudget,
+    Reranker,
+    ShareOptions,
+    adapt_embedder,
+    adapt_reranker,
+    share_embedder,
+    share_reranker,
+)
 from qwen3_vl_retrieval.media import ImageReading
 
 __all__ = ["EmbedderOptions", "ModelOptions", "RerankerOptions"]
@@ -82,20 +93,14 @@ class ModelOptions(BaseModel):
         private: dict[str, Any] = state["__pydantic_private__"] or {}
         return state | {"__pydantic_private__": private | dict.fromkeys(_ENGINES & private.keys())}
 
-    def _list_loading_options(self) -> dict[str, Any]:
+    def _list_loading_options(self) -> ShareOptions:
         """What `share_embedder` and `share_reranker` take besides the name."""
         options: dict[str, Any] = {name: getattr(self, name) for name in _LOADING_OPTIONS}
         options["token"] = None if self.token is None else self.token.get_secret_value()
-        return options | {"media_policy": self.media_policy}
+        return cast("ShareOptions", options | {"media_policy": self.media_policy})
 
-    def _check_model(self, model: object, protocol: type, needed: str) -> None:
-        """Raises `ValueError` for a model that is neither named nor ready, or is ready and yet to be loaded."""
-        if isinstance(model, (str, Path)):
-            return
-        if not isinstance(model, protocol):
-            raise ValueError(  # noqa: TRY004 - pydantic reports values that do not fit by this
-                f"model is {type(model).__name__}; give a name, a folder, or an object with {needed}"
-            )
+    def _check_ready(self, model: object) -> None:
+        """Raises `ValueError` for an option of loading beside a model that is loaded already."""
         excluded = [name for name in _LOADING_OPTIONS if name in self.model_fields_set]
         if excluded:
             raise ValueError(
@@ -117,15 +122,19 @@ class EmbedderOptions(ModelOptions):
 
     @model_validator(mode="after")
     def _check_embedder(self) -> Self:
-        self._check_model(self.model, Embedder, "embed_queries, embed_documents and fingerprint, as Qwen3VLEmbedder")
+        if not isinstance(self.model, (str, Path)):
+            try:
+                self._embedder = adapt_embedder(self.model)
+            except TypeError as error:
+                # pydantic reports values that do not fit by this.
+                raise ValueError(f"{error}; give one, or the name of a model, or a folder") from error
+            self._check_ready(self.model)
         return self
 
     @property
     def model_name(self) -> str:
         """Name of the model, for reports and traces."""
-        if isinstance(self.model, (str, Path)):
-            return str(self.model)
-        return cast("Embedder", self.model).fingerprint.model
+        return str(self.model) if isinstance(self.model, (str, Path)) else self.embedder.fingerprint.model
 
     @property
     def embedder(self) -> Embedder:
@@ -136,15 +145,12 @@ class EmbedderOptions(ModelOptions):
         """
         # Two threads may both come here; they are given one object.
         if self._embedder is None:
-            self._embedder = self._find_embedder()
+            # A ready object comes here where a copy or another process has let go of what was made of it.
+            is_named = isinstance(self.model, (str, Path))
+            self._embedder = (
+                share_embedder(self.model, **self._list_loading_options()) if is_named else adapt_embedder(self.model)
+            )
         return self._embedder
-
-    def _find_embedder(self) -> Embedder:
-        if not isinstance(self.model, (str, Path)):
-            return cast("Embedder", self.model)
-        from qwen3_vl_retrieval import share_embedder
-
-        return share_embedder(self.model, **self._list_loading_options())
 
 
 class RerankerOptions(ModelOptions):
@@ -160,15 +166,18 @@ class RerankerOptions(ModelOptions):
 
     @model_validator(mode="after")
     def _check_reranker(self) -> Self:
-        self._check_model(self.model, Reranker, "score and rank, as Qwen3VLReranker")
+        if not isinstance(self.model, (str, Path)):
+            try:
+                self._reranker = adapt_reranker(self.model, media_policy=self.media_policy)
+            except TypeError as error:
+                raise ValueError(f"{error}; give one, or the name of a model, or a folder") from error
+            self._check_ready(self.model)
         return self
 
     @property
     def model_name(self) -> str:
         """Name of the model, for reports and traces."""
-        if isinstance(self.model, (str, Path)):
-            return str(self.model)
-        return str(getattr(self.model, "model_id", type(self.model).__name__))
+        return str(self.model) if isinstance(self.model, (str, Path)) else self.reranker.model_id
 
     @property
     def reranker(self) -> Reranker:
@@ -178,17 +187,10 @@ class RerankerOptions(ModelOptions):
             ModelError: The model cannot be found or loaded.
         """
         if self._reranker is None:
-            self._reranker = self._find_reranker()
+            is_named = isinstance(self.model, (str, Path))
+            self._reranker = (
+                share_reranker(self.model, **self._list_loading_options())
+                if is_named
+                else adapt_reranker(self.model, media_policy=self.media_policy)
+            )
         return self._reranker
-
-    @property
-    def _takes_pages(self) -> bool:
-        """Whether the reranker renders pages of PDFs; a name is that of one that does, and need not be loaded."""
-        return isinstance(self.model, (str, Path)) or getattr(self.model, "takes_pages", False) is True
-
-    def _find_reranker(self) -> Reranker:
-        if not isinstance(self.model, (str, Path)):
-            return cast("Reranker", self.model)
-        from qwen3_vl_retrieval import share_reranker
-
-        return share_reranker(self.model, **self._list_loading_options())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from operator import index
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack, get_args, overload
+from typing import Any, Literal, Self, Unpack, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,35 +13,39 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
-from qwen3_vl_retrieval.engine.engine import Engine
-from qwen3_vl_retrieval.engine.requests.builder import Contents, OnOverflow, PairTruncation, Request
-from qwen3_vl_retrieval.engine.scheduling.outcome import OnError, Outcome, check_on_error, raise_first_failure
-from qwen3_vl_retrieval.engine.statistics import EngineStatistics
+from qwen3_vl_retrieval._model import ModelInProcess
+from qwen3_vl_retrieval.engine.requests.builder import Contents, Request
+from qwen3_vl_retrieval.engine.scheduling.outcome import Outcome, raise_first_failure
 from qwen3_vl_retrieval.errors import InputError, quote
-from qwen3_vl_retrieval.items import CoercedInput, Item, check_instruction, coerce_input, list_items
-from qwen3_vl_retrieval.loading import Choices, ModelHub, check_model, load_model, read_score_weight
-from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
-from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
-from qwen3_vl_retrieval.media.images import check_image_reading
-from qwen3_vl_retrieval.outputs.scoring import ScoreOutput, compute_margins, compute_probabilities, rank_scores
+from qwen3_vl_retrieval.items import CoercedInput, ImageReading, Item, check_instruction, coerce_input, list_items
+from qwen3_vl_retrieval.loading import Choices, LoadedModel, read_score_weight
+from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.options import (
+    LoadOptions,
+    OnError,
+    OnOverflow,
+    PairTruncation,
+    RerankerOptions,
+    ScoreOptions,
+    ScoreOutput,
+    check_on_error,
+)
+from qwen3_vl_retrieval.outputs.ranking import compute_probabilities
+from qwen3_vl_retrieval.outputs.scoring import compute_margins
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_RERANKING_INSTRUCTION
-from qwen3_vl_retrieval.protocols import Ranked
+from qwen3_vl_retrieval.protocols import Reranker
 
-__all__ = ["MAX_LENGTH", "Qwen3VLReranker", "ScoreOptions"]
+__all__ = ["MAX_LENGTH", "Qwen3VLReranker"]
 
 MAX_LENGTH = 10_240
 """Default tokens of a pair: `MAX_LENGTH` of the official `qwen3_vl_reranker.py` at commit 8ce3aab."""
 
 
-class ScoreOptions(TypedDict, total=False):
-    """The options of `Qwen3VLReranker.score`, which describes them; any other fails."""
-
-    instruction: str | None
-    output: ScoreOutput
-    show_progress: bool
+class RerankerLoadOptions(RerankerOptions, LoadOptions, total=False):
+    """The options of `Qwen3VLReranker.from_pretrained`."""
 
 
-class Qwen3VLReranker:
+class Qwen3VLReranker(ModelInProcess, Reranker):
     """Judges how well documents answer a query with a Qwen3-VL-Reranker model.
 
     A cross-encoder: it reads query and document together, pixels included, and predicts yes or no. One instance may
@@ -68,17 +71,12 @@ class Qwen3VLReranker:
         vision_cache_bytes: Memory for what the vision tower has made of documents' pictures, so that another query
             over the same ones costs a fraction: `None` is 1 GiB of the device, and on a GPU 4 GiB of the host's memory
             behind it; 0 keeps nothing. A page of 1,800 visual tokens takes 30 MB of the 2B model.
-        compile_layers: Whether the layers of the language model are compiled at the first batch, which takes a minute:
-            for programs that run for long.
         choices: What `from_pretrained` chose (device, dtype, attention), each with its reason.
 
     Raises:
         ModelError: The model or processor is not of the Qwen3-VL family, or has no yes and no.
         ValueError: An option is out of range.
     """
-
-    takes_pages: ClassVar[bool] = True
-    """Whether a `media.DocumentPage` may stand for an image: adapters render pages for rerankers that do not say so."""
 
     def __init__(
         self,
@@ -97,154 +95,55 @@ class Qwen3VLReranker:
         truncation: PairTruncation = "longest_first",
         max_batch_tokens: int | None = None,
         vision_cache_bytes: int | None = None,
-        compile_layers: bool = False,
         choices: Choices | None = None,
     ) -> None:
         weight = read_score_weight(model, processor) if score_weight is None else score_weight
         self.score_weight = weight.detach().cpu().float()
-        base_model = check_model(model)
-        self.pixel_budget = PixelBudget() if pixel_budget is None else pixel_budget
-        self.frame_sampling = FrameSampling() if frame_sampling is None else frame_sampling
-        self.image_reading = check_image_reading(image_reading)
-        self._engine = Engine(
-            base_model,
+        super().__init__(
+            model,
             processor,
             role="document",
-            media_policy=MediaPolicy() if media_policy is None else media_policy,
-            pixel_budget=self.pixel_budget,
-            frame_sampling=self.frame_sampling,
-            image_reading=self.image_reading,
+            model_id=model_id,
+            media_policy=media_policy,
+            pixel_budget=pixel_budget,
+            frame_sampling=frame_sampling,
+            image_reading=image_reading,
             max_length=max_length,
             on_overflow=on_overflow,
             pair_truncation=truncation,
             max_batch_tokens=max_batch_tokens,
             vision_cache_bytes=vision_cache_bytes,
-            compile_layers=compile_layers,
+            choices=choices,
         )
         check_instruction(instruction)
         self._instruction = instruction if instruction else DEFAULT_RERANKING_INSTRUCTION
-        self.model_id = Path(base_model.config.name_or_path or "").name if model_id is None else model_id
-        self._origin: ModelOrigin | None = None
-        self.model = base_model
-        self.processor = processor
-        self.choices = choices
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path,
-        *,
-        revision: str | None = None,
-        model_hub: ModelHub = "huggingface",
-        token: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        device: str | None = None,
-        dtype: str = "auto",
-        attn_implementation: str = "auto",
-        quantization: Any | None = None,
-        instruction: str = DEFAULT_RERANKING_INSTRUCTION,
-        media_policy: MediaPolicy | None = None,
-        pixel_budget: PixelBudget | None = None,
-        frame_sampling: FrameSampling | None = None,
-        image_reading: ImageReading = "viewer",
-        max_length: int = MAX_LENGTH,
-        on_overflow: OnOverflow = "fit",
-        truncation: PairTruncation = "longest_first",
-        max_batch_tokens: int | None = None,
-        vision_cache_bytes: int | None = None,
-        compile_layers: bool = False,
-    ) -> Self:
+    def from_pretrained(cls, name_or_path: str | Path, **options: Unpack[RerankerLoadOptions]) -> Self:
         """Returns a reranker with the weights of a model hub or a folder.
 
-        The arguments up to `quantization` are those of `Qwen3VLEmbedder.from_pretrained`, the others those of the
-        class. Whatever the quantisation, the two rows of the score head are read in full precision.
+        Whatever the quantisation, the two rows of the score head are read in full precision.
+
+        Args:
+            name_or_path: Hub id (`"Qwen/Qwen3-VL-Reranker-2B"`), folder, or `"pocket"`.
+            **options: How the model is loaded, see `LoadOptions`, and those of the class.
 
         Raises:
             ModelError: The model cannot be found or loaded, or weights are missing.
+            TypeError: An option does not exist.
         """
-        loaded = load_model(
-            name_or_path,
-            kind="reranker",
-            revision=revision,
-            model_hub=model_hub,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            device=device,
-            dtype=dtype,
-            attn_implementation=attn_implementation,
-            quantization=quantization,
-        )
-        built = cls(
-            loaded.model,
-            loaded.processor,
-            score_weight=loaded.score_weight,
-            model_id=loaded.checkpoint.model_id,
-            instruction=instruction,
-            media_policy=media_policy,
-            pixel_budget=loaded.defaults.pixel_budget if pixel_budget is None else pixel_budget,
-            frame_sampling=loaded.defaults.frame_sampling if frame_sampling is None else frame_sampling,
-            image_reading=image_reading,
-            max_length=max_length,
-            on_overflow=on_overflow,
-            truncation=truncation,
-            max_batch_tokens=max_batch_tokens,
-            vision_cache_bytes=vision_cache_bytes,
-            compile_layers=compile_layers,
-            choices=loaded.choices,
-        )
-        built._origin = ModelOrigin(
-            cls.from_pretrained,
-            str(name_or_path),
-            {
-                "revision": revision,
-                "model_hub": model_hub,
-                "cache_dir": cache_dir,
-                "local_files_only": local_files_only,
-                "device": device,
-                "dtype": dtype,
-                "attn_implementation": attn_implementation,
-                "quantization": quantization,
-                "instruction": instruction,
-                "media_policy": media_policy,
-                "pixel_budget": pixel_budget,
-                "frame_sampling": frame_sampling,
-                "image_reading": image_reading,
-                "max_length": max_length,
-                "on_overflow": on_overflow,
-                "truncation": truncation,
-                "max_batch_tokens": max_batch_tokens,
-                "vision_cache_bytes": vision_cache_bytes,
-                "compile_layers": compile_layers,
-            },
-        )
-        return built
 
-    def share_origin(self, other: Self, limits: dict[str, Any]) -> None:
-        """Notes that the weights are those of `other`: a pickle of this loads them by the same name, with `limits`."""
-        self._origin = None if other._origin is None else other._origin.change(limits)
+        def build(loaded: LoadedModel, own: dict[str, Any]) -> Self:
+            return cls(
+                loaded.model,
+                loaded.processor,
+                score_weight=loaded.score_weight,
+                model_id=loaded.checkpoint.model_id,
+                choices=loaded.choices,
+                **own,
+            )
 
-    def __copy__(self) -> Self:
-        # Any number of threads may use one model; a copy would only take its memory again.
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # Frameworks copy their chains; the copies share the weights.
-        return self
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return reduce_model(self, self._origin)
-
-    @property
-    def max_batch_tokens(self) -> int:
-        """Tokens of a forward pass at most; lower than at first if memory has run out."""
-        return self._engine.executor.max_batch_tokens
-
-    @property
-    def stats(self) -> EngineStatistics:
-        """What has been computed so far; the difference of two is what happened between them."""
-        return self._engine.statistics
+        return cls._load(name_or_path, "reranker", options, RerankerOptions, build)
 
     def cache_media(self, documents: Iterable[Item], *, show_progress: bool = False) -> dict[int, InputError]:
         """Computes what the vision tower makes of documents' pictures and clips, for the queries to come.
@@ -345,37 +244,6 @@ class Qwen3VLReranker:
         prepared = await asyncio.to_thread(self._prepare, query, documents, instruction, on_error, show_progress)
         outcome = await self._engine.run_shared(prepared)
         return self._finish(outcome, output, on_error)
-
-    def rank(
-        self,
-        query: Item,
-        documents: Iterable[Item],
-        *,
-        top_n: int | None = None,
-        threshold: float | None = None,
-        instruction: str | None = None,
-        show_progress: bool = False,
-    ) -> list[Ranked]:
-        """Returns the documents' places, best first; equal scores keep the order of the input.
-
-        Args:
-            query: An item, see `Item`.
-            documents: Items.
-            top_n: Places to return at most.
-            threshold: Lowest probability to return.
-            instruction: What makes a document relevant.
-            show_progress: Show a progress bar for reading and one for judging.
-
-        Raises:
-            InputError: The query or a document cannot be judged; the message begins with its position.
-            ValueError: `top_n` is negative, or `threshold` outside [0, 1].
-        """
-        if top_n is not None and index(top_n) < 0:
-            raise ValueError(f"top_n={top_n} must not be negative")
-        if threshold is not None and not 0.0 <= threshold <= 1.0:
-            raise ValueError(f"threshold={threshold} must be a probability between 0 and 1")
-        margins = self.score(query, documents, instruction=instruction, output="margin", show_progress=show_progress)
-        return rank_scores(margins, top_n=top_n, threshold=threshold)
 
     def _prepare(
         self,

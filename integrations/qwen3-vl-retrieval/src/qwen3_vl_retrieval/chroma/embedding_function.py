@@ -26,8 +26,7 @@ from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.items import ImageReading, Item
 from qwen3_vl_retrieval.media.images import check_image_reading, read_image
 from qwen3_vl_retrieval.media.policy import MediaPolicy
-from qwen3_vl_retrieval.prompting.prompts import DEFAULT_QUERY_INSTRUCTION, normalize_instruction
-from qwen3_vl_retrieval.protocols import Embedder
+from qwen3_vl_retrieval.protocols import Embedder, PlainEmbedder, adapt_embedder
 
 __all__ = ["DEFAULT_MODEL", "MediaUriLoader", "Qwen3VLEmbeddingFunction"]
 
@@ -83,7 +82,7 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
     def __init__(
         self,
         *,
-        embedder: Embedder | None = None,
+        embedder: Embedder | PlainEmbedder | None = None,
         model: str = DEFAULT_MODEL,
         revision: str | None = None,
         model_hub: Literal["huggingface", "modelscope"] = "huggingface",
@@ -104,7 +103,7 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
         self._token, self._dimensions, self._document_instruction, self._query_instruction = options
         self._fingerprint = fingerprint
         self._is_ready = embedder is not None
-        self._embedder: Any = None if embedder is None else self._check_fingerprint(embedder)
+        self._embedder = None if embedder is None else self._check_fingerprint(adapt_embedder(embedder))
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -152,8 +151,7 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
         """
         fingerprint = self.fingerprint
         commit, _, quantization = fingerprint.revision.partition("+")
-        own = getattr(self._embedder, "query_instruction", None)
-        query_instruction = own if self._query_instruction is None else self._query_instruction
+        own = self._load().compute_fingerprint(input_type="query", instruction=self._query_instruction)
         return {
             "model": fingerprint.model if self._is_ready else self._weights.model,
             # A hash of weights tells them apart, but no hub finds them by it.
@@ -161,7 +159,7 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
             "model_hub": self._weights.model_hub,
             "dtype": self._weights.dtype,
             "quantization": quantization if quantization else None,
-            "query_instruction": normalize_instruction(query_instruction, default=DEFAULT_QUERY_INSTRUCTION),
+            "query_instruction": own.instruction,
             "fingerprint": fingerprint.to_dict(),
         }
 
@@ -221,13 +219,12 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
 
     def _embed(self, records: Sequence[Any], *, is_query: bool) -> list[npt.NDArray[Any]]:
         items, embedder = [_read_record(record, index) for index, record in enumerate(records)], self._load()
-        embed = embedder.embed_queries if is_query else embedder.embed_documents
-        if self._is_ready:
-            return list(np.asarray(embed(items), dtype=np.float32))
         instruction = self._query_instruction if is_query else self._document_instruction
-        return list(embed(items, dimensions=self._dimensions, instruction=instruction))
+        input_type = "query" if is_query else "document"
+        vectors = embedder.embed(items, input_type=input_type, dimensions=self._dimensions, instruction=instruction)
+        return list(np.asarray(vectors, dtype=np.float32))
 
-    def _load(self) -> Any:
+    def _load(self) -> Embedder:
         if self._embedder is None:
             # Loads torch, which this module does not.
             from qwen3_vl_retrieval.sharing import share_embedder
@@ -236,9 +233,8 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
             self._embedder = self._check_fingerprint(share_embedder(named.pop("model"), token=self._token, **named))
         return self._embedder
 
-    def _check_fingerprint(self, embedder: Any) -> Any:
-        own = {"dimensions": self._dimensions, "instruction": self._document_instruction}
-        found: Fingerprint = embedder.fingerprint if self._is_ready else embedder.compute_fingerprint(**own)
+    def _check_fingerprint(self, embedder: Embedder) -> Embedder:
+        found = embedder.compute_fingerprint(dimensions=self._dimensions, instruction=self._document_instruction)
         if self._fingerprint is None:
             self._fingerprint = found
         found.require_match(self._fingerprint)

@@ -13,7 +13,7 @@ import torch
 from qwen3_vl_retrieval.engine.forked_computing import compute_alone_in_children
 from qwen3_vl_retrieval.engine.kernels.allocation import keep_freed_memory
 from qwen3_vl_retrieval.engine.progress import report_progress
-from qwen3_vl_retrieval.engine.requests.builder import Contents, OnOverflow, PairTruncation, Request, RequestBuilder
+from qwen3_vl_retrieval.engine.requests.builder import Contents, Request, RequestBuilder
 from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader
 from qwen3_vl_retrieval.engine.requests.parallel import MAX_HELD_BYTES, HeldPixels, prepare_all
 from qwen3_vl_retrieval.engine.scheduling.dispatcher import Dispatcher
@@ -25,6 +25,7 @@ from qwen3_vl_retrieval.engine.vision.patches import PatchLayout
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.items import CoercedInput, Item, coerce_input
 from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.options import OnOverflow, PairTruncation
 from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 
 __all__ = ["MAX_SUPPORTED_LENGTH", "Engine"]
@@ -55,7 +56,6 @@ class Engine:
         max_batch_tokens: Tokens of a batch at most; `None` chooses by device.
         vision_cache_bytes: Memory for the features of pictures that later calls may show again; `None` chooses by
             device, 0 keeps none.
-        compile_layers: Whether the language model's layers are compiled at the first batch.
 
     Attributes:
         max_held_bytes: Decoded pixels kept between reading and computing.
@@ -76,7 +76,6 @@ class Engine:
         pair_truncation: PairTruncation = "longest_first",
         max_batch_tokens: int | None = None,
         vision_cache_bytes: int | None = None,
-        compile_layers: bool = False,
     ) -> None:
         _check_options(max_length, on_overflow, pair_truncation, max_batch_tokens)
         if model.device.type == "cpu":
@@ -102,7 +101,6 @@ class Engine:
             features=features,
             statistics=self._statistics,
             max_batch_tokens=max_batch_tokens,
-            compile_layers=compile_layers,
         )
         self.max_held_bytes = MAX_HELD_BYTES
         self._role = role

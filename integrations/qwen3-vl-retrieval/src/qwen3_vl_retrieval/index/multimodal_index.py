@@ -10,13 +10,11 @@ from typing import Any, Self
 
 from qwen3_vl_retrieval.documents.units import MediaType, ReadOcr, read_units
 from qwen3_vl_retrieval.errors import InputError, StoreError, quote
-from qwen3_vl_retrieval.index.ingest.embedding import find_embedder_policy
 from qwen3_vl_retrieval.index.ingest.failure_memory import hash_conditions
 from qwen3_vl_retrieval.index.ingest.pipeline import run_pipeline
 from qwen3_vl_retrieval.index.ingest.progress import IndexReport, OnIndexProgress, RunCounter
 from qwen3_vl_retrieval.index.ingest.progress_bars import show_bar
 from qwen3_vl_retrieval.index.ingest.sources import Sources, check_metadata, list_sources
-from qwen3_vl_retrieval.index.judging import find_media_cache
 from qwen3_vl_retrieval.index.results.hits import SearchResults
 from qwen3_vl_retrieval.index.search.two_stages import SearchOptions, search_in_stages
 from qwen3_vl_retrieval.index.store.filters import compile_filter
@@ -29,7 +27,14 @@ from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.paths import decode_path, encode_path
-from qwen3_vl_retrieval.protocols import Embedder, Reranker
+from qwen3_vl_retrieval.protocols import (
+    Embedder,
+    PlainEmbedder,
+    PlainReranker,
+    Reranker,
+    adapt_embedder,
+    adapt_reranker,
+)
 
 __all__ = ["MultimodalIndex"]
 
@@ -67,8 +72,8 @@ class MultimodalIndex:
     def __init__(
         self,
         store: Store,
-        embedder: Embedder,
-        reranker: Reranker | None = None,
+        embedder: Embedder | PlainEmbedder,
+        reranker: Reranker | PlainReranker | None = None,
         *,
         media_policy: MediaPolicy | None = None,
         window_seconds: float = 30.0,
@@ -81,9 +86,9 @@ class MultimodalIndex:
             raise ValueError(f"grace_days={grace_days!r} must be at least 0")
         embedder.fingerprint.require_match(store.head.fingerprint)
         self._store = store
-        self._embedder = embedder
-        self._reranker = reranker
         self._policy = MediaPolicy() if media_policy is None else media_policy
+        self._embedder = adapt_embedder(embedder)
+        self._reranker = None if reranker is None else adapt_reranker(reranker, media_policy=self._policy)
         self._read_units = partial(
             read_units,
             window_seconds=window_seconds,
@@ -92,9 +97,8 @@ class MultimodalIndex:
             ocr=ocr,
             image_reading=check_image_reading(embedder.fingerprint.image_reading),
         )
-        policies = [self._policy, find_embedder_policy(embedder)]
         self._conditions = hash_conditions(
-            [policy for policy in policies if policy is not None],
+            [self._policy, self._embedder.media_policy],
             {**self._read_units.keywords, "ocr": ocr is not None},
         )
         self._grace_seconds = grace_days * _DAY_SECONDS
@@ -103,8 +107,8 @@ class MultimodalIndex:
     def open(
         cls,
         path: str | Path,
-        embedder: Embedder,
-        reranker: Reranker | None = None,
+        embedder: Embedder | PlainEmbedder,
+        reranker: Reranker | PlainReranker | None = None,
         *,
         short_dimensions: int | None = None,
         precision: SidecarPrecision | None = None,
@@ -272,7 +276,7 @@ class MultimodalIndex:
             InputError: A `str` or another single item was given instead of a list, or a folder cannot be read.
             ValueError: `metadata` is not flat, or uses a reserved name; or `cache_media` without a reranker.
         """
-        cache = find_media_cache(self._reranker) if cache_media else None
+        cache = self._find_media_cache() if cache_media else None
         found = list_sources(paths_or_items, exclude=exclude)
         with self._store.write():
             counter = self._run(found, metadata, retry_failed, cache, show_progress, on_progress)
@@ -313,7 +317,7 @@ class MultimodalIndex:
             InputError: There is no such folder, or it cannot be read.
             ValueError: As in `add`.
         """
-        cache = find_media_cache(self._reranker) if cache_media else None
+        cache = self._find_media_cache() if cache_media else None
         root = Path(folder).absolute()
         found = _list_folder(root, exclude=exclude, allow_removals=allow_removals)
         present = {encode_path(path.absolute()) for path in found.sources if isinstance(path, Path)}
@@ -434,6 +438,11 @@ class MultimodalIndex:
                 cache_media=cache_media,
             )
         return counter
+
+    def _find_media_cache(self) -> Callable[[Sequence[Item]], object]:
+        if self._reranker is None:
+            raise ValueError("cache_media=True needs a reranker: open the index with one, or leave cache_media out")
+        return self._reranker.cache_media
 
     def _end_grace(self) -> None:
         self._store.end_grace(before=time.time() - self._grace_seconds)

@@ -5,7 +5,7 @@ Importing this package neither downloads anything nor looks at the hardware.
 
 from __future__ import annotations
 
-from qwen3_vl_retrieval.loading.checkpoints import Checkpoint, ModelHub, ModelKind, locate_checkpoint
+from qwen3_vl_retrieval.loading.checkpoints import Checkpoint, ModelKind, locate_checkpoint
 from qwen3_vl_retrieval.loading.hardware import (
     Choice,
     Choices,
@@ -24,7 +24,6 @@ __all__ = [
     "Choice",
     "Choices",
     "LoadedModel",
-    "ModelHub",
     "ModelKind",
     "build_quantization",
     "check_model",

@@ -20,10 +20,10 @@ from huggingface_hub.errors import (
 
 from qwen3_vl_retrieval.errors import ModelError
 from qwen3_vl_retrieval.loading.weights import check_model_type, hash_weight_files, list_weight_files
+from qwen3_vl_retrieval.options import ModelHub
 
-__all__ = ["Checkpoint", "ModelHub", "ModelKind", "locate_checkpoint"]
+__all__ = ["Checkpoint", "ModelKind", "locate_checkpoint"]
 
-ModelHub: TypeAlias = Literal["huggingface", "modelscope"]
 """Where a model id is looked up."""
 
 ModelKind: TypeAlias = Literal["embedding", "reranker"]

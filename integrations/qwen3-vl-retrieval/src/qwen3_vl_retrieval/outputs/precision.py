@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float32
 
 from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.options import Precision
 
-__all__ = ["Precision", "check_precision", "int8_step", "quantize_embeddings"]
-
-Precision: TypeAlias = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
+__all__ = ["check_precision", "int8_step", "quantize_embeddings"]
 
 _INT8_RANGE_DEVIATIONS = 8.0
 """Half the int8 range, in standard deviations of a component of a unit vector (1/√dimensions)."""

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from jaxtyping import Float32
 from torch import Tensor
 
+from qwen3_vl_retrieval.options import Precision
 from qwen3_vl_retrieval.outputs.pooling import truncate_dimensions
-from qwen3_vl_retrieval.outputs.precision import Precision, quantize_embeddings
+from qwen3_vl_retrieval.outputs.precision import quantize_embeddings
 
 __all__ = ["VectorFormat"]
 

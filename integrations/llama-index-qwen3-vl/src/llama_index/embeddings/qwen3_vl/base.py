@@ -18,7 +18,7 @@ from llama_index.embeddings.qwen3_vl.models import EmbeddingOptions
 from llama_index.embeddings.qwen3_vl.nodes import CaptionMode, build_node_item
 from llama_index.embeddings.qwen3_vl.queries import Query, list_query_items
 from llama_index.embeddings.qwen3_vl.sources import ImageSource, Item, VideoSource, coerce_image, coerce_video
-from qwen3_vl_retrieval import Embedder, Fingerprint
+from qwen3_vl_retrieval import Embedder, Fingerprint, PlainEmbedder
 from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["Qwen3VLEmbedding"]
@@ -65,7 +65,7 @@ class Qwen3VLEmbedding(FrameworkEmbedding):
         self,
         model_name: str | Path = _DEFAULT,
         *,
-        embedder: Embedder | None = None,
+        embedder: Embedder | PlainEmbedder | None = None,
         **options: Unpack[EmbeddingOptions],
     ) -> None:
         is_named = embedder is None or model_name != _DEFAULT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +19,17 @@ from pydantic import Field
 
 from llama_index.embeddings.qwen3_vl.caching import VectorCache
 from llama_index.embeddings.qwen3_vl.contents import describe_item
-from llama_index.embeddings.qwen3_vl.models import EmbedderOptions, takes_options
+from llama_index.embeddings.qwen3_vl.models import EmbedderOptions
 from llama_index.embeddings.qwen3_vl.sources import Item
-from qwen3_vl_retrieval import Embedder, Fingerprint, InputError
+from qwen3_vl_retrieval import EmbedOptions, Fingerprint, InputError, InputType
 
 __all__ = ["ItemEmbedding", "Role", "Work"]
 
-Role: TypeAlias = Literal["document", "query"]
-"""What a vector is for: to be found, or to find others. Each has an instruction of its own."""
+Role: TypeAlias = InputType
+"""What a vector is for: to be found (`"document"`), or to find others (`"query"`)."""
 
 _BATCHES_AT_ONCE = 2
 """Of one call that is awaited: one is read while another is computed."""
-
-_CALL_OPTIONS = ("dimensions", "query_instruction", "text_instruction")
 
 _DISPATCHER = get_dispatcher(__name__)
 
@@ -92,16 +90,12 @@ class ItemEmbedding(EmbedderOptions, MultiModalEmbedding):
         Raises:
             ModelError: The model cannot be found or loaded.
         """
-        return self._identify(self.embedder, "document")
+        return self._identify("document")
 
     def _check_call_options(self) -> None:
-        """Raises `ValueError` for options that are passed with each call, where calls take none."""
-        given = [name for name in _CALL_OPTIONS if getattr(self, name) is not None]
-        if given and not takes_options(self.embedder):
-            raise ValueError(
-                f"{given[0]} was given, and {type(self.embedder).__name__} takes no options with its calls (it has no "
-                "aembed); set it there"
-            )
+        """Raises `ValueError` for options that the embedder does not take with its calls."""
+        for role in get_args(Role):
+            self._identify(role)
 
     def _embed_one(self, value: Any, build: Callable[[Any], Item], role: Role = "document") -> Embedding:
         try:
@@ -202,40 +196,27 @@ class ItemEmbedding(EmbedderOptions, MultiModalEmbedding):
         _DISPATCHER.event(EmbeddingEndEvent(chunks=chunks, embeddings=report.vectors))
 
     def _compute(self, items: list[Item], role: Role) -> list[Embedding]:
-        embedder = self.embedder
-        call = embedder.embed_queries if role == "query" else embedder.embed_documents
-        return _to_lists(call(items, **self._list_options(embedder, role)))
+        return _to_lists(self.embedder.embed(items, input_type=role, **self._list_options(role)))
 
     async def _acompute(self, items: list[Item], role: Role) -> list[Embedding]:
         embedder = await asyncio.to_thread(lambda: self.embedder)
-        if not takes_options(embedder):
-            return await asyncio.to_thread(self._compute, items, role)
-        options = self._list_options(embedder, role)
-        core = cast("Any", embedder)
-        if role == "query" and options["instruction"] is None:
-            options["instruction"] = core.query_instruction
-        return _to_lists(await core.aembed(items, **options))
+        return _to_lists(await embedder.aembed(items, input_type=role, **self._list_options(role)))
 
-    def _list_options(self, embedder: Embedder, role: Role) -> dict[str, Any]:
-        """What is passed with each call to embedders that take more than items."""
-        if not takes_options(embedder):
-            return {}
+    def _list_options(self, role: Role) -> EmbedOptions:
+        """What is passed with each call."""
         instruction = self.query_instruction if role == "query" else self.text_instruction
         return {"dimensions": self.dimensions, "instruction": instruction}
 
-    def _identify(self, embedder: Embedder, role: Role) -> Fingerprint:
-        if not takes_options(embedder):
-            return embedder.fingerprint
-        options = self._list_options(embedder, role)
-        if role == "query" and options["instruction"] is None:
-            options["instruction"] = cast("Any", embedder).query_instruction
-        return cast("Any", embedder).compute_fingerprint(**options)
+    def _identify(self, role: Role) -> Fingerprint:
+        instruction = self.query_instruction if role == "query" else self.text_instruction
+        return self.embedder.compute_fingerprint(input_type=role, dimensions=self.dimensions, instruction=instruction)
 
     def _open_cache(self, role: Role) -> VectorCache | None:
         if self.embeddings_cache is None:
             return None
-        fingerprint = self._identify(self.embedder, role)
-        return VectorCache(self.embeddings_cache, role=role, fingerprint=fingerprint, media_policy=self.media_policy)
+        return VectorCache(
+            self.embeddings_cache, role=role, fingerprint=self._identify(role), media_policy=self.media_policy
+        )
 
 
 @contextmanager

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypedDict
+from typing import Any, Literal, Self, cast
 
 from llama_index.core.schema import BaseComponent
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_serializer
 
 from llama_index.embeddings.qwen3_vl.nodes import CaptionMode
-from qwen3_vl_retrieval import Embedder, FrameSampling, MediaPolicy, PixelBudget, Reranker
+from qwen3_vl_retrieval import (
+    Embedder,
+    FrameSampling,
+    MediaPolicy,
+    PixelBudget,
+    Reranker,
+    ShareOptions,
+    adapt_embedder,
+    adapt_reranker,
+    share_embedder,
+    share_reranker,
+)
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.media import ImageReading
 
@@ -24,7 +35,6 @@ __all__ = [
     "LoadingOptions",
     "ModelOptions",
     "RerankerOptions",
-    "takes_options",
 ]
 
 _LOADING_OPTIONS = (
@@ -45,21 +55,10 @@ _LOADING_OPTIONS = (
 _ENGINES = ("_embedder", "_reranker")
 
 
-class LoadingOptions(TypedDict, total=False):
+class LoadingOptions(ShareOptions, total=False):
     """The options of `ModelOptions`, which describes them; any other fails."""
 
-    revision: str | None
-    model_hub: Literal["huggingface", "modelscope"]
-    token: str | SecretStr | None
-    device: str | None
-    dtype: str
-    quantization: str | None
-    media_policy: MediaPolicy | None
-    pixel_budget: PixelBudget | None
-    frame_sampling: FrameSampling | None
-    image_reading: ImageReading
-    max_length: int | None
-    max_batch_tokens: int | None
+    token: str | SecretStr | None  # pyright: ignore[reportIncompatibleVariableOverride] - LlamaIndex hides secrets so
 
 
 class EmbeddingOptions(LoadingOptions, total=False):
@@ -146,18 +145,14 @@ class ModelOptions(BaseComponent):
             "allow_dirs": None if folders is None else [str(folder) for folder in folders],
         }
 
-    def _list_loading_options(self) -> dict[str, Any]:
+    def _list_loading_options(self) -> ShareOptions:
         """What `share_embedder` and `share_reranker` take besides the name."""
         options: dict[str, Any] = {name: getattr(self, name) for name in _LOADING_OPTIONS}
         options["token"] = None if self.token is None else self.token.get_secret_value()
-        return options | {"media_policy": self.media_policy}
+        return cast("ShareOptions", options | {"media_policy": self.media_policy})
 
-    def _accept(self, ready: object, protocol: type, needed: str) -> None:
-        """Keeps a ready object; raises `ValueError` for one that does not fit, or is yet to be loaded."""
-        if not isinstance(ready, protocol):
-            raise ValueError(  # noqa: TRY004 - a wrong value of an option
-                f"got {type(ready).__name__}; give the name of a model, a folder, or an object with {needed}"
-            )
+    def _accept(self, ready: object) -> None:
+        """Keeps a ready object; raises `ValueError` for an option of loading beside it."""
         fields = type(self).model_fields
         given = [name for name in _LOADING_OPTIONS if getattr(self, name) != fields[name].default]
         if given:
@@ -196,17 +191,22 @@ class EmbedderOptions(ModelOptions):
         Raises:
             ModelError: The model cannot be found or loaded.
         """
-        if self._ready is not None:
-            return self._ready
         # Two threads may both come here; they are given one object.
         if self._embedder is None:
-            from qwen3_vl_retrieval import share_embedder
-
-            self._embedder = share_embedder(self.model_name, **self._list_loading_options())
+            is_named = self._ready is None
+            self._embedder = (
+                share_embedder(self.model_name, **self._list_loading_options())
+                if is_named
+                else adapt_embedder(self._ready)
+            )
         return self._embedder
 
     def _accept_embedder(self, ready: object) -> None:
-        self._accept(ready, Embedder, "embed_queries, embed_documents and fingerprint, as Qwen3VLEmbedder")
+        try:
+            self._embedder = adapt_embedder(ready)
+        except TypeError as error:
+            raise ValueError(f"{error}; give one, or the name of a model, or a folder") from error
+        self._accept(ready)
         self.model_name = self._find_name("model_name", self.embedder.fingerprint.model)
 
 
@@ -229,25 +229,19 @@ class RerankerOptions(ModelOptions):
         Raises:
             ModelError: The model cannot be found or loaded.
         """
-        if self._ready is not None:
-            return self._ready
         if self._reranker is None:
-            from qwen3_vl_retrieval import share_reranker
-
-            self._reranker = share_reranker(self.model, **self._list_loading_options())
+            is_named = self._ready is None
+            self._reranker = (
+                share_reranker(self.model, **self._list_loading_options())
+                if is_named
+                else adapt_reranker(self._ready, media_policy=self.media_policy)
+            )
         return self._reranker
 
-    @property
-    def _takes_pages(self) -> bool:
-        """Whether the reranker renders pages of PDFs; a name is that of one that does, and need not be loaded."""
-        return self._ready is None or getattr(self._ready, "takes_pages", False) is True
-
     def _accept_reranker(self, ready: object) -> None:
-        self._accept(ready, Reranker, "score and rank, as Qwen3VLReranker")
-        self.model = self._find_name("model", str(getattr(ready, "model_id", type(ready).__name__)))
-
-
-def takes_options(model: object) -> bool:
-    """Whether an embedder or reranker is one of the core, or like it; the protocols ask for items alone."""
-    is_embedder = callable(getattr(model, "aembed", None)) and callable(getattr(model, "compute_fingerprint", None))
-    return is_embedder or callable(getattr(model, "ascore", None))
+        try:
+            self._reranker = adapt_reranker(ready, media_policy=self.media_policy)
+        except TypeError as error:
+            raise ValueError(f"{error}; give one, or the name of a model, or a folder") from error
+        self._accept(ready)
+        self.model = self._find_name("model", self.reranker.model_id)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Any, TypedDict, Unpack
 
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.instrumentation import get_dispatcher  # pyright: ignore[reportPrivateImportUsage] - as its own modules
@@ -15,18 +15,19 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from pydantic import Field
 
-from llama_index.embeddings.qwen3_vl.models import LoadingOptions, RerankerOptions, takes_options
-from llama_index.postprocessor.qwen3_vl_rerank.judging import (
-    Judging,
-    OnError,
-    advance,
-    judge_nodes,
-    list_options,
-    order_margins,
-    score,
-    to_outcomes,
+from llama_index.embeddings.qwen3_vl.models import LoadingOptions, RerankerOptions
+from llama_index.embeddings.qwen3_vl.nodes import build_node_item, read_caption
+from llama_index.embeddings.qwen3_vl.queries import build_query_item
+from llama_index.embeddings.qwen3_vl.sources import Item
+from qwen3_vl_retrieval import (
+    InputError,
+    OnUnreadable,
+    PlainReranker,
+    Ranked,
+    Reranker,
+    arank_documents,
+    rank_documents,
 )
-from qwen3_vl_retrieval import InputError, Reranker
 
 __all__ = ["Qwen3VLRerank", "RerankOptions"]
 
@@ -42,8 +43,26 @@ class RerankOptions(LoadingOptions, total=False):
     instruction: str | None
     score_threshold: float | None
     keep_retrieval_score: bool
-    on_error: OnError
+    on_error: OnUnreadable
     callback_manager: Any
+
+
+class _Asked(TypedDict):
+    """What the core ranks."""
+
+    query: Item
+    documents: list[Item | InputError]
+    texts: dict[int, str]
+
+
+class _RankOptions(TypedDict):
+    """How the core ranks it."""
+
+    on_error: OnUnreadable
+    top_n: int
+    threshold: float | None
+    instruction: str | None
+    role: str
 
 
 class Qwen3VLRerank(RerankerOptions, BaseNodePostprocessor):
@@ -83,14 +102,18 @@ class Qwen3VLRerank(RerankerOptions, BaseNodePostprocessor):
         description="Whether a copy of the node is returned with the score that it came with, as `retrieval_score` "
         "among its metadata; it is shown to no model.",
     )
-    on_error: OnError = Field(
+    on_error: OnUnreadable = Field(
         default="raise",
         description="What becomes of a node whose media cannot be read: `raise` names its position, `text` judges its "
         "text instead, if it has one, and `drop` leaves it out; either is logged as a warning.",
     )
 
     def __init__(
-        self, model: str | Path = _DEFAULT, *, reranker: Reranker | None = None, **options: Unpack[RerankOptions]
+        self,
+        model: str | Path = _DEFAULT,
+        *,
+        reranker: Reranker | PlainReranker | None = None,
+        **options: Unpack[RerankOptions],
     ) -> None:
         is_named = reranker is None or model != _DEFAULT
         values: dict[str, Any] = {**options, **({"model": str(model)} if is_named else {})}
@@ -107,57 +130,54 @@ class Qwen3VLRerank(RerankerOptions, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         with self._report(nodes, query_bundle) as found:
-            judging = self._judge(nodes, query_bundle)
-            request, margins = advance(judging, None)
-            while request is not None:
-                with _name_nodes():
-                    outcomes = score(self.reranker, request, instruction=self.instruction, on_error=self.on_error)
-                request, margins = advance(judging, outcomes)
-            found += self._order(nodes, margins)
+            if nodes:
+                ranking = rank_documents(self.reranker, **self._build(nodes, query_bundle), **self._list_options())
+                found += self._list_ranked(nodes, ranking.ranked)
         return found
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         with self._report(nodes, query_bundle) as found:
-            # In threads: pages are opened, and the first use loads the model.
-            judging = self._judge(nodes, query_bundle)
-            request, margins = await asyncio.to_thread(advance, judging, None)
-            while request is not None:
+            if nodes:
+                # In threads: pages are opened, and the first use loads the model.
+                built = await asyncio.to_thread(self._build, nodes, query_bundle)
                 reranker = await asyncio.to_thread(lambda: self.reranker)
-                with _name_nodes():
-                    if takes_options(reranker):
-                        core, options = cast("Any", reranker), list_options(self.instruction, self.on_error)
-                        outcomes = to_outcomes(await core.ascore(request.query, request.items, **options))
-                    else:
-                        outcomes = await asyncio.to_thread(
-                            score, reranker, request, instruction=self.instruction, on_error=self.on_error
-                        )
-                request, margins = await asyncio.to_thread(advance, judging, outcomes)
-            found += self._order(nodes, margins)
+                ranking = await arank_documents(reranker, **built, **self._list_options())
+                found += self._list_ranked(nodes, ranking.ranked)
         return found
 
-    def _judge(self, nodes: Sequence[NodeWithScore], query: QueryBundle | None) -> Judging:
+    def _build(self, nodes: Sequence[NodeWithScore], query: QueryBundle | None) -> _Asked:
         if query is None:
             raise ValueError("there is nothing to judge by: give query_str or query_bundle")
-        return judge_nodes(
-            nodes,
-            query,
-            on_error=self.on_error,
-            media_policy=self.media_policy,
-            render_pages=not self._takes_pages,
-        )
+        return {
+            "query": build_query_item(query, media_policy=self.media_policy),
+            "documents": [self._build_item(node) for node in nodes],
+            "texts": {place: read_caption(node) for place, node in enumerate(nodes)},
+        }
 
-    def _order(self, nodes: Sequence[NodeWithScore], margins: dict[int, float]) -> list[NodeWithScore]:
-        if not margins:
-            return []
-        is_margin = takes_options(self.reranker)
-        judged = order_margins(margins, is_margin=is_margin, threshold=self.score_threshold, top_n=self.top_n)
+    def _build_item(self, node: NodeWithScore) -> Item | InputError:
+        try:
+            return build_node_item(node, media_policy=self.media_policy, render_pages=False)
+        except InputError as error:
+            return error
+
+    def _list_options(self) -> _RankOptions:
+        return {
+            "on_error": self.on_error,
+            "top_n": self.top_n,
+            "threshold": self.score_threshold,
+            "instruction": self.instruction,
+            "role": "node",
+        }
+
+    def _list_ranked(self, nodes: Sequence[NodeWithScore], ranked: Sequence[Ranked]) -> list[NodeWithScore]:
         return [
             NodeWithScore(
-                node=_note_score(nodes[place]) if self.keep_retrieval_score else nodes[place].node, score=probability
+                node=_note_score(nodes[place.index]) if self.keep_retrieval_score else nodes[place.index].node,
+                score=place.score,
             )
-            for place, probability in judged
+            for place in ranked
         ]
 
     @contextmanager
@@ -175,17 +195,6 @@ class Qwen3VLRerank(RerankerOptions, BaseNodePostprocessor):
             yield found
             event.on_end(payload={EventPayload.NODES: found})
         _DISPATCHER.event(ReRankEndEvent(nodes=found))
-
-
-@contextmanager
-def _name_nodes() -> Generator[None]:
-    """The core counts documents; here they are nodes."""
-    try:
-        yield
-    except InputError as error:
-        if error.role == "query":
-            raise
-        raise error.at(error.index, role="node") from error
 
 
 def _note_score(found: NodeWithScore) -> BaseNode:

@@ -13,30 +13,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from qwen3_vl_retrieval.engine.language.compiled_layers import CompiledLayers
 from qwen3_vl_retrieval.engine.language.packed_model import LanguageModel, PackedRow, PrefixStates
-from qwen3_vl_retrieval.errors import ModelError
 from qwen3_vl_retrieval.outputs.pooling import pool_last_token
 
 __all__ = ["PaddedLanguageModel", "choose_language_model"]
 
 
-def choose_language_model(model: Any, *, compile_layers: bool = False) -> LanguageModel | PaddedLanguageModel:
-    """Returns the way to compute a `Qwen3VLModel`: packed where PyTorch's attention is used on one device.
-
-    Raises:
-        ModelError: Layers are to be compiled that cannot be.
-    """
+def choose_language_model(model: Any) -> LanguageModel | PaddedLanguageModel:
+    """Returns the way to compute a `Qwen3VLModel`: packed where PyTorch's attention is used on one device."""
     language_model = model.language_model
     devices = {parameter.device for parameter in language_model.parameters()}
     is_sdpa = getattr(language_model.config, "_attn_implementation", "sdpa") == "sdpa"
     if is_sdpa and len(devices) == 1:
-        return LanguageModel(language_model, arithmetic=CompiledLayers(language_model) if compile_layers else None)
-    if compile_layers:
-        raise ModelError(
-            "compile_layers=True goes with PyTorch's attention on one device; pass attn_implementation='auto' and one "
-            "device, or leave compile_layers out"
-        )
+        return LanguageModel(language_model)
     return PaddedLanguageModel(language_model)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from qwen3_vl_retrieval.engine.language.prefix_cache import PromptPrefix, find_p
 from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader, PreparedMedia
 from qwen3_vl_retrieval.errors import InputTooLongError
 from qwen3_vl_retrieval.items import Part, TextPart
+from qwen3_vl_retrieval.options import OnOverflow, PairTruncation
 from qwen3_vl_retrieval.prompting.prompts import (
     Content,
     Element,
@@ -27,10 +27,8 @@ from qwen3_vl_retrieval.prompting.truncation import (
     truncate_pair_as_reference,
 )
 
-__all__ = ["Contents", "OnOverflow", "PairTruncation", "Request", "RequestBuilder"]
+__all__ = ["Contents", "Request", "RequestBuilder"]
 
-OnOverflow: TypeAlias = Literal["fit", "error"]
-PairTruncation: TypeAlias = Literal["longest_first", "reference"]
 
 _FIT_ATTEMPTS = 6
 _SUFFIX_TOKENS = 5

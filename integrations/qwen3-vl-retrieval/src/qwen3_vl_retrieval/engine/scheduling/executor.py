@@ -43,7 +43,6 @@ class Executor:
         features: Where visual features stay between runs.
         statistics: What is counted goes there.
         max_batch_tokens: Tokens of a forward pass at most; `None` chooses by device.
-        compile_layers: Whether the language model's layers are compiled at the first batch.
     """
 
     def __init__(
@@ -54,10 +53,9 @@ class Executor:
         features: FeatureCache,
         statistics: StatisticsRecorder,
         max_batch_tokens: int | None = None,
-        compile_layers: bool = False,
     ) -> None:
         self._model = model
-        self._language = choose_language_model(model, compile_layers=compile_layers)
+        self._language = choose_language_model(model)
         self._vision = VisionEncoder(model.visual, layout, features, statistics)
         self._features = features
         self._prefixes = PrefixCache(_PREFIX_BYTES)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypeVar, get_args
+from typing import TypeVar
 
 from jaxtyping import Float32
 from torch import Tensor
 
-from qwen3_vl_retrieval.errors import InputError, quote
+from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.options import OnError
 
-__all__ = ["OnError", "Outcome", "check_on_error", "raise_first_failure"]
+__all__ = ["Outcome", "raise_first_failure"]
 
 T = TypeVar("T")
-
-OnError: TypeAlias = Literal["raise", "return"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +45,6 @@ class Outcome:
         for position, error in self.failures.items():
             placed[position] = error
         return placed
-
-
-def check_on_error(on_error: str) -> None:
-    """Passes silently if `on_error` is `"raise"` or `"return"`; raises `ValueError` otherwise."""
-    if on_error not in get_args(OnError):
-        raise ValueError(f'on_error={quote(on_error)} is unknown; allowed are "raise" and "return"')
 
 
 def raise_first_failure(failures: Sequence[InputError]) -> None:

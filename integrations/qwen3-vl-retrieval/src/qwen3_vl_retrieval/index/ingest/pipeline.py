@@ -22,7 +22,6 @@ import numpy.typing as npt
 from qwen3_vl_retrieval.documents.identity import hash_space, is_same_content, read_signature
 from qwen3_vl_retrieval.documents.units import MOST_COSTLY_PAGES, load_item
 from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError
-from qwen3_vl_retrieval.index.ingest.embedding import Prepared, compute_vectors, prepare_documents
 from qwen3_vl_retrieval.index.ingest.failure_memory import describe_failures, is_passing
 from qwen3_vl_retrieval.index.ingest.prefetch import look_ahead
 from qwen3_vl_retrieval.index.ingest.progress import RunCounter
@@ -44,7 +43,7 @@ from qwen3_vl_retrieval.items import ImageReading, Item
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
 from qwen3_vl_retrieval.paths import decode_path
-from qwen3_vl_retrieval.protocols import Embedder
+from qwen3_vl_retrieval.protocols import Embedder, Prepared
 
 __all__ = ["run_pipeline"]
 
@@ -141,12 +140,12 @@ def run_pipeline(
                 group.finish_loading()
                 if is_closed.is_set():
                     return
-                group.prepared = prepare_documents(embedder, group.items)
+                group.prepared = embedder.prepare(group.items, on_error="return")
                 yield group
 
     with closing(look_ahead(read_groups, depth=1, on_wait=counter.tell_file)) as groups:
         for group in groups:
-            writer.write(group, compute_vectors(embedder, group.prepared))
+            writer.write(group, list(embedder.embed_prepared(group.prepared, on_error="return")))
             if cache_media is not None and (shown := [item for item in group.items if not isinstance(item, str)]):
                 cache_media(shown)
 

@@ -19,7 +19,7 @@ from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.index.results.failures import FailedFile, Found, OnProgress, SearchOutcome, Stage
 from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.media import MediaPolicy
-from qwen3_vl_retrieval.outputs.scoring import compute_probabilities
+from qwen3_vl_retrieval.outputs.ranking import compute_probabilities
 from qwen3_vl_retrieval.reranker import Qwen3VLReranker
 
 __all__ = ["Library", "embed_units", "search_library"]

@@ -11,13 +11,13 @@ from typing import Any, get_args
 from qwen3_vl_retrieval.documents.kept_media import decode_item, describe_text
 from qwen3_vl_retrieval.documents.units import MediaType, Unit
 from qwen3_vl_retrieval.errors import InputError, quote
-from qwen3_vl_retrieval.index.judging import judge_documents, takes_pages
 from qwen3_vl_retrieval.index.results.failures import FailedFile
 from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults
 from qwen3_vl_retrieval.index.search.candidates import Candidate, CandidateQuery, find_candidates
 from qwen3_vl_retrieval.index.store.records import StoredUnit
 from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.items import Item
+from qwen3_vl_retrieval.judging import judge_documents
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.paths import decode_path
 from qwen3_vl_retrieval.protocols import Embedder, Reranker
@@ -82,8 +82,7 @@ def search_in_stages(
     """
     seconds: dict[str, float] = {}
     begun = perf_counter()
-    instructed: dict[str, Any] = {} if options.instruction is None else {"instruction": options.instruction}
-    vector = embedder.embed_queries([query], **instructed)[0]
+    vector = embedder.embed_queries([query], instruction=options.instruction)[0]
     seconds["embedding"] = perf_counter() - begun
     begun = perf_counter()
     candidates = find_candidates(
@@ -144,7 +143,7 @@ def _rerank(
     """The hits by relevance; those that can no longer be opened are failures."""
     judged: list[tuple[float, Hit]] = []
     failures: list[FailedFile] = []
-    for group in _load_groups(hits, failures, render_pages=not takes_pages(reranker)):
+    for group in _load_groups(hits, failures):
         answers = judge_documents(reranker, query, [item for _, item in group], instruction=instruction)
         for (hit, _), answer in zip(group, answers, strict=True):
             if isinstance(answer, InputError):
@@ -155,14 +154,12 @@ def _rerank(
     return [hit for _, hit in sorted(judged, key=lambda one: -one[0])], failures
 
 
-def _load_groups(
-    hits: Sequence[Hit], failures: list[FailedFile], *, render_pages: bool
-) -> Iterator[list[tuple[Hit, Item]]]:
+def _load_groups(hits: Sequence[Hit], failures: list[FailedFile]) -> Iterator[list[tuple[Hit, Item]]]:
     for first in range(0, len(hits), _JUDGED_AT_ONCE):
         group: list[tuple[Hit, Item]] = []
         for hit in hits[first : first + _JUDGED_AT_ONCE]:
             try:
-                group.append((hit, hit.item(render_pages=render_pages)))
+                group.append((hit, hit.item(render_pages=False)))
             except InputError as error:
                 failures.append(_describe_failure(hit, error))
         yield group
