@@ -1,7 +1,7 @@
 """Stores of both frameworks in Chroma, filled with the same few things, and what is found in them.
 
-`PYTHONPATH=tests uv run python tests/llama_index_adapter/chroma_stores.py FOLDER` writes both, with the hits of this version beside them in
-`expected.json`. Those in `tests/data` were written by commit a390432, into `/srv/stores`.
+`PYTHONPATH=tests uv run python tests/llama_index_adapter/chroma_stores.py FOLDER` writes both, with the hits of this
+version beside them in `expected.json`. Those in `tests/data` were written by commit a390432, into `/srv/stores`.
 """
 
 from __future__ import annotations
