@@ -408,7 +408,9 @@ class SharedCollection:
 
     @contextmanager
     def write(self) -> Generator[None, None, None]:
-        """Holds the collection for writing, as it is on the disk now; threads of this object wait for each other.
+        """Holds the collection, as it is on the disk now, for a series of `write_batch`; nobody else writes meanwhile.
+
+        Threads of this object wait for each other, other objects and processes for `lock_timeout_seconds`.
 
         Raises:
             StoreError: if another process, or another object of this one, goes on writing.
@@ -425,7 +427,6 @@ class SharedCollection:
                 try:
                     yield
                 finally:
-                    self._settle()
                     self._is_writing = False
 
     @contextmanager
@@ -447,7 +448,7 @@ class SharedCollection:
         Raises:
             StoreError: if somebody else is writing.
         """
-        with self.write():
+        with self.write_batch():
             if self._collection is not None:
                 self.client.delete_collection(self.name)
                 self._collection = None
@@ -460,7 +461,7 @@ class SharedCollection:
         """
         with self.write():
             self.drop()
-            with self.directory.hold_clients():
+            with self.write_batch():
                 self._open(self.directory.share_client(is_afresh=True), is_made=True)
 
     def _is_stale(self) -> bool:
@@ -500,12 +501,11 @@ class SharedCollection:
         )
 
     def _settle(self) -> None:
-        """Tells everybody what was written; the collections that share this client know it already."""
+        """Tells everybody what was written, inside `hold_clients`; the collections that share this client know it."""
         if self._collection is None:
             # They do not: theirs is gone.
             self.directory.leave_mark()
-            return
-        with self.directory.hold_clients():
+        else:
             self.directory.leave_mark(self._opened)
             self._opened.rows[self.name] = self._count(self._collection)
 
