@@ -174,8 +174,9 @@ class ChromaDirectory:
         """Holds the directory for writing.
 
         Raises:
-            StoreError: if somebody else goes on writing for longer than the timeout.
+            StoreError: if somebody else goes on writing for longer than the timeout, or `require_process` fails.
         """
+        self.require_process()
         self._make()
         try:
             self._writer.acquire(timeout=self._timeout_seconds)
@@ -197,8 +198,10 @@ class ChromaDirectory:
         """Holds the directory while a client is opened or a batch is written: the two never happen at once.
 
         Raises:
-            StoreError: if the directory cannot be made, or another process does not let go of it.
+            StoreError: if the directory cannot be made, another process does not let go of it, or `require_process`
+                fails.
         """
+        self.require_process()
         self._make()
         with self._shared.lock:
             try:

@@ -68,7 +68,7 @@ _Placed: TypeAlias = "tuple[int, BaseNode]"
 
 
 class UnifiedMultiModalIndex(VectorStoreIndex):
-    """An index of texts, pictures, pages of PDFs, clips and mixtures of them, each with one vector of one space.
+    """An index of texts, images, pages of PDFs, videos and mixtures of them, each with one vector of one space.
 
     ```python
     index = UnifiedMultiModalIndex.from_files("office", persist_dir="store", embed_model=Qwen3VLEmbedding())
@@ -92,10 +92,10 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         persist_dir: In place of both: a folder, where they are kept in Chroma, with the cosine.
         collection_name: Name of the collection of Chroma in `persist_dir`.
         lock_timeout_seconds: How long a writer waits for another process that writes into `persist_dir`.
-        media_dir: Folder for pictures and clips that are not files yet; by default `media` in `persist_dir`.
-        index_struct: Of an index that was loaded.
+        media_dir: Folder for images and videos that are not files yet; by default `media` in `persist_dir`.
+        index_struct: Structure of an index that was loaded.
         objects: Each `IndexNode` with what it stands for.
-        transformations: Of documents of text.
+        transformations: Transformations of documents of text.
         callback_manager: As in LlamaIndex.
         show_progress: Show progress bars.
         use_async: Embed the first nodes by asynchronous methods.
@@ -103,10 +103,10 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         others: None: options of `MultiModalVectorStoreIndex`, which has two spaces, fail with what to do instead.
 
     Raises:
-        FingerprintMismatchError: The store has vectors of another space.
-        InputError: A node cannot be read or kept; the message begins with its position.
-        TypeError: An option is unknown.
-        ValueError: The embedding is missing or of another kind, or more than one place to keep nodes is given.
+        FingerprintMismatchError: if the store has vectors of another space.
+        InputError: if a node cannot be read or kept; the message begins with its position.
+        TypeError: if an option is unknown.
+        ValueError: if the embedding is missing or of another kind, or more than one place to keep nodes is given.
     """
 
     _embed_model: Qwen3VLEmbedding
@@ -166,9 +166,9 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
 
     @classmethod
     def from_documents(cls, documents: Sequence[Document], **options: Unpack[IndexOptions]) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride] - the options of LlamaIndex's, and ours, by name
-        """Returns an index of documents; those with a picture or clip become one node each, others are split.
+        """Returns an index of documents; those with an image or video become one node each, others are split.
 
-        What a reader without the right parser has read as text, a picture or clip, is taken from its `file_path`.
+        What a reader without the right parser has read as text, an image or video, is taken from its `file_path`.
         Options and errors are those of the class.
         """
         index = cls([], **options)
@@ -214,8 +214,8 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         """Returns the index that was made with `persist_dir`; options are those of the class.
 
         Raises:
-            FingerprintMismatchError: Another embedding made it.
-            StoreError: There is none.
+            FingerprintMismatchError: if another embedding made it.
+            StoreError: if there is none.
         """
         if options.get("media_dir") is None:
             options["media_dir"] = Path(persist_dir).absolute() / "media"
@@ -248,10 +248,10 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         Args:
             storage_context: `StorageContext.from_defaults(persist_dir=…)`.
             index_id: Which one, if there are several.
-            options: Of the class.
+            options: Options of the class.
 
         Raises:
-            StoreError: There is none, or there are several.
+            StoreError: if there is none, or there are several.
         """
         structs = [one for one in storage_context.index_store.index_structs() if isinstance(one, IndexDict)]
         chosen = [one for one in structs if index_id is None or one.index_id == index_id]
@@ -280,8 +280,8 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
             callback_manager: As in LlamaIndex.
 
         Raises:
-            FingerprintMismatchError: Another embedding wrote it.
-            StoreError: There is none.
+            FingerprintMismatchError: if another embedding wrote it.
+            StoreError: if there is none.
             ValueError: Models were given for an open index, or none for a folder.
         """
         if isinstance(path_or_index, MultimodalIndex):
@@ -318,21 +318,21 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
     ) -> list[FailedFile]:
         """Adds files and folders, and returns what could not be read.
 
-        A picture is one node, a PDF one per page, a clip one per window, a text one per chunk. What is there and
+        An image is one node, a PDF one per page, a video one per window, a text one per chunk. What is there and
         unchanged is left alone; what a changed file no longer holds is removed. Files are removed by
         `delete_ref_doc(path)`, with the absolute path.
 
         Args:
             paths: Files of any kind that `qwen3vl index` reads, and folders with such files.
             on_error: `"raise"` ends at the first that cannot be read, `"skip"` adds the others; see `failures`.
-            metadata: Of every node, as flat scalars.
-            window_seconds: Length of a window of a clip.
+            metadata: Metadata of every node, as flat scalars.
+            window_seconds: Length of a window of a video.
             overlap_seconds: What a window shares with the one before.
-            cut_at_scenes: Let windows end where the picture changes.
+            cut_at_scenes: Let windows end where the image changes.
 
         Raises:
-            InputError: A file cannot be read, and that is not to be skipped; or there is none. The message names it.
-                Or no store can hold the `metadata`.
+            InputError: if a file cannot be read, and that is not to be skipped, or there is none; the message names it.
+                Also if no store can hold the `metadata`.
         """
         policy = self._media_folder.policy
         windows = {"window_seconds": window_seconds, "overlap_seconds": overlap_seconds, "cut_at_scenes": cut_at_scenes}
@@ -352,13 +352,13 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         """Embeds nodes and writes them, in place of those of the same ids.
 
         Args:
-            nodes: Of any type. Those that have an `embedding` are not embedded; empty ones are left out, with a warning
-                in the log.
+            nodes: Nodes of any type. Those that have an `embedding` are not embedded; empty ones are left out, with a
+                warning in the log.
             insert_kwargs: For the `add` of the store.
 
         Raises:
-            InputError: A node cannot be read, or its data cannot be kept; the message begins with its position.
-            StoreError: The index is a read-only view.
+            InputError: if a node cannot be read, or its data cannot be kept; the message begins with its position.
+            StoreError: if the index is a read-only view, or another process goes on writing to its store.
         """
         super().insert_nodes(nodes, **insert_kwargs)
 
@@ -366,11 +366,11 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         """Adds documents; the nodes of those that were there by the same id are replaced.
 
         Args:
-            documents: Those with a picture or clip become one node each, others are transformed.
+            documents: Those with an image or video become one node each, others are transformed.
             insert_kwargs: For the `add` of the store.
 
         Raises:
-            InputError: One of them cannot be read; see `insert_nodes`.
+            InputError: if one of them cannot be read; see `insert_nodes`.
         """
         nodes = parse_documents(documents, self._transformations, show_progress=self._show_progress)
         self.insert_nodes(nodes, **insert_kwargs)
@@ -453,8 +453,8 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         """Returns a retriever over this index; the options are those of `Qwen3VLRetriever`.
 
         Raises:
-            TypeError: An option is unknown.
-            ValueError: An option is out of range.
+            TypeError: if an option is unknown.
+            ValueError: if an option is out of range.
         """
         require_known(options, RETRIEVER_OPTIONS, "as_retriever")
         own: dict[str, Any] = {"callback_manager": self._callback_manager, "object_map": self._object_map}
@@ -467,16 +467,16 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         multimodal: bool = True,
         **options: Any,
     ) -> BaseQueryEngine:
-        """Returns a query engine whose language model sees what was found, and the pictures of the query.
+        """Returns a query engine whose language model sees what was found, and the images of the query.
 
         Args:
-            llm: A chat model that takes pictures; by default `Settings.llm`.
+            llm: A chat model that takes images; by default `Settings.llm`.
             multimodal: `False` is LlamaIndex's `RetrieverQueryEngine`, for a language model that takes text alone.
             options: Those of `Qwen3VLRetriever`, and of `MultiModalQueryEngine` or `RetrieverQueryEngine.from_args`.
 
         Raises:
-            TypeError: An option is unknown.
-            ValueError: The language model is no chat model.
+            TypeError: if an option is unknown.
+            ValueError: if the language model is no chat model.
         """
         return build_query_engine(self, self._resolve_llm(llm), options, is_multimodal=multimodal)
 
@@ -496,12 +496,12 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         Args:
             chat_mode: `"context"`, `"condense_plus_context"` (`"best"` is the same), `"condense_question"` or
                 `"simple"`, which searches nothing.
-            llm: A chat model that takes pictures; by default `Settings.llm`.
+            llm: A chat model that takes images; by default `Settings.llm`.
             multimodal: `False` for a language model that takes text alone.
             options: Those of `Qwen3VLRetriever` and of the engine.
 
         Raises:
-            TypeError: An option is unknown.
+            TypeError: if an option is unknown.
             ValueError: LlamaIndex no longer has the mode.
         """
         return build_chat_engine(self, chat_mode, self._resolve_llm(llm), options, is_multimodal=multimodal)
@@ -513,15 +513,15 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         description: str = "Finds texts, pictures, pages and clips by what they say and show, and shows them.",
         **options: Any,
     ) -> FunctionTool:
-        """Returns a tool for agents, which gets pictures back and may search by those that the user attached.
+        """Returns a tool for agents, which gets images back and may search by those that the user attached.
 
         Args:
-            name: Of the tool.
+            name: Name of the tool.
             description: When to use it, for the language model: say what is in the index.
             options: Those of `Qwen3VLRetriever` and of `multimodal_retriever_tool`.
 
         Raises:
-            TypeError: An option is unknown.
+            TypeError: if an option is unknown.
         """
         return build_tool(self, name, description, options)
 
