@@ -60,7 +60,7 @@ def open_chroma_store(
         StoreError: if the collection is to exist, and does not.
     """
     try:
-        from chromadb.errors import NotFoundError
+        import chromadb.errors
 
         from llama_index.indices.qwen3_vl.chroma_stores import SharedChromaStore
     except ImportError as error:
@@ -74,7 +74,7 @@ def open_chroma_store(
         )
     try:
         return SharedChromaStore(SharedCollection(directory, collection_name, must_exist=must_exist))
-    except NotFoundError as error:
+    except chromadb.errors.NotFoundError as error:
         raise StoreError(
             f"{quote(directory.folder)} has no collection {quote(collection_name)}; it has "
             f"{directory.list_collections()}"
