@@ -21,9 +21,9 @@ class HashEmbedder:
         embedded: The documents of each call.
     """
 
-    def __init__(self, *, revision: str = "1") -> None:
+    def __init__(self, *, revision: str = "1", image_reading: str = "reference") -> None:
         self.embedded: list[list[Any]] = []
-        self._revision = revision
+        self._revision, self._image_reading = revision, image_reading
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -37,6 +37,7 @@ class HashEmbedder:
             frame_sampling="",
             max_length=1,
             prompt_version="1",
+            image_reading=self._image_reading,
         )
 
     def embed_queries(self, inputs: Sequence[Any]) -> np.ndarray:

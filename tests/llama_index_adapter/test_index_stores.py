@@ -23,7 +23,7 @@ from llama_index.indices.qwen3_vl.stores import (
     replace_nodes,
 )
 from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever
-from llama_index.retrievers.qwen3_vl.stamps import read_stamp
+from llama_index.retrievers.qwen3_vl.scores import read_fingerprint
 from qwen3_vl_retrieval import FingerprintMismatchError
 
 
@@ -44,7 +44,7 @@ def test_a_new_collection_has_the_cosine_and_keeps_it(embedding, pictures, tmp_p
     assert index.vector_store.client.configuration["hnsw"]["space"] == "cosine"
     opened = open_chroma_store(tmp_path, "multimodal")
     assert opened.client.configuration["hnsw"]["space"] == "cosine"
-    assert read_stamp(opened) == embedding.fingerprint
+    assert read_fingerprint(opened) == embedding.fingerprint
 
 
 def test_a_collection_is_bound_to_its_vector_space(embedding, pictures, tmp_path):
@@ -75,7 +75,7 @@ def test_an_empty_collection_of_the_user_is_bound_and_keeps_its_metadata(embeddi
     context = StorageContext.from_defaults(vector_store=store)
     index = UnifiedMultiModalIndex(make_nodes(pictures), storage_context=context, embed_model=embedding)
     assert collection.metadata["owner"] == "me"
-    assert read_stamp(store) == embedding.fingerprint
+    assert read_fingerprint(store) == embedding.fingerprint
     query = QueryBundle("", image_path=str(pictures / "picture-1.png"))
     assert ids(index.as_retriever(similarity_top_k=1).retrieve(query)) == ["1"]
 

@@ -7,16 +7,14 @@ process adds, so `reopen` starts afresh (https://github.com/chroma-core/chroma/i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float
 
-from qwen3_vl_retrieval.disk_errors import explain_write_error, find_full_disk, is_disk_full
+from qwen3_vl_retrieval.chroma.directory import ChromaDirectory, close_client
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
 
@@ -25,16 +23,7 @@ __all__ = ["COLLECTION_NAME", "Collection"]
 COLLECTION_NAME = "units"
 
 _INDEX = {"space": "cosine", "ef_construction": 200, "ef_search": 200, "max_neighbors": 32}
-"""Of the graph: twice Chroma's defaults (100, 100, 16). `benchmarks/index_recall.py` measures the recall."""
-
-_SPELLINGS: set[str] = set()
-_SPELLINGS_LOCK = ForkSafeLock()
-"""Chroma keeps one client for each spelling of a path in a process, and whoever asks for the same spelling gets that
-one, stale as it may be (`SharedSystemClient` of chromadb 1.5.9). Each of ours has a spelling of its own."""
-
-_OPENED: dict[Path, int] = {}
-"""Folders that were opened, each with the process that opened it first: SQLite, which Chroma has inside, cannot open a
-database again in a child of that process (https://sqlite.org/howtocorrupt.html, section 2.6), and waits for ever."""
+"""Settings of the graph: twice Chroma's defaults (100, 100, 16). `benchmarks/index_recall.py` measures the recall."""
 
 T = TypeVar("T")
 
@@ -43,17 +32,14 @@ class Collection:
     """A Chroma collection of its own folder.
 
     Args:
-        folder: Chroma's; it need not exist.
-
-    Raises:
-        StoreError: chromadb is not installed, or cannot open the folder.
+        folder: The folder of Chroma; it need not exist.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._directory = ChromaDirectory(folder, store=folder.parent)
         self._client: Any = None
         self._collection: Any = None
-        self._spelling = ""
         self._inherited: list[Any] = []
         # Searching threads wait while one of them opens the collection afresh.
         self._lock = ForkSafeLock(is_reentrant=True)
@@ -65,23 +51,22 @@ class Collection:
             # Kept, because letting go of it would wait for those threads.
             self._inherited += [self._client, self._collection]
         self._client = self._collection = None
-        self._spelling = ""
 
     @property
     def is_inherited(self) -> bool:
         """Whether the folder was opened before this process was forked, and cannot be opened here."""
-        return _OPENED.get(self._folder, os.getpid()) != os.getpid()
+        return self._directory.is_inherited
 
     @property
     def folder(self) -> Path:
-        """Chroma's."""
+        """The folder of Chroma."""
         return self._folder
 
     def create(self, store_id: str, metadata: Mapping[str, str | int]) -> None:
         """Creates the collection, which must not exist.
 
         Raises:
-            StoreError: Chroma fails.
+            StoreError: if Chroma fails, is not installed, or was open when this process was forked.
         """
         self._connect()
         stamp = {"store_id": store_id, **metadata}
@@ -95,7 +80,7 @@ class Collection:
         """Opens the collection as it is on the disk now, forgetting what was known of it.
 
         Raises:
-            StoreError: There is no such collection, or it belongs to another store.
+            StoreError: if there is no such collection, or it belongs to another store.
         """
         with self._lock:
             self._reopen(store_id)
@@ -122,9 +107,8 @@ class Collection:
     def close(self) -> None:
         """Lets go of the files."""
         if self._client is not None:
-            self._client.close()
+            close_client(self._client)
         self._client = self._collection = None
-        _SPELLINGS.discard(self._spelling)
 
     def drop(self) -> None:
         """Deletes the collection, whoever it belongs to."""
@@ -177,26 +161,10 @@ class Collection:
 
     def _connect(self) -> None:
         try:
-            import chromadb
-            from chromadb.config import Settings
-        except ImportError as error:
-            raise StoreError(
-                "an index on disk needs chromadb, which is not installed: pip install 'qwen3-vl-retrieval[chroma]'"
-            ) from error
-        if self.is_inherited:
-            raise StoreError(
-                f"{str(self._folder)!r} was opened before this process was forked, which Chroma does not survive: open "
-                "the store in the child alone, or start the process with multiprocessing's 'spawn'. Searching goes on, "
-                "without Chroma"
-            )
-        _OPENED[self._folder] = os.getpid()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._spelling = _take_spelling(self._folder)
-        try:
-            self._client = chromadb.PersistentClient(path=self._spelling, settings=Settings(anonymized_telemetry=False))
-        except Exception as error:
-            # Chroma raises whatever its database or its native part raise.
-            raise self._explain("Chroma cannot open", error) from error
+            self._directory.require_process()
+        except StoreError as error:
+            raise StoreError(f"{error}. Searching goes on, without Chroma") from None
+        self._client = self._directory.open_client()
 
     def _largest_call(self) -> int:
         return int(self._call(lambda: self._client.get_max_batch_size()))
@@ -207,21 +175,7 @@ class Collection:
             with self._lock:
                 return ask()
         except Exception as error:
-            raise self._explain("Chroma failed in", error) from error
-
-    def _explain(self, what: str, error: Exception) -> StoreError:
-        full = error if is_disk_full(error) else find_full_disk(self._folder)
-        if full is not None:
-            return explain_write_error(self._folder.parent, full)
-        return StoreError(f"{what} {str(self._folder)!r}: {error}")
-
-
-def _take_spelling(folder: Path) -> str:
-    with _SPELLINGS_LOCK:
-        # The plain path is left to the caller's own clients.
-        spelling = next(text for text in (str(folder) + (os.sep + ".") * n for n in count(1)) if text not in _SPELLINGS)
-        _SPELLINGS.add(spelling)
-        return spelling
+            raise self._directory.explain("Chroma failed in", error) from error
 
 
 def _split(values: list[T], size: int) -> Iterator[tuple[int, list[T]]]:

@@ -21,6 +21,7 @@ from chromadb.utils.embedding_functions import (
     register_embedding_function,  # pyright: ignore[reportUnknownVariableType] - has no annotations
 )
 
+from qwen3_vl_retrieval.chroma.directory import read_stamp
 from qwen3_vl_retrieval.errors import InputError, StoreError, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.items import ImageReading, Item
@@ -203,12 +204,18 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
         now.require_match(stored)
 
     def check_collection(self, collection: Any) -> None:
-        """Passes silently if `collection`, of chromadb, remembers a function whose vectors compare with this one's.
+        """Checks that vectors of `collection`, of chromadb, compare with this function's.
+
+        A collection says so by the function that it remembers, or by the fingerprint that the adapters write.
 
         Raises:
-            StoreError: It remembers another function, or none.
-            FingerprintMismatchError: Its vectors come from another vector space.
+            StoreError: if it remembers another function, or says nothing.
+            FingerprintMismatchError: if its vectors come from another vector space.
         """
+        stamp = read_stamp(collection)
+        if stamp is not None:
+            self.fingerprint.require_match(stamp)
+            return
         stored: dict[str, Any] = collection.configuration_json.get("embedding_function") or {}
         if stored.get("name") != _NAME:
             raise StoreError(

@@ -1,19 +1,31 @@
-"""One index of texts, pictures, pages and clips in one vector space, as a `VectorStoreIndex`."""
+"""One index of texts, images, pages and videos in one vector space, as a `VectorStoreIndex`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+import logging
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, Self, TypeAlias, Unpack
 
+from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.callbacks.base import CallbackManager
+from llama_index.core.chat_engine.types import BaseChatEngine, ChatMode
 from llama_index.core.data_structs.data_structs import IndexDict
+from llama_index.core.indices.vector_store.base import VectorStoreIndex
+from llama_index.core.llms.utils import LLMType, resolve_llm  # pyright: ignore[reportUnknownVariableType] - LangChain's models are not typed there
 from llama_index.core.schema import BaseNode, Document, IndexNode, TransformComponent
+from llama_index.core.settings import Settings
 from llama_index.core.storage.storage_context import StorageContext
+from llama_index.core.tools import FunctionTool
+from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
+from llama_index.indices.qwen3_vl.documents import aparse_documents, hash_document, parse_documents
 from llama_index.indices.qwen3_vl.engine_options import list_names, require_known
+from llama_index.indices.qwen3_vl.engines import RETRIEVER_OPTIONS, build_chat_engine, build_query_engine, build_tool
 from llama_index.indices.qwen3_vl.file_insertion import FileInsertion
 from llama_index.indices.qwen3_vl.file_nodes import Reading
 from llama_index.indices.qwen3_vl.media_folders import MediaFolder
@@ -25,20 +37,38 @@ from llama_index.indices.qwen3_vl.options import (
     find_default_embedding,
     open_storage,
 )
-from llama_index.indices.qwen3_vl.queryable import QueryableIndex
-from llama_index.indices.qwen3_vl.stores import bind_store, build_summary, open_chroma_store
+from llama_index.indices.qwen3_vl.stored_nodes import is_blank, prepare_node
+from llama_index.indices.qwen3_vl.stores import (
+    areplace_nodes,
+    bind_store,
+    build_summary,
+    hold_store,
+    list_document_ids,
+    open_chroma_store,
+    replace_nodes,
+    require_writer,
+    split_rows,
+)
 from llama_index.postprocessor.qwen3_vl_rerank import Qwen3VLRerank
+from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever
 from llama_index.retrievers.qwen3_vl.multimodal_index_stores import MultimodalIndexStore
+from llama_index.retrievers.qwen3_vl.scores import read_fingerprint
 from llama_index.retrievers.qwen3_vl.sources import is_plain, open_multimodal_index, require_embedding
-from qwen3_vl_retrieval import MediaPolicy, StoreError
+from qwen3_vl_retrieval import InputError, MediaPolicy, StoreError
 from qwen3_vl_retrieval.index import FailedFile, MultimodalIndex
 from qwen3_vl_retrieval.metadata import check_metadata
+from qwen3_vl_retrieval.paths import encode_name
 
 __all__ = ["UnifiedMultiModalIndex"]
 
+_LOGGER = logging.getLogger(__name__)
 
-class UnifiedMultiModalIndex(QueryableIndex):
-    """An index of texts, pictures, pages of PDFs, clips and mixtures of them, each with one vector of one space.
+_Placed: TypeAlias = "tuple[int, BaseNode]"
+"""A node, with its place in the list of the caller."""
+
+
+class UnifiedMultiModalIndex(VectorStoreIndex):
+    """An index of texts, images, pages of PDFs, videos and mixtures of them, each with one vector of one space.
 
     ```python
     index = UnifiedMultiModalIndex.from_files("office", persist_dir="store", embed_model=Qwen3VLEmbedding())
@@ -60,11 +90,12 @@ class UnifiedMultiModalIndex(QueryableIndex):
         storage_context: As in LlamaIndex.
         vector_store: In place of a storage context: where nodes are kept.
         persist_dir: In place of both: a folder, where they are kept in Chroma, with the cosine.
-        collection_name: Of Chroma, in `persist_dir`.
-        media_dir: Folder for pictures and clips that are not files yet; by default `media` in `persist_dir`.
-        index_struct: Of an index that was loaded.
+        collection_name: Name of the collection of Chroma in `persist_dir`.
+        lock_timeout_seconds: How long a writer waits for another process that writes into `persist_dir`.
+        media_dir: Folder for images and videos that are not files yet; by default `media` in `persist_dir`.
+        index_struct: Structure of an index that was loaded.
         objects: Each `IndexNode` with what it stands for.
-        transformations: Of documents of text.
+        transformations: Transformations of documents of text.
         callback_manager: As in LlamaIndex.
         show_progress: Show progress bars.
         use_async: Embed the first nodes by asynchronous methods.
@@ -72,11 +103,14 @@ class UnifiedMultiModalIndex(QueryableIndex):
         others: None: options of `MultiModalVectorStoreIndex`, which has two spaces, fail with what to do instead.
 
     Raises:
-        FingerprintMismatchError: The store has vectors of another space.
-        InputError: A node cannot be read or kept; the message begins with its position.
-        TypeError: An option is unknown.
-        ValueError: The embedding is missing or of another kind, or more than one place to keep nodes is given.
+        FingerprintMismatchError: if the store has vectors of another space.
+        InputError: if a node cannot be read or kept; the message begins with its position.
+        TypeError: if an option is unknown.
+        ValueError: if the embedding is missing or of another kind, or more than one place to keep nodes is given.
     """
+
+    _embed_model: Qwen3VLEmbedding
+    _media_folder: MediaFolder
 
     def __init__(
         self,
@@ -87,6 +121,7 @@ class UnifiedMultiModalIndex(QueryableIndex):
         vector_store: BasePydanticVectorStore | None = None,
         persist_dir: str | Path | None = None,
         collection_name: str = DEFAULT_COLLECTION,
+        lock_timeout_seconds: float = 10.0,
         media_dir: str | Path | None = None,
         index_struct: IndexDict | None = None,
         objects: list[IndexNode] | None = None,
@@ -99,7 +134,7 @@ class UnifiedMultiModalIndex(QueryableIndex):
     ) -> None:
         require_known(others, list_names(type(self).__init__), type(self).__name__)
         model = require_embedding(find_default_embedding() if embed_model is None else embed_model)
-        context = open_storage(storage_context, vector_store, persist_dir, collection_name)
+        context = open_storage(storage_context, vector_store, persist_dir, collection_name, lock_timeout_seconds)
         folder = None if persist_dir is None else Path(persist_dir).absolute() / "media"
         self._media_folder = MediaFolder(
             folder=folder if media_dir is None else Path(media_dir), policy=model.media_policy
@@ -131,9 +166,9 @@ class UnifiedMultiModalIndex(QueryableIndex):
 
     @classmethod
     def from_documents(cls, documents: Sequence[Document], **options: Unpack[IndexOptions]) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride] - the options of LlamaIndex's, and ours, by name
-        """Returns an index of documents; those with a picture or clip become one node each, others are split.
+        """Returns an index of documents; those with an image or video become one node each, others are split.
 
-        What a reader without the right parser has read as text, a picture or clip, is taken from its `file_path`.
+        What a reader without the right parser has read as text, an image or video, is taken from its `file_path`.
         Options and errors are those of the class.
         """
         index = cls([], **options)
@@ -169,17 +204,25 @@ class UnifiedMultiModalIndex(QueryableIndex):
 
     @classmethod
     def from_persist_dir(
-        cls, persist_dir: str | Path, *, collection_name: str = DEFAULT_COLLECTION, **options: Unpack[OpenOptions]
+        cls,
+        persist_dir: str | Path,
+        *,
+        collection_name: str = DEFAULT_COLLECTION,
+        lock_timeout_seconds: float = 10.0,
+        **options: Unpack[OpenOptions],
     ) -> Self:
         """Returns the index that was made with `persist_dir`; options are those of the class.
 
         Raises:
-            FingerprintMismatchError: Another embedding made it.
-            StoreError: There is none.
+            FingerprintMismatchError: if another embedding made it.
+            StoreError: if there is none.
         """
         if options.get("media_dir") is None:
             options["media_dir"] = Path(persist_dir).absolute() / "media"
-        return cls([], vector_store=open_chroma_store(persist_dir, collection_name, must_exist=True), **options)
+        store = open_chroma_store(
+            persist_dir, collection_name, must_exist=True, lock_timeout_seconds=lock_timeout_seconds
+        )
+        return cls([], vector_store=store, **options)
 
     @classmethod
     def from_vector_store(  # pyright: ignore[reportIncompatibleMethodOverride] - as above
@@ -205,10 +248,10 @@ class UnifiedMultiModalIndex(QueryableIndex):
         Args:
             storage_context: `StorageContext.from_defaults(persist_dir=…)`.
             index_id: Which one, if there are several.
-            options: Of the class.
+            options: Options of the class.
 
         Raises:
-            StoreError: There is none, or there are several.
+            StoreError: if there is none, or there are several.
         """
         structs = [one for one in storage_context.index_store.index_structs() if isinstance(one, IndexDict)]
         chosen = [one for one in structs if index_id is None or one.index_id == index_id]
@@ -237,8 +280,8 @@ class UnifiedMultiModalIndex(QueryableIndex):
             callback_manager: As in LlamaIndex.
 
         Raises:
-            FingerprintMismatchError: Another embedding wrote it.
-            StoreError: There is none.
+            FingerprintMismatchError: if another embedding wrote it.
+            StoreError: if there is none.
             ValueError: Models were given for an open index, or none for a folder.
         """
         if isinstance(path_or_index, MultimodalIndex):
@@ -275,21 +318,21 @@ class UnifiedMultiModalIndex(QueryableIndex):
     ) -> list[FailedFile]:
         """Adds files and folders, and returns what could not be read.
 
-        A picture is one node, a PDF one per page, a clip one per window, a text one per chunk. What is there and
+        An image is one node, a PDF one per page, a video one per window, a text one per chunk. What is there and
         unchanged is left alone; what a changed file no longer holds is removed. Files are removed by
         `delete_ref_doc(path)`, with the absolute path.
 
         Args:
             paths: Files of any kind that `qwen3vl index` reads, and folders with such files.
             on_error: `"raise"` ends at the first that cannot be read, `"skip"` adds the others; see `failures`.
-            metadata: Of every node, as flat scalars.
-            window_seconds: Length of a window of a clip.
+            metadata: Metadata of every node, as flat scalars.
+            window_seconds: Length of a window of a video.
             overlap_seconds: What a window shares with the one before.
-            cut_at_scenes: Let windows end where the picture changes.
+            cut_at_scenes: Let windows end where the image changes.
 
         Raises:
-            InputError: A file cannot be read, and that is not to be skipped; or there is none. The message names it.
-                Or no store can hold the `metadata`.
+            InputError: if a file cannot be read, and that is not to be skipped, or there is none; the message names it.
+                Also if no store can hold the `metadata`.
         """
         policy = self._media_folder.policy
         windows = {"window_seconds": window_seconds, "overlap_seconds": overlap_seconds, "cut_at_scenes": cut_at_scenes}
@@ -299,3 +342,301 @@ class UnifiedMultiModalIndex(QueryableIndex):
         insertion.run(paths)
         self._failures += insertion.failures
         return insertion.failures
+
+    def build_index_from_nodes(self, nodes: Sequence[BaseNode], **insert_kwargs: Any) -> IndexDict:
+        """Returns the structure of an index of nodes; what has no text is kept."""
+        self._validate_serializable(nodes)
+        return self._build_index_from_nodes(nodes, **insert_kwargs)
+
+    def insert_nodes(self, nodes: Sequence[BaseNode], **insert_kwargs: Any) -> None:
+        """Embeds nodes and writes them, in place of those of the same ids.
+
+        Args:
+            nodes: Nodes of any type. Those that have an `embedding` are not embedded; empty ones are left out, with a
+                warning in the log.
+            insert_kwargs: For the `add` of the store.
+
+        Raises:
+            InputError: if a node cannot be read, or its data cannot be kept; the message begins with its position.
+            StoreError: if the index is a read-only view, or another process goes on writing to its store.
+        """
+        super().insert_nodes(nodes, **insert_kwargs)
+
+    def insert_documents(self, documents: Sequence[Document], **insert_kwargs: Any) -> None:
+        """Adds documents; the nodes of those that were there by the same id are replaced.
+
+        Args:
+            documents: Those with an image or video become one node each, others are transformed.
+            insert_kwargs: For the `add` of the store.
+
+        Raises:
+            InputError: if one of them cannot be read; see `insert_nodes`.
+        """
+        nodes = parse_documents(documents, self._transformations, show_progress=self._show_progress)
+        self.insert_nodes(nodes, **insert_kwargs)
+        self._finish(documents, nodes)
+
+    async def ainsert_documents(self, documents: Sequence[Document], **insert_kwargs: Any) -> None:
+        """Does the same as `insert_documents`."""
+        nodes = await aparse_documents(documents, self._transformations, show_progress=self._show_progress)
+        await self.ainsert_nodes(nodes, **insert_kwargs)
+        await asyncio.to_thread(self._finish, documents, nodes)
+
+    def insert(self, document: Document, **insert_kwargs: Any) -> None:
+        """Does the same as `insert_documents` for one."""
+        self.insert_documents([document], **insert_kwargs)
+
+    async def ainsert(self, document: Document, **insert_kwargs: Any) -> None:
+        """Does the same as `insert`."""
+        await self.ainsert_documents([document], **insert_kwargs)
+
+    def delete_ref_doc(self, ref_doc_id: str, delete_from_docstore: bool = False, **delete_kwargs: Any) -> None:
+        """Removes the nodes of a document; it is inserted again when `refresh_ref_docs` is given it."""
+        ref_doc_id = encode_name(ref_doc_id)
+        super().delete_ref_doc(ref_doc_id, delete_from_docstore=delete_from_docstore, **delete_kwargs)
+        self._forget(ref_doc_id)
+
+    async def adelete_ref_doc(
+        self,
+        ref_doc_id: str,
+        delete_from_docstore: bool = False,
+        **delete_kwargs: Any,
+    ) -> None:
+        """Does the same as `delete_ref_doc`."""
+        ref_doc_id = encode_name(ref_doc_id)
+        await super().adelete_ref_doc(ref_doc_id, delete_from_docstore=delete_from_docstore, **delete_kwargs)
+        self._forget(ref_doc_id)
+
+    def refresh_ref_docs(self, documents: Sequence[Document], **update_kwargs: Any) -> list[bool]:
+        """Inserts documents that are new or have changed, also in the content of their files.
+
+        Returns:
+            For each whether it was inserted.
+        """
+        changed = [self._has_changed(document) for document in documents]
+        waiting = [document for document, has_changed in zip(documents, changed, strict=True) if has_changed]
+        self.insert_documents(waiting, **update_kwargs.get("insert_kwargs", {}))
+        return changed
+
+    async def arefresh_ref_docs(self, documents: Sequence[Document], **update_kwargs: Any) -> list[bool]:
+        """Does the same as `refresh_ref_docs`."""
+        changed = await asyncio.to_thread(lambda: [self._has_changed(document) for document in documents])
+        waiting = [document for document, has_changed in zip(documents, changed, strict=True) if has_changed]
+        await self.ainsert_documents(waiting, **update_kwargs.get("insert_kwargs", {}))
+        return changed
+
+    def remove_stale(self, ref_doc_id: str, kept: set[str]) -> int:
+        """Removes the nodes of a document other than those of the ids `kept`, and returns how many that were."""
+        stale = [row for row in list_document_ids(self._vector_store, ref_doc_id) if row not in kept]
+        if stale:
+            self.delete_nodes(stale, delete_from_docstore=True)
+        return len(stale)
+
+    def delete_nodes(self, node_ids: list[str], delete_from_docstore: bool = False, **delete_kwargs: Any) -> None:
+        """Removes nodes, however many; what does not exist is no error."""
+        for some in split_rows(node_ids):
+            super().delete_nodes(list(some), delete_from_docstore=delete_from_docstore, **delete_kwargs)
+
+    async def adelete_nodes(
+        self, node_ids: list[str], delete_from_docstore: bool = False, **delete_kwargs: Any
+    ) -> None:
+        """Does the same as `delete_nodes`."""
+        for some in split_rows(node_ids):
+            await super().adelete_nodes(list(some), delete_from_docstore=delete_from_docstore, **delete_kwargs)
+
+    @property
+    def names_media(self) -> bool:
+        """Whether all media in the store have a `media_type`, so that the store can choose by it."""
+        return isinstance(self._vector_store, SimpleVectorStore) or read_fingerprint(self._vector_store) is not None
+
+    def as_retriever(self, **options: Any) -> Qwen3VLRetriever:
+        """Returns a retriever over this index; the options are those of `Qwen3VLRetriever`.
+
+        Raises:
+            TypeError: if an option is unknown.
+            ValueError: if an option is out of range.
+        """
+        require_known(options, RETRIEVER_OPTIONS, "as_retriever")
+        own: dict[str, Any] = {"callback_manager": self._callback_manager, "object_map": self._object_map}
+        return Qwen3VLRetriever(self, **{**own, **options})
+
+    def as_query_engine(
+        self,
+        llm: LLMType | None = None,  # pyright: ignore[reportUnknownParameterType] - as above
+        *,
+        multimodal: bool = True,
+        **options: Any,
+    ) -> BaseQueryEngine:
+        """Returns a query engine whose language model sees what was found, and the images of the query.
+
+        Args:
+            llm: A chat model that takes images; by default `Settings.llm`.
+            multimodal: `False` is LlamaIndex's `RetrieverQueryEngine`, for a language model that takes text alone.
+            options: Those of `Qwen3VLRetriever`, and of `MultiModalQueryEngine` or `RetrieverQueryEngine.from_args`.
+
+        Raises:
+            TypeError: if an option is unknown.
+            ValueError: if the language model is no chat model.
+        """
+        return build_query_engine(self, self._resolve_llm(llm), options, is_multimodal=multimodal)
+
+    def as_chat_engine(
+        self,
+        chat_mode: ChatMode = ChatMode.BEST,
+        llm: LLMType | None = None,  # pyright: ignore[reportUnknownParameterType] - as above
+        *,
+        multimodal: bool = True,
+        **options: Any,
+    ) -> BaseChatEngine:
+        """Returns a chat engine whose language model sees what was found.
+
+        LlamaIndex gives chat engines messages of text: what a user attaches, they do not see. For that, give
+        `as_tool()` to an agent.
+
+        Args:
+            chat_mode: `"context"`, `"condense_plus_context"` (`"best"` is the same), `"condense_question"` or
+                `"simple"`, which searches nothing.
+            llm: A chat model that takes images; by default `Settings.llm`.
+            multimodal: `False` for a language model that takes text alone.
+            options: Those of `Qwen3VLRetriever` and of the engine.
+
+        Raises:
+            TypeError: if an option is unknown.
+            ValueError: LlamaIndex no longer has the mode.
+        """
+        return build_chat_engine(self, chat_mode, self._resolve_llm(llm), options, is_multimodal=multimodal)
+
+    def as_tool(
+        self,
+        *,
+        name: str = "search_media",
+        description: str = "Finds texts, pictures, pages and clips by what they say and show, and shows them.",
+        **options: Any,
+    ) -> FunctionTool:
+        """Returns a tool for agents, which gets images back and may search by those that the user attached.
+
+        Args:
+            name: Name of the tool.
+            description: When to use it, for the language model: say what is in the index.
+            options: Those of `Qwen3VLRetriever` and of `multimodal_retriever_tool`.
+
+        Raises:
+            TypeError: if an option is unknown.
+        """
+        return build_tool(self, name, description, options)
+
+    def _add_nodes_to_index(
+        self, index_struct: IndexDict, nodes: Sequence[BaseNode], show_progress: bool = False, **insert_kwargs: Any
+    ) -> None:
+        prepared = self._prepare(nodes)
+        # Without nodes, an index is only opened, perhaps to be searched while another process writes.
+        with hold_store(self._vector_store) if prepared else nullcontext():
+            for batch in _split(prepared, self._insert_batch_size):
+                waiting = [placed for placed in batch if placed[1].embedding is None]
+                with _place_errors(waiting):
+                    vectors = self._embed_model.get_node_embeddings(
+                        [node for _, node in waiting], show_progress=show_progress
+                    )
+                embedded = _add_vectors(batch, waiting, vectors)
+                new_ids = replace_nodes(self._vector_store, embedded, **insert_kwargs)
+                if self._keeps_nodes:
+                    stripped = _register(index_struct, embedded, new_ids)
+                    self._docstore.add_documents(stripped, allow_update=True)
+
+    async def _async_add_nodes_to_index(
+        self, index_struct: IndexDict, nodes: Sequence[BaseNode], show_progress: bool = False, **insert_kwargs: Any
+    ) -> None:
+        # In a thread: files are hashed, and data are written.
+        prepared = await asyncio.to_thread(self._prepare, nodes)
+        if prepared:
+            # Each batch holds the store for itself: a lock belongs to a thread, and tasks share theirs.
+            await asyncio.to_thread(require_writer, self._vector_store)
+        for batch in _split(prepared, self._insert_batch_size):
+            waiting = [placed for placed in batch if placed[1].embedding is None]
+            with _place_errors(waiting):
+                vectors = await self._embed_model.aget_node_embeddings(
+                    [node for _, node in waiting], show_progress=show_progress
+                )
+            embedded = _add_vectors(batch, waiting, vectors)
+            new_ids = await areplace_nodes(self._vector_store, embedded, **insert_kwargs)
+            if self._keeps_nodes:
+                stripped = _register(index_struct, embedded, new_ids)
+                await self._docstore.async_add_documents(stripped, allow_update=True)
+
+    @property
+    def _keeps_nodes(self) -> bool:
+        """Whether nodes are in the docstore, because the store keeps vectors alone."""
+        return not self._vector_store.stores_text or self._store_nodes_override
+
+    def _prepare(self, nodes: Sequence[BaseNode]) -> list[_Placed]:
+        """The nodes as they are stored; of several with one id the last, as if they had come one after the other."""
+        if nodes and isinstance(self._vector_store, MultimodalIndexStore):
+            raise StoreError(
+                "an index of the command line is read-only here; add files with MultimodalIndex.add or `qwen3vl index`"
+            )
+        prepared: dict[str, _Placed] = {}
+        blank = 0
+        is_flat = bool(getattr(self._vector_store, "flat_metadata", False))
+        for place, node in enumerate(nodes):
+            if is_blank(node):
+                blank += 1
+                continue
+            try:
+                one = prepare_node(
+                    node, self._media_folder, caption_mode=self._embed_model.caption_mode, is_flat=is_flat
+                )
+            except InputError as error:
+                raise error.at(place, role="node") from error
+            prepared.pop(one.node_id, None)
+            prepared[one.node_id] = (place, one)
+        if blank:
+            _LOGGER.warning("%d of %d nodes are left out: they have neither text nor media", blank, len(nodes))
+        return list(prepared.values())
+
+    def _finish(self, documents: Sequence[Document], nodes: Sequence[BaseNode]) -> None:
+        kept = {node.node_id for node in nodes}
+        for document in documents:
+            self.remove_stale(document.node_id, kept)
+            self.docstore.set_document_hash(document.node_id, hash_document(document))
+
+    def _has_changed(self, document: Document) -> bool:
+        return self.docstore.get_document_hash(document.node_id) != hash_document(document)
+
+    def _forget(self, ref_doc_id: str) -> None:
+        # LlamaIndex keeps the hash where the store keeps the nodes, and would take the document for unchanged.
+        self.docstore.delete_document(ref_doc_id, raise_error=False)
+
+    def _resolve_llm(self, llm: Any) -> Any:
+        return Settings.llm if llm is None else resolve_llm(llm, callback_manager=self._callback_manager)
+
+
+def _split(nodes: Sequence[_Placed], size: int) -> Iterator[Sequence[_Placed]]:
+    for first in range(0, len(nodes), size):
+        yield nodes[first : first + size]
+
+
+@contextmanager
+def _place_errors(waiting: Sequence[_Placed]) -> Generator[None, None, None]:
+    """Errors name the position in the list of the caller, some of which is not embedded."""
+    try:
+        yield
+    except InputError as error:
+        if error.index is None:
+            raise
+        raise error.at(waiting[error.index][0], role="node") from error
+
+
+def _add_vectors(
+    batch: Sequence[_Placed], waiting: Sequence[_Placed], vectors: Sequence[list[float]]
+) -> list[BaseNode]:
+    for (_, node), vector in zip(waiting, vectors, strict=True):
+        node.embedding = vector
+    return [node for _, node in batch]
+
+
+def _register(index_struct: IndexDict, nodes: Sequence[BaseNode], new_ids: Sequence[str]) -> list[BaseNode]:
+    """Notes the nodes in the structure of the index, and returns them without their vectors, which the store has."""
+    stripped = [node.model_copy(update={"embedding": None}) for node in nodes]
+    for node, new_id in zip(stripped, new_ids, strict=True):
+        index_struct.add_node(node, text_id=new_id)
+    return stripped

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from llama_index.indices.qwen3_vl.document_insertion import DocumentInsertion
 from llama_index.indices.qwen3_vl.file_nodes import FileNode, Reading, list_paths, read_file_nodes
 from llama_index.indices.qwen3_vl.stores import list_stored_ids
 from qwen3_vl_retrieval import InputError
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import FailedFile, Unit
 from qwen3_vl_retrieval.paths import encode_path
+
+if TYPE_CHECKING:
+    from llama_index.indices.qwen3_vl.base import UnifiedMultiModalIndex
 
 __all__ = ["FileInsertion"]
 
@@ -29,7 +31,7 @@ class FileInsertion:
         on_error: `"raise"` ends the run at the first file that cannot be read, `"skip"` goes on.
     """
 
-    def __init__(self, index: DocumentInsertion, reading: Reading, *, on_error: Literal["raise", "skip"]) -> None:
+    def __init__(self, index: UnifiedMultiModalIndex, reading: Reading, *, on_error: Literal["raise", "skip"]) -> None:
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error={quote(on_error)} is unknown; allowed are 'raise' and 'skip'")
         self._index, self._reading, self._on_error = index, reading, on_error

@@ -44,6 +44,7 @@ class IndexOptions(OpenOptions, total=False):
     vector_store: BasePydanticVectorStore | None
     persist_dir: str | Path | None
     collection_name: str
+    lock_timeout_seconds: float
 
 
 def find_default_embedding() -> Any:
@@ -56,6 +57,7 @@ def open_storage(
     vector_store: BasePydanticVectorStore | None,
     persist_dir: str | Path | None,
     collection_name: str,
+    lock_timeout_seconds: float,
 ) -> StorageContext:
     """Returns where nodes are kept.
 
@@ -63,10 +65,11 @@ def open_storage(
         storage_context: One of the caller's.
         vector_store: In place of it.
         persist_dir: In place of both: a folder for Chroma.
-        collection_name: Of Chroma.
+        collection_name: Name of the collection of Chroma.
+        lock_timeout_seconds: As in `open_chroma_store`.
 
     Raises:
-        ValueError: More than one is given.
+        ValueError: if more than one is given.
     """
     given = [place for place in (storage_context, vector_store, persist_dir) if place is not None]
     if len(given) > 1:
@@ -74,5 +77,5 @@ def open_storage(
     if storage_context is not None:
         return storage_context
     if persist_dir is not None:
-        vector_store = open_chroma_store(persist_dir, collection_name)
+        vector_store = open_chroma_store(persist_dir, collection_name, lock_timeout_seconds=lock_timeout_seconds)
     return StorageContext.from_defaults(vector_store=vector_store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -12,19 +13,28 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from llama_index.retrievers.qwen3_vl.scores import find_chroma_collection
-from llama_index.retrievers.qwen3_vl.stamps import STAMP, parse_stamp, read_stamp, write_stamp
+from llama_index.retrievers.qwen3_vl.scores import find_chroma_collection, read_fingerprint
 from qwen3_vl_retrieval import Fingerprint, FingerprintMismatchError, StoreError
+from qwen3_vl_retrieval.chroma import (
+    STAMP,
+    ChromaDirectory,
+    SharedCollection,
+    is_chroma_folder,
+    parse_stamp,
+    write_stamp,
+)
 from qwen3_vl_retrieval.errors import quote
 
 __all__ = [
     "areplace_nodes",
     "bind_store",
     "build_summary",
+    "hold_store",
     "list_document_ids",
     "list_stored_ids",
     "open_chroma_store",
     "replace_nodes",
+    "require_writer",
     "split_rows",
 ]
 
@@ -33,70 +43,90 @@ T = TypeVar("T")
 _ROWS_AT_ONCE = 5_000
 """Chroma takes 5,461 rows at once (`get_max_batch_size` of chromadb 1.5.9), and its SQLite 32,766 values."""
 
-_COSINE = {"hnsw": {"space": "cosine"}}
-
 
 def open_chroma_store(
-    persist_dir: str | Path, collection_name: str, *, must_exist: bool = False
+    persist_dir: str | Path, collection_name: str, *, must_exist: bool = False, lock_timeout_seconds: float = 10.0
 ) -> BasePydanticVectorStore:
     """Returns the store of a collection of Chroma in a folder, made with the cosine if there is none.
 
+    Args:
+        persist_dir: The folder.
+        collection_name: Name of the collection.
+        must_exist: Whether nothing is made.
+        lock_timeout_seconds: How long a writer waits for another process that writes into the folder.
+
     Raises:
-        ImportError: Chroma is not installed.
-        StoreError: The collection is to exist, and does not.
+        ImportError: if Chroma is not installed.
+        StoreError: if the collection is to exist, and does not.
     """
     try:
-        import chromadb
-        from llama_index.vector_stores.chroma import ChromaVectorStore
+        import chromadb.errors
+
+        from llama_index.indices.qwen3_vl.chroma_stores import SharedChromaStore
     except ImportError as error:
         raise ImportError(
             "persist_dir keeps vectors in Chroma, which is not installed: pip install 'llama-index-qwen3-vl[chroma]'"
         ) from error
-    # Chroma shares clients by the spelling of the path, also after the current folder has changed.
-    folder = Path(persist_dir).absolute()
-    if must_exist and not (folder / "chroma.sqlite3").is_file():
+    directory = ChromaDirectory(persist_dir, lock_timeout_seconds=lock_timeout_seconds)
+    if must_exist and not is_chroma_folder(directory.folder):
         raise StoreError(
-            f"there is no store in {quote(folder)}; make one with from_files, from_nodes or from_documents"
+            f"there is no store in {quote(directory.folder)}; make one with from_files, from_nodes or from_documents"
         )
-    client = chromadb.PersistentClient(path=str(folder))
-    names = [collection.name for collection in client.list_collections()]
-    if must_exist and collection_name not in names:
-        raise StoreError(f"{quote(folder)} has no collection {quote(collection_name)}; it has {sorted(names)}")
-    collection = (
-        client.get_collection(collection_name)
-        if collection_name in names
-        else client.create_collection(collection_name, configuration=_COSINE)  # pyright: ignore[reportArgumentType] - a TypedDict there
-    )
-    return ChromaVectorStore(chroma_collection=collection)
+    try:
+        return SharedChromaStore(SharedCollection(directory, collection_name, must_exist=must_exist))
+    except chromadb.errors.NotFoundError as error:
+        raise StoreError(
+            f"{quote(directory.folder)} has no collection {quote(collection_name)}; it has "
+            f"{directory.list_collections()}"
+        ) from error
+
+
+def hold_store(store: BasePydanticVectorStore) -> AbstractContextManager[None]:
+    """Holds a store for writing, if it is one that several processes share.
+
+    Raises:
+        StoreError: if somebody else goes on writing.
+    """
+    shared = _find_shared(store)
+    return nullcontext() if shared is None else shared.write()
+
+
+def require_writer(store: BasePydanticVectorStore) -> None:
+    """Checks that nobody else is writing to a store, before anything is embedded.
+
+    Raises:
+        StoreError: if somebody else goes on writing.
+    """
+    with hold_store(store):
+        pass
 
 
 def bind_store(store: BasePydanticVectorStore, fingerprint: Fingerprint, summary: str | None) -> None:
-    """Passes silently if vectors of `fingerprint` may be written to the store; an empty one is bound to it.
+    """Checks that vectors of `fingerprint` may be written to the store; an empty one is bound to it.
 
     Args:
-        store: It.
-        fingerprint: Of the embedding.
+        store: The store.
+        fingerprint: Identity of the vectors of the embedding.
         summary: What `build_summary` wrote into the index around the store, if it was loaded.
 
     Raises:
-        FingerprintMismatchError: The store holds vectors of another space, or of one that is not known.
+        FingerprintMismatchError: if the store holds vectors of another space, or of one that is not known.
     """
-    collection = find_chroma_collection(store)
-    stored = read_stamp(store)
-    if stored is None:
-        stored = _read_summary(summary)
+    collection, shared = find_chroma_collection(store), _find_shared(store)
+    stamp = read_fingerprint(store)
+    stored = _read_summary(summary) if stamp is None else stamp
     if stored is not None:
         fingerprint.require_match(stored)
-        return
-    rows = _count_rows(store, collection)
-    if rows:
+    elif rows := _count_rows(store, collection):
         raise FingerprintMismatchError(
             f"the store holds {rows:,} vectors of an unknown space: it was not written by UnifiedMultiModalIndex. "
             "Search it by Qwen3VLRetriever over VectorStoreIndex.from_vector_store(…), or index the nodes again into a "
             "new collection"
         )
-    if collection is not None:
+    elif collection is not None and shared is None:
         write_stamp(collection, fingerprint)
+    if shared is not None and (stamp is not None or stored is None):
+        shared.bind(fingerprint)
 
 
 def build_summary(fingerprint: Fingerprint) -> str:
@@ -131,15 +161,16 @@ def list_document_ids(store: BasePydanticVectorStore, ref_doc_id: str) -> list[s
 def replace_nodes(store: BasePydanticVectorStore, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
     """Writes nodes in place of those of the same ids: Chroma by itself leaves what is there, and says nothing."""
     ids = [node.node_id for node in nodes]
-    is_chroma = find_chroma_collection(store) is not None
-    if is_chroma:
-        ids = sorted(list_stored_ids(store, ids))
-    can_delete = type(store).delete_nodes is not BasePydanticVectorStore.delete_nodes
-    if can_delete and not isinstance(store, SimpleVectorStore):
-        for some in split_rows(ids):
-            store.delete_nodes(list(some))
-    groups = split_rows(nodes) if is_chroma else [nodes]
-    return [row for some in groups for row in store.add(list(some), **options)]
+    with hold_store(store) if nodes else nullcontext():
+        is_chroma = find_chroma_collection(store) is not None
+        if is_chroma:
+            ids = sorted(list_stored_ids(store, ids))
+        can_delete = type(store).delete_nodes is not BasePydanticVectorStore.delete_nodes
+        if can_delete and not isinstance(store, SimpleVectorStore):
+            for some in split_rows(ids):
+                store.delete_nodes(list(some))
+        groups = split_rows(nodes) if is_chroma else [nodes]
+        return [row for some in groups for row in store.add(list(some), **options)]
 
 
 async def areplace_nodes(store: BasePydanticVectorStore, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
@@ -150,6 +181,12 @@ async def areplace_nodes(store: BasePydanticVectorStore, nodes: Sequence[BaseNod
         for some in split_rows([node.node_id for node in nodes]):
             await store.adelete_nodes(list(some))
     return await store.async_add(list(nodes), **options)
+
+
+def _find_shared(store: BasePydanticVectorStore) -> SharedCollection | None:
+    # By its attribute: importing the class imports chromadb, which need not be installed.
+    shared = getattr(store, "shared_collection", None)
+    return shared if isinstance(shared, SharedCollection) else None
 
 
 def _read_summary(summary: str | None) -> Fingerprint | None:

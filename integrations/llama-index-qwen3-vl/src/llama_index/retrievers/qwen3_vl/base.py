@@ -19,9 +19,9 @@ from llama_index.retrievers.qwen3_vl.first_stages import NodeSource, Recall, are
 from llama_index.retrievers.qwen3_vl.found_nodes import MediaKind, classify_node, shows_picture
 from llama_index.retrievers.qwen3_vl.index_searches import IndexSearch, search_index
 from llama_index.retrievers.qwen3_vl.query_bundles import build_bundle, build_picture_bundle, keep_media, keep_text
+from llama_index.retrievers.qwen3_vl.scores import read_fingerprint
 from llama_index.retrievers.qwen3_vl.second_stages import ajudge_nodes, judge_nodes, label_scores
 from llama_index.retrievers.qwen3_vl.sources import Searchable, find_source
-from llama_index.retrievers.qwen3_vl.stamps import read_stamp
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import MultimodalIndex
 
@@ -231,7 +231,7 @@ class Qwen3VLRetriever(MultiModalRetriever):
         if self._nodes is None or self._embed_model is None:
             raise ValueError("the retriever has no vector store")
         if not self._is_checked:
-            stored = read_stamp(self._nodes.vector_store)
+            stored = read_fingerprint(self._nodes.vector_store)
             if stored is not None:
                 self._embed_model.fingerprint.require_match(stored)
             self._is_checked = True

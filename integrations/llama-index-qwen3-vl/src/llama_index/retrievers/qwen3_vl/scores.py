@@ -1,4 +1,4 @@
-"""The cosine of the first stage, from the scores that vector stores give by one name and mean differently by."""
+"""What a vector store says of its vectors: their space, and the cosine behind scores that stores mean differently."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-__all__ = ["find_chroma_collection", "find_cosine"]
+from qwen3_vl_retrieval import Fingerprint
+from qwen3_vl_retrieval.chroma import read_stamp
+
+__all__ = ["find_chroma_collection", "find_cosine", "read_fingerprint"]
 
 
 def find_cosine(store: BasePydanticVectorStore) -> Callable[[float], float] | None:
@@ -32,6 +35,16 @@ def find_chroma_collection(store: BasePydanticVectorStore) -> Any:
     """Returns the collection of a `ChromaVectorStore`; `None` for any other store."""
     # By name: Chroma need not be installed.
     return store.client if "ChromaVectorStore" in {base.__name__ for base in type(store).__mro__} else None
+
+
+def read_fingerprint(store: BasePydanticVectorStore) -> Fingerprint | None:
+    """Returns the identity of the vector space that a store of Chroma carries; `None` if it carries none.
+
+    Raises:
+        FingerprintMismatchError: if what it carries is damaged.
+    """
+    collection = find_chroma_collection(store)
+    return None if collection is None else read_stamp(collection)
 
 
 def _keep(score: float) -> float:
