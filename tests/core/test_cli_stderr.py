@@ -183,9 +183,9 @@ def test_control_c_ends_the_search_of_a_folder_and_leaves_nothing_behind(tmp_pat
     with subprocess.Popen(  # noqa: S603 - our own
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
     ) as process:
-        while process.poll() is None and not any(map(count_files, temporary.glob("qwen3vl-search-*"))):
+        while process.poll() is None and not any(map(count_files, temporary.glob(".qwen3vl-search-*"))):
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
         out, told = process.communicate(timeout=120)
     assert (process.returncode, out, told) == (130, "", "Interrupted.\n")
-    assert list(temporary.glob("qwen3vl-search-*")) == []
+    assert list(temporary.glob(".qwen3vl-search-*")) == []

@@ -199,8 +199,8 @@ def search_files(
         models = load_models(name, request.reranker_name, loading, policy)
     loading_seconds = perf_counter() - begun
     with (
-        TemporaryDirectory(prefix="qwen3vl-search-", ignore_cleanup_errors=True) as temporary,
-        # Numbers as the model gives them: there is no room on the disk to be saved for later.
+        TemporaryDirectory(prefix=".qwen3vl-search-", ignore_cleanup_errors=True) as temporary,
+        # Hidden, in case the folder that is read is that of temporary files. Full precision: nothing is kept for later.
         MultimodalIndex.open(
             temporary, models.embedder, models.reranker, media_policy=policy, precision="float32"
         ) as index,
