@@ -32,6 +32,9 @@ __all__ = ["encode_search", "print_failures", "print_profile", "print_results", 
 _EXCERPT_CHARACTERS = 90
 _JSON_EXCERPT_CHARACTERS = 300
 
+_STEPS = ("loading", "indexing", "embedding", "finding", "reranking")
+"""What takes time, in its order; not every search has every step."""
+
 _MOST_FAILURES = 20
 _MOST_GROUPS = 12
 _EXAMPLES = 3
@@ -149,7 +152,7 @@ def encode_search(search: Search, request: SearchRequest) -> str:
             {"source": _shorten_source(encode_path(skipped.path), search.folder), "reason": skipped.reason}
             for skipped in search.skipped
         ],
-        "timings": {f"{name}_seconds": round(seconds, 3) for name, seconds in search.results.seconds.items()},
+        "timings": {f"{name}_seconds": round(search.results.seconds.get(name, 0.0), 3) for name in _STEPS},
     }
     return json.dumps(document, ensure_ascii=False, indent=2)
 
