@@ -30,7 +30,7 @@ def test_the_demo_asks_eight_questions_and_says_where_the_answers_are(finished):
     result, folder = finished
     assert re.findall(r"^(\d)\. ", result.stdout, re.MULTILINE) == list("12345678")
     assert result.stdout.count("the answer: ") == 8
-    assert "178 pages, pictures, scenes and notes; 178 embedded" in result.stdout
+    assert "178 pages, images, scenes and notes; 178 embedded" in result.stdout
     for shown in ("recall@1", "recall@5", "writing ", "indexing ", "searching ", "question-6.png"):
         assert shown in result.stdout
     assert str(folder / "report.html") in result.stdout.replace("\n", "")

@@ -11,17 +11,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from qwen3_vl_retrieval import MediaError, MediaPolicy
+from hit_samples import make_hit, make_results
+from qwen3_vl_retrieval import MediaError
 from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, compute_recall, describe_rank
 from qwen3_vl_retrieval.cli.comparisons import print_comparison, print_recall
 from qwen3_vl_retrieval.cli.gallery import Figure, Gallery, build_gallery
-from qwen3_vl_retrieval.cli.report import SearchReport
-from qwen3_vl_retrieval.documents.previews import draw_preview
 from qwen3_vl_retrieval.documents.units import Unit
-from qwen3_vl_retrieval.index.results.failures import FailedFile, Found
+from qwen3_vl_retrieval.index.results.failures import FailedFile
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
-POLICY = MediaPolicy()
 PICTURE = Unit(source=LIBRARY / "products/red-mug.png", media_type="image")
 PAGE = Unit(source=LIBRARY / "papers/invoice-2024-118.pdf", media_type="page", page=2)
 SCENE = Unit(source=LIBRARY / "clips/parking-camera.mp4", media_type="video", start=50.0, end=64.0)
@@ -29,31 +27,38 @@ HOSTILE = Unit(source=LIBRARY / "<img src=x>.txt", media_type="text", text="<scr
 GONE = Unit(source=LIBRARY / "gone.png", media_type="image")
 
 
-def make_question(first, final, *, answer=PAGE, query="q", failures=()):
+def make_order(ranked, *, relevance_score=None):
+    hits = [
+        make_hit(
+            rank=rank,
+            id=f"{unit.source}-{unit.page}-{unit.start}",
+            source=str(unit.source),
+            media_type=unit.media_type,
+            page=unit.page,
+            start=unit.start,
+            end=unit.end,
+            text=unit.text,
+            similarity_score=0.5,
+            relevance_score=relevance_score,
+        )
+        for rank, unit in ranked
+    ]
+    return make_results(*hits, is_reranked=relevance_score is not None)
+
+
+def make_question(first, final, *, answer=PAGE, query="q"):
     return AnsweredQuestion(
         title="a title",
         language="en",
-        report=SearchReport(
-            folder=LIBRARY,
-            query=query,
-            query_image=PICTURE.source,
-            embedder="e",
-            reranker="r",
-            files=4,
-            units=4,
-            ranked_files=4,
-            skipped=(),
-            hidden=0,
-            results=tuple(Found(rank=n, unit=u, similarity_score=0.5, relevance_score=0.25) for n, u in final),
-            failures=tuple(failures),
-            seconds={},
-            candidates=tuple(Found(rank=n, unit=u, similarity_score=0.5, relevance_score=None) for n, u in first),
-        ),
+        query=query,
+        query_image=PICTURE.source,
+        by_vectors=make_order(first),
+        reranked=make_order(final, relevance_score=0.25),
         answer=answer,
     )
 
 
-def build(*questions, shown=5):
+def build(*questions, shown=5, failures=()):
     figures = (Figure(label="recall@1", before="0%", value="100%"),)
     gallery = Gallery(
         title="t",
@@ -61,10 +66,12 @@ def build(*questions, shown=5):
         notice="<b>notice</b>",
         figures=figures,
         details=(("model", "a/b"),),
+        folder=LIBRARY,
         questions=questions,
+        failures=failures,
         shown=shown,
     )
-    return build_gallery(gallery, POLICY)
+    return build_gallery(gallery)
 
 
 ORDERS = (
@@ -78,7 +85,7 @@ def test_texts_and_names_are_escaped_and_nothing_is_fetched():
     for shown in (
         "&lt;script&gt;alert(1)&lt;/script&gt; &amp; \N{REPLACEMENT CHARACTER}[31m",
         "&lt;img src=x&gt;.txt",
-        "&lt;i onclick=&quot;x&quot;&gt;",
+        "&lt;i onclick=&#34;x&#34;&gt;",
         "&lt;b&gt;notice&lt;/b&gt;",
     ):
         assert shown in page
@@ -113,7 +120,7 @@ def test_only_as_many_as_asked_are_shown_and_ranks_count_all():
 
 def test_failures_are_listed_and_what_is_gone_is_a_question_mark():
     failure = FailedFile(path=LIBRARY / "a<b.png", unit=None, error=MediaError("is <cut> short"))
-    page = build(make_question([(1, GONE)], [(1, GONE)], failures=[failure]))
+    page = build(make_question([(1, GONE)], [(1, GONE)]), failures=[failure])
     assert "<b>a&lt;b.png</b> is &lt;cut&gt; short" in page
     assert page.count('<div class="picture unreadable">?</div>') == 2
     assert '<span class="rank missing">not found</span>' in page
@@ -121,7 +128,8 @@ def test_failures_are_listed_and_what_is_gone_is_a_question_mark():
 
 @pytest.mark.parametrize("unit", [PICTURE, PAGE, SCENE])
 def test_a_preview_is_a_small_jpeg(unit):
-    encoded = draw_preview(unit, POLICY).removeprefix("data:image/jpeg;base64,")
+    page = build(make_question([(1, unit)], [(1, unit)]))
+    encoded = re.search(r'<div class="picture"><img src="data:image/jpeg;base64,([^"]+)"', page)[1]
     with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))) as picture:
         assert max(picture.size) <= 360
         assert picture.format == "JPEG"

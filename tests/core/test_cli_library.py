@@ -8,7 +8,8 @@ from PIL import Image
 
 from library_files import write_library
 from qwen3_vl_retrieval import MediaPolicy
-from qwen3_vl_retrieval.index.ingest.reading import read_folder
+from qwen3_vl_retrieval.documents.files import list_files
+from qwen3_vl_retrieval.documents.units import read_units
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 
@@ -25,11 +26,13 @@ def test_the_shipped_library_is_what_the_generator_writes(tmp_path):
 
 
 def test_the_library_is_small_and_readable():
-    reading = read_folder(LIBRARY, MediaPolicy(allow_dirs=(LIBRARY,)))
-    assert reading.failures == ()
-    assert reading.skipped == ()
-    assert {unit.media_type for unit in reading.units} == {"text", "image", "page", "video"}
-    assert sum(path.stat().st_size for path in reading.files) < 1_500_000
+    listing = list_files(LIBRARY)
+    assert listing.failures == ()
+    assert listing.skipped == ()
+    policy = MediaPolicy(allow_dirs=(LIBRARY,))
+    units = [unit for path in listing.files for unit in read_units(path, policy)]
+    assert {unit.media_type for unit in units} == {"text", "image", "page", "video"}
+    assert sum(path.stat().st_size for path in listing.files) < 1_500_000
 
 
 def test_the_library_has_pictures_in_the_awkward_modes():

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from dataclasses import fields
-from inspect import signature
 
 import pytest
 import typer
@@ -23,8 +22,6 @@ from qwen3_vl_retrieval.cli.limits import (
     parse_pixels,
     parse_seconds,
 )
-from qwen3_vl_retrieval.cli.search import search_folder
-from qwen3_vl_retrieval.cli.stores import index_folder
 
 
 def run(*arguments):
@@ -67,8 +64,9 @@ def test_what_is_no_size_is_a_usage_error_that_shows_one(parse, text):
 def test_every_limit_of_the_policy_on_a_file_has_an_option_of_both_commands():
     limits = {field.name for field in fields(MediaPolicy) if field.name.startswith("max_")} - {"max_redirects"}
     assert set(OPTIONS) == limits
-    for command in (index_folder, search_folder):
-        names = {f"--{name.replace('_', '-')}" for name in signature(command).parameters}
+    commands = vars(typer.main.get_command(app))["commands"]
+    for command in ("index", "search"):
+        names = {name for parameter in commands[command].params for name in parameter.opts}
         assert set(OPTIONS.values()) <= names
 
 
@@ -175,3 +173,17 @@ def test_a_folder_is_searched_for_one_kind_without_what_is_excluded(folder):
     assert {found["source"] for found in document["results"]} == {"noise.png", "red.png"}
     assert document["skipped"] == [{"source": "three.pdf", "reason": "excluded"}]
     assert run("search", folder, "a", "--where", "{}", *models).exit_code == 2
+
+
+def test_a_store_is_opened_once_for_a_search(store, monkeypatch):
+    from qwen3_vl_retrieval.index.store.catalog import Catalog
+
+    opened, initialise = [], Catalog.__init__
+
+    def count(self, path, *rest, **options):
+        opened.append(path)
+        initialise(self, path, *rest, **options)
+
+    monkeypatch.setattr(Catalog, "__init__", count)
+    assert run("search", store, "a square", "--reranker", "none", "--json").exit_code == 0
+    assert opened == [store / "catalog.sqlite3"]

@@ -77,7 +77,7 @@ def test_of_sixty_files_with_three_broken_ones_the_others_are_ranked(tmp_path):
     result = search(tmp_path, "a blue picture", *MODELS, "--json", "--k", 60, "--fetch-k", 60)
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
-    counts = {"files": 60, "units": 58, "ranked_files": 57, "failed": 3, "skipped": 0, "hidden": 0}
+    counts = {"files": 60, "units": 57, "ranked_files": 57, "failed": 3, "skipped": 0, "hidden": 0}
     assert document["counts"] == counts
     assert len({found["source"] for found in document["results"]}) == 57
     assert [error["source"] for error in document["errors"]] == broken
@@ -121,12 +121,32 @@ def test_a_broken_page_is_named_and_the_other_pages_are_ranked(tmp_path):
 
 
 def test_without_a_reranker_results_are_ordered_by_similarity(small_folder):
-    result = search(small_folder, "a mug", *MODELS, "--json", "--reranker", "none", "--k", 2)
+    # No file holds these words, which would count, too.
+    result = search(small_folder, "zebra crossing", *MODELS, "--json", "--reranker", "none", "--k", 2)
     document = json.loads(result.stdout)
     assert document["models"]["reranker"] is None
     first, second = document["results"]
+    assert first["keyword_rank"] is None
     assert first["similarity_score"] >= second["similarity_score"]
     assert first["relevance_score"] is None
+
+
+def test_a_folder_is_filtered_and_shown_on_a_page_as_an_index_is(small_folder, tmp_path_factory):
+    page = tmp_path_factory.mktemp("pages") / "page.html"
+    where = ("--where", '{"start": {"$gte": 25}}', "--html", page)
+    result = search(small_folder, "a mug", *MODELS, "--json", "--reranker", "none", *where)
+    assert result.exit_code == 0, result.stderr
+    assert sorted(found["start"] for found in json.loads(result.stdout)["results"]) == [25.0, 50.0]
+    assert page.read_text(encoding="utf-8").count('<li class="tile">') == 2
+
+
+def test_a_search_leaves_nothing_behind(small_folder, tmp_path_factory, monkeypatch):
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    before = sorted(small_folder.rglob("*"))
+    assert search(small_folder, "a mug", *MODELS, "--json", "--reranker", "none").exit_code == 0
+    assert sorted(small_folder.rglob("*")) == before
+    assert list(temporary.iterdir()) == []
 
 
 def test_the_reranker_judges_only_the_nearest(small_folder):

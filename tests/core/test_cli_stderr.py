@@ -87,7 +87,7 @@ def test_standard_error_holds_our_own_lines_alone(noisy_folder, tmp_path):
     made = run("index", noisy_folder, "--to", tmp_path / "store", *POCKET)
     assert made.returncode == 0, made.stderr
     first, failure, heading, *groups = made.stderr.splitlines()
-    assert first == "1 files or parts of files could not be read:"
+    assert first == "1 file or part of a file could not be read:"
     assert "broken.png" in failure
     assert (heading, groups) == ("Skipped:", ["  1  unknown suffix .zip  a.zip"])
 
@@ -169,3 +169,23 @@ def test_control_c_ends_an_index_with_a_line_and_it_goes_on_from_there(tmp_path)
     report = json.loads(again.stdout)
     assert report["added_files"] + report["unchanged_files"] == 400
     assert report["unchanged_files"] > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent to processes")
+def test_control_c_ends_the_search_of_a_folder_and_leaves_nothing_behind(tmp_path):
+    folder, temporary = tmp_path / "files", tmp_path / "temporary"
+    folder.mkdir()
+    temporary.mkdir()
+    for number in range(400):
+        Image.new("RGB", (64, 48), (number % 256, 120, number // 256)).save(folder / f"{number:03}.png")
+    command = [COMMAND, "search", str(folder), "red", "--reranker", "none", *POCKET]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(  # noqa: S603 - our own
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    ) as process:
+        while process.poll() is None and not any(map(count_files, temporary.glob(".qwen3vl-search-*"))):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        out, told = process.communicate(timeout=120)
+    assert (process.returncode, out, told) == (130, "", "Interrupted.\n")
+    assert list(temporary.glob(".qwen3vl-search-*")) == []

@@ -96,7 +96,7 @@ def test_what_vanished_is_removed_when_that_is_allowed_and_its_room_is_given_bac
             "pixel_budget",
         ),
         (("stats", "FOLDER"), 1, "there is no store in"),
-        (("search", "FOLDER", "x", "--model", "pocket", "--reranker", "none", "--html", "x.html"), 2, "needs an index"),
+        (("search", "STORE", "x", "--reranker", "none", "--exclude", "*.png"), 2, "no effect on an index"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(tmp_path, arguments, status, message):

@@ -15,11 +15,9 @@ from hit_samples import BLUE, RED, make_hit, make_results, write_samples
 from qwen3_vl_retrieval import MediaError, MediaPolicy
 from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.index.results.failures import FailedFile
-from qwen3_vl_retrieval.index.results.html import build_failures
-from qwen3_vl_retrieval.index.results.style import NOTEBOOK_STYLE
 
 HOSTILE = '<script>alert(1)</script>"onerror="x\x1b[31m\udce9.png'
-ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt;&quot;onerror=&quot;x\ufffd[31m\ufffd.png"
+ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt;&#34;onerror=&#34;x\ufffd[31m\ufffd.png"
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +120,8 @@ def test_a_notebook_grid_has_pictures_and_a_style_that_touches_nothing_else(fold
     assert grid.count("data:image/jpeg;base64,") == 1
     assert "2 results, ordered by cosine" in grid
     assert find_foreign_references(grid) == []
-    rules = re.sub(r"@supports[^{]*\{|/\*.*?\*/", "", NOTEBOOK_STYLE)
+    style = re.search(r"<style>(.*?)</style>", grid, re.DOTALL)[1]
+    rules = re.sub(r"@supports[^{]*\{|/\*.*?\*/", "", style, flags=re.DOTALL)
     selectors = [one.strip() for group in re.findall(r"([^{}]+)\{", rules) for one in group.split(",")]
     assert len(selectors) > 30
     assert [one for one in selectors if not re.match(r"\.qwen3vl[ .]", one) and one != ".qwen3vl.notebook"] == []
@@ -215,8 +214,8 @@ def test_names_are_told_below_the_folder_that_all_share(sources, names):
 def test_many_identical_files_and_failures_are_counted():
     hit = make_hit(media_type="text", source="/d/a", sources=("/d/a", "/d/b", "/d/c", "/d/e", "/d/f"), text="t")
     assert "4 identical files: b, c and 2 more" in make_results(hit).to_html()
-    assert build_failures([]) == ""
-    listed = build_failures([(f"{number}.pdf", "torn") for number in range(53)])
+    assert "took no part" not in make_results(hit).to_html()
+    listed = make_results(failures=[make_failure(Path(f"{number}.pdf"), "torn") for number in range(53)]).to_html()
     assert listed.count("torn") == 50
     assert "took no part (53)" in listed
     assert "<li>and 3 more</li>" in listed

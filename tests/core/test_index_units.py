@@ -11,11 +11,22 @@ from PIL import Image
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError
 from qwen3_vl_retrieval.documents.files import find_kind, list_files
 from qwen3_vl_retrieval.documents.units import load_item, read_units
-from qwen3_vl_retrieval.index.ingest.reading import read_folder
 from qwen3_vl_retrieval.media import read_image
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 POLICY = MediaPolicy()
+
+
+def read_files(folder, policy=POLICY):
+    """What is in a folder: the listing, the units of the files, and by path why a file or folder has none."""
+    listing = list_files(folder)
+    units, failures = [], dict(listing.failures)
+    for path in listing.files:
+        try:
+            units += read_units(path, policy)
+        except InputError as error:
+            failures[path] = error
+    return listing, units, failures
 
 
 def test_files_are_listed_in_order_at_any_depth_without_hidden_ones(tmp_path):
@@ -51,11 +62,11 @@ def test_links_that_lead_nowhere_or_in_a_circle_are_named_and_the_rest_is_read(t
     (tmp_path / "a.png").symlink_to(tmp_path / "b.png")
     (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    reading = read_folder(tmp_path, MediaPolicy(allow_dirs=(tmp_path,)))
-    assert [failure.path.name for failure in reading.failures] == ["a.png", "b.png", "dangling.png"]
-    assert all(failure.path.name in str(failure.error) for failure in reading.failures)
-    assert [(skipped.path.name, skipped.reason) for skipped in reading.skipped] == [("circle", "link in a circle")]
-    assert [unit.text for unit in reading.units] == ["x"]
+    listing, units, failures = read_files(tmp_path, MediaPolicy(allow_dirs=(tmp_path,)))
+    assert sorted(path.name for path in failures) == ["a.png", "b.png", "dangling.png"]
+    assert all(path.name in str(error) for path, error in failures.items())
+    assert [(skipped.path.name, skipped.reason) for skipped in listing.skipped] == [("circle", "link in a circle")]
+    assert [unit.text for unit in units] == ["x"]
 
 
 def refuse(monkeypatch, owner, name, refused):
@@ -75,10 +86,10 @@ def test_a_folder_inside_that_may_not_be_read_is_named_and_the_rest_is_read(tmp_
     (tmp_path / "closed" / "secret.txt").write_text("x")
     (tmp_path / "note.txt").write_text("x")
     refuse(monkeypatch, os, "scandir", tmp_path / "closed")
-    reading = read_folder(tmp_path, POLICY)
-    assert [failure.path for failure in reading.failures] == [tmp_path / "closed"]
-    assert "closed' cannot be read: Permission denied" in str(reading.failures[0].error)
-    assert [unit.source.name for unit in reading.units] == ["note.txt"]
+    _, units, failures = read_files(tmp_path)
+    assert list(failures) == [tmp_path / "closed"]
+    assert "closed' cannot be read: Permission denied" in str(failures[tmp_path / "closed"])
+    assert [unit.source.name for unit in units] == ["note.txt"]
 
 
 def test_the_folder_itself_must_be_readable(tmp_path, monkeypatch):
@@ -95,10 +106,10 @@ def test_an_entry_that_may_not_be_looked_at_is_named_and_the_rest_is_read(tmp_pa
     for name in ("listed/a.txt", "note.txt"):
         (tmp_path / name).write_text("x")
     refuse(monkeypatch, Path, "stat", tmp_path / "listed" / "a.txt")
-    reading = read_folder(tmp_path, POLICY)
-    assert [failure.path for failure in reading.failures] == [tmp_path / "listed" / "a.txt"]
-    assert "a.txt' cannot be looked at: Permission denied" in str(reading.failures[0].error)
-    assert [unit.source.name for unit in reading.units] == ["note.txt"]
+    _, units, failures = read_files(tmp_path)
+    assert list(failures) == [tmp_path / "listed" / "a.txt"]
+    assert "a.txt' cannot be looked at: Permission denied" in str(failures[tmp_path / "listed" / "a.txt"])
+    assert [unit.source.name for unit in units] == ["note.txt"]
 
 
 def test_the_suffix_decides_whatever_its_case():

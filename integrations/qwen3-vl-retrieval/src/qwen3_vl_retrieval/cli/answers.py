@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from qwen3_vl_retrieval.cli.report import SearchReport
 from qwen3_vl_retrieval.documents.units import Unit
-from qwen3_vl_retrieval.index.results.failures import Found
+from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults
 
 __all__ = ["AnsweredQuestion", "compute_recall", "describe_rank"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweredQuestion:
-    """A search and the truth about it.
+    """A question asked of a folder by both stages, and the truth about it.
 
     Attributes:
         title: What kind of question it is.
-        language: Of its words, as a tag: `"en"`.
-        report: What was found, with the candidates of the first stage.
+        language: Language of its words, as a tag: `"en"`.
+        query: Its words.
+        query_image: The image that belongs to it, if there is one.
+        by_vectors: What the first stage found.
+        reranked: The same in the order of the second stage.
         answer: What should have been found; `None` if it could not be read or embedded.
     """
 
     title: str
     language: str
-    report: SearchReport
+    query: str
+    query_image: Path | None
+    by_vectors: SearchResults
+    reranked: SearchResults
     answer: Unit | None
 
     @property
     def first_rank(self) -> int | None:
-        """The place of the answer by its vector, from 1; `None` if it is not among the candidates."""
-        return self._find_rank(self.report.candidates)
+        """The place of the answer by its vector, from 1; `None` if it was not found."""
+        return self._find_rank(self.by_vectors)
 
     @property
     def final_rank(self) -> int | None:
         """The place of the answer after the second stage, from 1; `None` if it is not among the results."""
-        return self._find_rank(self.report.results)
+        return self._find_rank(self.reranked)
 
-    def _find_rank(self, order: Sequence[Found]) -> int | None:
-        return next((found.rank for found in order if found.unit == self.answer), None)
+    def is_answer(self, hit: Hit) -> bool:
+        """Whether a hit is what should have been found."""
+        answer, found = self.answer, hit.unit
+        return answer is not None and (found.source, found.page, found.start) == (
+            answer.source,
+            answer.page,
+            answer.start,
+        )
+
+    def _find_rank(self, order: Iterable[Hit]) -> int | None:
+        return next((hit.rank for hit in order if self.is_answer(hit)), None)
 
 
 def compute_recall(ranks: Sequence[int | None], k: int) -> float:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from qwen3_vl_retrieval.cli.models import load_embedder, load_reranker
-from qwen3_vl_retrieval.cli.options import ModelOptions
+from qwen3_vl_retrieval.cli.options import LoadingOptions
 from qwen3_vl_retrieval.errors import ModelError, RetrievalError
 from qwen3_vl_retrieval.loading import choose_attention, choose_device, choose_dtype
 from qwen3_vl_retrieval.media import MediaPolicy
@@ -118,8 +118,8 @@ def check_video() -> Generator[Check, None, None]:
 def check_models(
     model: str | None, reranker: str | None, *, device: str | None, dtype: str
 ) -> Generator[Check, None, None]:
-    """Yields whether the named models load, and how long they take for a text and a picture."""
-    options = ModelOptions(embedder="", reranker=None, device=device, dtype=dtype)
+    """Yields whether the named models load, and how long they take for a text and an image."""
+    options = LoadingOptions(device=device, dtype=dtype)
     picture = Image.new("RGB", (224, 224), (200, 42, 42))
     policy = MediaPolicy()
 
@@ -146,7 +146,7 @@ def _try_model(name: str, load: Callable[[str], Callable[[], str]]) -> Check:
     # torch raises RuntimeError where memory runs out or a kernel is missing.
     except (RetrievalError, RuntimeError) as error:
         return Check(subject=name, finding="does not load or run", note=str(error), state="failed")
-    note = f"loaded in {loaded - begun:.1f} s, a text and a picture in {finished - loaded:.2f} s"
+    note = f"loaded in {loaded - begun:.1f} s, a text and an image in {finished - loaded:.2f} s"
     return Check(subject=name, finding=outcome, note=note)
 
 

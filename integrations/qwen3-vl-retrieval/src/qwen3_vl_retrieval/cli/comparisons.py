@@ -13,7 +13,7 @@ from rich.text import Text
 from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, compute_recall, describe_rank
 from qwen3_vl_retrieval.documents.excerpts import clean_text
 from qwen3_vl_retrieval.documents.labels import describe_place
-from qwen3_vl_retrieval.index.results.failures import Found
+from qwen3_vl_retrieval.index.results.hits import Hit
 
 __all__ = ["print_comparison", "print_recall", "print_seconds"]
 
@@ -23,10 +23,9 @@ _MOST_COLUMNS = 100
 
 def print_comparison(number: int, question: AnsweredQuestion, console: Console, *, shown: int) -> None:
     """Prints a question, and the first `shown` of either order."""
-    report = question.report
-    asked = Text.assemble((f"{number}. {question.title}", "bold"), "\n   ", (clean_text(report.query), "italic"))
-    if report.query_image is not None:
-        asked.append(f"  + {clean_text(report.query_image.name)}", style="italic cyan")
+    asked = Text.assemble((f"{number}. {question.title}", "bold"), "\n   ", (clean_text(question.query), "italic"))
+    if question.query_image is not None:
+        asked.append(f"  + {clean_text(question.query_image.name)}", style="italic cyan")
     console.print()
     console.print(asked)
     width = min(console.width, _MOST_COLUMNS)
@@ -36,13 +35,13 @@ def print_comparison(number: int, question: AnsweredQuestion, console: Console, 
     table.add_column("cosine", justify="right", no_wrap=True)
     table.add_column("After reranking", ratio=1, overflow="fold")
     table.add_column("probability", justify="right", no_wrap=True)
-    rows = zip_longest(report.candidates[:shown], report.results[:shown])
+    rows = zip_longest(question.by_vectors[:shown], question.reranked[:shown])
     for place, (first, final) in enumerate(rows, start=1):
         table.add_row(
             Text(f"  {place}"),
-            _describe_found(first, question),
+            _describe_hit(first, question),
             "" if first is None else f"{first.similarity_score:.3f}",
-            _describe_found(final, question),
+            _describe_hit(final, question),
             _describe_relevance(final),
         )
     console.print(table)
@@ -75,17 +74,17 @@ def print_seconds(seconds: Mapping[str, float], console: Console) -> None:
     console.print(Text(f"{steps}; {sum(seconds.values()):.1f} s in all", style="dim"), soft_wrap=True)
 
 
-def _describe_found(found: Found | None, question: AnsweredQuestion) -> Text:
-    if found is None:
+def _describe_hit(hit: Hit | None, question: AnsweredQuestion) -> Text:
+    if hit is None:
         return Text()
-    place = describe_place(found.unit)
-    name = clean_text(found.unit.source.name)
+    place = describe_place(hit)
+    name = clean_text(hit.unit.source.name)
     described = Text(f"{name}, {place}" if place else name)
-    if found.unit == question.answer:
+    if question.is_answer(hit):
         described.append(" ✓")
         described.stylize(_ANSWER_STYLE)
     return described
 
 
-def _describe_relevance(found: Found | None) -> str:
-    return "" if found is None or found.relevance_score is None else f"{found.relevance_score:.3f}"
+def _describe_relevance(hit: Hit | None) -> str:
+    return "" if hit is None or hit.relevance_score is None else f"{hit.relevance_score:.3f}"

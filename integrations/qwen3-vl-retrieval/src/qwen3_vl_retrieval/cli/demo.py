@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from qwen3_vl_retrieval.cli.options import DeviceOption, DtypeOption, MaxPixelsOption, ModelOptions
+from qwen3_vl_retrieval.cli.options import DeviceOption, DtypeOption, LoadingOptions, MaxPixelsOption
 from qwen3_vl_retrieval.documents.excerpts import clean_text
 from qwen3_vl_retrieval.errors import ModelError, StoreError
 
@@ -38,18 +38,18 @@ def run_demo(
     dtype: DtypeOption = "auto",
     max_pixels: MaxPixelsOption = None,
 ) -> None:
-    """Writes a small office, embeds it, asks eight questions, and writes a report with pictures."""
-    options = ModelOptions(embedder=model, reranker=reranker, device=device, dtype=dtype, max_pixels=max_pixels)
+    """Writes a small office, embeds it, asks eight questions, and writes a report with images."""
+    loading = LoadingOptions(device=device, dtype=dtype, max_pixels=max_pixels)
     try:
-        _run(folder, options, Console())
+        _run(folder, model, reranker, loading, Console())
     except (ModelError, StoreError) as error:
         Console(stderr=True).print(Text(f"Error: {clean_text(str(error))}", style="red"), soft_wrap=True)
         raise typer.Exit(1) from None
 
 
-def _run(folder: Path, options: ModelOptions, console: Console) -> None:
+def _run(folder: Path, model: str, reranker: str, loading: LoadingOptions, console: Console) -> None:
     write_office = _find_office()
-    notice = _POCKET_NOTICE if _POCKET in (options.embedder, options.reranker) else None
+    notice = _POCKET_NOTICE if _POCKET in (model, reranker) else None
     if notice is not None:
         console.print(Panel(Text(notice), border_style="yellow"))
     messages = Console(stderr=True)
@@ -62,7 +62,9 @@ def _run(folder: Path, options: ModelOptions, console: Console) -> None:
     page = run_trial(
         office,
         folder / "index",
-        options,
+        loading,
+        embedder=model,
+        reranker=reranker,
         notice=notice,
         writing_seconds=writing_seconds,
         console=console,
@@ -70,7 +72,7 @@ def _run(folder: Path, options: ModelOptions, console: Console) -> None:
     )
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
-    console.print(Text.assemble("A report with pictures: ", (str(path), "bold")), soft_wrap=True)
+    console.print(Text.assemble("A report with images: ", (str(path), "bold")), soft_wrap=True)
 
 
 def _find_office() -> Any:

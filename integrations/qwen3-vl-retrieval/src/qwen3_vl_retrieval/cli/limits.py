@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -16,13 +16,6 @@ from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 __all__ = [
     "Limits",
-    "MaxDurationOption",
-    "MaxFileSizeOption",
-    "MaxFramesOption",
-    "MaxImagePixelsOption",
-    "MaxPagesOption",
-    "MaxReadMemoryOption",
-    "MaxReadTimeOption",
     "name_options",
     "parse_bytes",
     "parse_pixels",
@@ -81,51 +74,65 @@ def parse_seconds(text: str) -> int:
     return _parse(text, _SECONDS, "a duration such as 6h or 90min, or a number of seconds")
 
 
-MaxFileSizeOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option(parser=parse_bytes, metavar="SIZE", help="Largest file that is opened: 2GiB.  [default: 512MiB]"),
-]
-MaxImagePixelsOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        parser=parse_pixels, metavar="PIXELS", help="Most pixels of an image or frame: 200MP.  [default: 100MP]"
-    ),
-]
-MaxPagesOption: TypeAlias = Annotated[
-    int | None, typer.Option(min=1, help="Most pages of a PDF.  [default: 2000]", show_default=False)
-]
-MaxFramesOption: TypeAlias = Annotated[
-    int | None, typer.Option(min=1, help="Most frames of a video.  [default: 1000000]", show_default=False)
-]
-MaxDurationOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option(parser=parse_seconds, metavar="DURATION", help="Longest video: 6h, 90min.  [default: 4h]"),
-]
-MaxReadTimeOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        parser=parse_seconds,
-        metavar="DURATION",
-        help="Longest time to read an image, a page, or the next frame of a video: 5min.  [default: 60]",
-    ),
-]
-MaxReadMemoryOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option(parser=parse_bytes, metavar="SIZE", help="Most memory to read one file with: 4GiB.  [default: 1GiB]"),
-]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The limits that a command was given, by the names of `MediaPolicy`; `None` leaves its default."""
 
-    max_bytes: int | None = None
-    max_pixels: int | None = None
-    max_pages: int | None = None
-    max_frames: int | None = None
-    max_duration_seconds: int | None = None
-    max_read_seconds: int | None = None
-    max_read_bytes: int | None = None
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            OPTIONS["max_bytes"],
+            parser=parse_bytes,
+            metavar="SIZE",
+            help="Largest file that is opened: 2GiB.  [default: 512MiB]",
+        ),
+    ] = None
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            OPTIONS["max_pixels"],
+            parser=parse_pixels,
+            metavar="PIXELS",
+            help="Most pixels of an image or frame: 200MP.  [default: 100MP]",
+        ),
+    ] = None
+    max_pages: Annotated[
+        int | None,
+        typer.Option(OPTIONS["max_pages"], min=1, help="Most pages of a PDF.  [default: 2000]", show_default=False),
+    ] = None
+    max_frames: Annotated[
+        int | None,
+        typer.Option(
+            OPTIONS["max_frames"], min=1, help="Most frames of a video.  [default: 1000000]", show_default=False
+        ),
+    ] = None
+    max_duration_seconds: Annotated[
+        int | None,
+        typer.Option(
+            OPTIONS["max_duration_seconds"],
+            parser=parse_seconds,
+            metavar="DURATION",
+            help="Longest video: 6h, 90min.  [default: 4h]",
+        ),
+    ] = None
+    max_read_seconds: Annotated[
+        int | None,
+        typer.Option(
+            OPTIONS["max_read_seconds"],
+            parser=parse_seconds,
+            metavar="DURATION",
+            help="Longest time to read an image, a page, or the next frame of a video: 5min.  [default: 60]",
+        ),
+    ] = None
+    max_read_bytes: Annotated[
+        int | None,
+        typer.Option(
+            OPTIONS["max_read_bytes"],
+            parser=parse_bytes,
+            metavar="SIZE",
+            help="Most memory to read one file with: 4GiB.  [default: 1GiB]",
+        ),
+    ] = None
 
     def build_policy(self, *, allow_dirs: tuple[Path, ...] | None = None) -> MediaPolicy:
         """Returns the policy for everything that a command opens, its models included."""

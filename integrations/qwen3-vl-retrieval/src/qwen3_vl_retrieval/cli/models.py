@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from transformers.utils import logging as transformers_logging
 
-from qwen3_vl_retrieval.cli.options import ModelOptions
+from qwen3_vl_retrieval.cli.options import LoadingOptions
 from qwen3_vl_retrieval.embedder import Qwen3VLEmbedder
-from qwen3_vl_retrieval.media import MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.media import ImageReading, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.reranker import Qwen3VLReranker
 
@@ -23,49 +23,48 @@ class Models:
     reranker: Qwen3VLReranker | None
 
 
-def load_models(options: ModelOptions, policy: MediaPolicy) -> Models:
-    """Returns the models that `options` name.
+def load_models(embedder: str, reranker: str | None, options: LoadingOptions, policy: MediaPolicy) -> Models:
+    """Returns the models of these names: hub ids, folders or `"pocket"`.
 
     Raises:
         ModelError: One of them cannot be found or loaded, or the device or dtype is not available.
-        ValueError: `dimensions` is out of range.
+        ValueError: An option is out of range.
     """
-    embedder = load_embedder(options.embedder, options, policy)
-    reranker = None if options.reranker is None else load_reranker(options.reranker, options, policy)
-    return Models(embedder=embedder, reranker=reranker)
+    return Models(
+        embedder=load_embedder(embedder, options, policy),
+        reranker=None if reranker is None else load_reranker(reranker, options, policy),
+    )
 
 
-def load_embedder(name: str, options: ModelOptions, policy: MediaPolicy) -> Qwen3VLEmbedder:
+def load_embedder(name: str, options: LoadingOptions, policy: MediaPolicy) -> Qwen3VLEmbedder:
     """Returns the embedder called `name`; raises as `load_models`."""
     _silence_loading()
-    embedder = Qwen3VLEmbedder.from_pretrained(
+    return Qwen3VLEmbedder.from_pretrained(
         name,
         device=options.device,
         dtype=options.dtype,
         dimensions=options.dimensions,
         media_policy=policy,
         pixel_budget=_choose_budget(options.max_pixels),
-        image_reading=check_image_reading(options.image_reading),
+        image_reading=_choose_reading(options.image_reading),
     )
-    if options.profile is not None:
-        options.profile.models["embedder"] = embedder
-    return embedder
 
 
-def load_reranker(name: str, options: ModelOptions, policy: MediaPolicy) -> Qwen3VLReranker:
+def load_reranker(name: str, options: LoadingOptions, policy: MediaPolicy) -> Qwen3VLReranker:
     """Returns the reranker called `name`; raises as `load_models`."""
     _silence_loading()
-    reranker = Qwen3VLReranker.from_pretrained(
+    return Qwen3VLReranker.from_pretrained(
         name,
         device=options.device,
         dtype=options.dtype,
         media_policy=policy,
         pixel_budget=_choose_budget(options.max_pixels),
-        image_reading=check_image_reading(options.image_reading),
+        image_reading=_choose_reading(options.image_reading),
     )
-    if options.profile is not None:
-        options.profile.models["reranker"] = reranker
-    return reranker
+
+
+def _choose_reading(image_reading: str | None) -> ImageReading:
+    return "viewer" if image_reading is None else check_image_reading(image_reading)
 
 
 def _silence_loading() -> None:

@@ -1,19 +1,22 @@
-"""An index on disk opened with the models of a command. Importing this module imports torch."""
+"""Indexes and folders worked on with the models of a command. Importing this module imports torch."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from qwen3_vl_retrieval.cli.limits import Limits
-from qwen3_vl_retrieval.cli.models import load_embedder, load_reranker
-from qwen3_vl_retrieval.cli.options import ModelOptions
+from qwen3_vl_retrieval.cli.models import Models, load_embedder, load_models, load_reranker
+from qwen3_vl_retrieval.cli.options import DEFAULT_EMBEDDER, LoadingOptions, SearchRequest, join_query
+from qwen3_vl_retrieval.documents.files import SkippedFile
 from qwen3_vl_retrieval.documents.units import MediaType
 from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, OnIndexProgress
 from qwen3_vl_retrieval.index.ingest.progress_bars import show_name
@@ -22,17 +25,45 @@ from qwen3_vl_retrieval.index.results.hits import SearchResults
 from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.items import Item
 
-__all__ = ["index_into", "search_store", "show_index_progress"]
+__all__ = ["Search", "index_into", "search_files", "search_store", "show_index_progress"]
 
 _EMBEDDER = "command_embedder"
 _MAX_PIXELS = "command_max_pixels"
 """Settings of the catalog: what the next command needs to load the same embedder."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """A finished search, of an index or of a folder.
+
+    Attributes:
+        results: What was found. Its failures and seconds are also those of reading the folder and loading the models.
+        models: The models.
+        embedder_name: What the embedding model was loaded by.
+        folder: The folder that was read; `None` if an index was searched.
+        files: Files that were taken for media or text.
+        ranked_files: Those of them that took part in the ranking.
+        units: Pages, windows, chunks, images and items that did.
+        skipped: What was not read of the folder, and why.
+        hidden: Files and folders in it whose names begin with a dot.
+    """
+
+    results: SearchResults
+    models: Models
+    embedder_name: str
+    folder: Path | None
+    files: int
+    ranked_files: int
+    units: int
+    skipped: tuple[SkippedFile, ...] = ()
+    hidden: int = 0
+
+
 def index_into(
     folder: Path,
     store: Path,
-    options: ModelOptions,
+    embedder_name: str,
+    loading: LoadingOptions,
     messages: Console,
     *,
     limits: Limits,
@@ -44,8 +75,11 @@ def index_into(
     allow_removals: bool,
     retry_failed: bool,
     grace_days: float,
-) -> IndexReport:
-    """Makes the index in `store` hold what `folder` holds, shows the progress, and returns what was done.
+) -> tuple[IndexReport, Models]:
+    """Makes the index in `store` hold what `folder` holds, and shows the progress.
+
+    Returns:
+        What was done, and the model that did it.
 
     Raises:
         ModelError: The model cannot be loaded.
@@ -55,7 +89,7 @@ def index_into(
     """
     policy = limits.build_policy(allow_dirs=(folder,))
     with messages.status("loading the model"):
-        embedder = load_embedder(options.embedder, options, policy)
+        embedder = load_embedder(embedder_name, loading, policy)
     with (
         MultimodalIndex.open(
             store,
@@ -70,49 +104,24 @@ def index_into(
         show_index_progress(messages) as on_progress,
     ):
         with index.store.write(), index.store.catalog.write():
-            index.store.catalog.write_setting(_EMBEDDER, options.embedder)
+            index.store.catalog.write_setting(_EMBEDDER, embedder_name)
             index.store.catalog.write_setting(
-                _MAX_PIXELS, "" if options.max_pixels is None else str(options.max_pixels)
+                _MAX_PIXELS, "" if loading.max_pixels is None else str(loading.max_pixels)
             )
-        return index.sync(
+        report = index.sync(
             folder,
             exclude=exclude,
             allow_removals=allow_removals,
             retry_failed=retry_failed,
             on_progress=on_progress,
         )
+    return report, Models(embedder=embedder, reranker=None)
 
 
 def search_store(
-    store: Path,
-    query: Item,
-    options: ModelOptions,
-    messages: Console,
-    *,
-    limits: Limits,
-    embedder_name: str | None,
-    image_reading: str | None = None,
-    k: int,
-    fetch_k: int,
-    where: Mapping[str, Any] | None,
-    media_types: Sequence[MediaType] | None,
-    instruction: str | None,
-) -> SearchResults:
-    """Returns what an index holds for a query.
-
-    Args:
-        store: The index.
-        query: What to look for.
-        options: Which reranker to take, and how to load models; the embedder is the one that wrote the index.
-        messages: Where progress is shown.
-        limits: How large what is opened may be.
-        embedder_name: Another name or folder of the same embedder; `None` is the one that `qwen3vl index` was given.
-        image_reading: How images are read; `None` is as when the index was written.
-        k: Hits at most.
-        fetch_k: Candidates that the reranker judges.
-        where: What hits must meet; `None` is nothing.
-        media_types: Which kinds of units to find; `None` is all.
-        instruction: What makes a unit relevant.
+    store: Path, request: SearchRequest, loading: LoadingOptions, messages: Console, *, limits: Limits
+) -> Search:
+    """Searches an index; the embedder is the one that wrote it, whatever `loading` says of dimensions.
 
     Raises:
         ModelError: A model cannot be loaded.
@@ -121,29 +130,114 @@ def search_store(
         ValueError: An option is out of range.
     """
     policy = limits.build_policy()
+    query = join_query(request.query, request.query_image, policy)
+    begun = perf_counter()
     with Store.open(store) as opened:
-        settings = opened.catalog.read_settings()
-        head = opened.head
-    name = settings.get(_EMBEDDER, head.fingerprint.model) if embedder_name is None else embedder_name
-    pixels = settings.get(_MAX_PIXELS, "")
-    chosen = replace(
-        options,
-        dimensions=head.fingerprint.dimensions,
-        image_reading=head.fingerprint.image_reading if image_reading is None else image_reading,
-        max_pixels=int(pixels) if pixels and options.max_pixels is None else options.max_pixels,
+        settings, fingerprint = opened.catalog.read_settings(), opened.head.fingerprint
+        name = settings.get(_EMBEDDER, fingerprint.model) if request.model is None else request.model
+        pixels = settings.get(_MAX_PIXELS, "")
+        if loading.image_reading is None:
+            loading = replace(loading, image_reading=fingerprint.image_reading)
+        as_written = replace(loading, dimensions=fingerprint.dimensions)
+        if pixels and loading.max_pixels is None:
+            as_written = replace(as_written, max_pixels=int(pixels))
+        with messages.status("loading the models"):
+            models = Models(
+                embedder=load_embedder(name, as_written, policy),
+                reranker=None
+                if request.reranker_name is None
+                else load_reranker(request.reranker_name, loading, policy),
+            )
+        loading_seconds = perf_counter() - begun
+        index = MultimodalIndex(opened, models.embedder, models.reranker, media_policy=policy)
+        with messages.status("searching"):
+            results = _search(index, query, request)
+        files, units = opened.catalog.count_files(), len(index)
+    return Search(
+        results=replace(results, seconds={"loading": loading_seconds, **results.seconds}),
+        models=models,
+        embedder_name=name,
+        folder=None,
+        files=files,
+        ranked_files=files,
+        units=units,
     )
+
+
+def search_files(
+    folder: Path,
+    request: SearchRequest,
+    loading: LoadingOptions,
+    messages: Console,
+    *,
+    limits: Limits,
+    exclude: Sequence[str],
+    strict: bool,
+) -> Search:
+    """Searches a folder by an index that lasts as long as this call.
+
+    Args:
+        folder: What to read.
+        request: What to look for.
+        loading: How to load the models.
+        messages: Where progress is shown.
+        limits: How large what is opened may be.
+        exclude: What to leave out, as in `MultimodalIndex.sync`.
+        strict: Search nothing if something could not be read.
+
+    Raises:
+        ModelError: A model cannot be loaded.
+        StoreError: chromadb is not installed, or the disk is full.
+        InputError: The folder or the query cannot be read, or the query cannot be embedded or judged.
+        ValueError: An option is out of range.
+    """
+    policy = limits.build_policy(allow_dirs=(folder,))
+    query = join_query(request.query, request.query_image, policy)
+    name = DEFAULT_EMBEDDER if request.model is None else request.model
+    begun = perf_counter()
     with messages.status("loading the models"):
-        embedder = load_embedder(name, chosen, policy)
-        reranker = (
-            None
-            if options.reranker is None
-            else load_reranker(options.reranker, replace(options, image_reading=chosen.image_reading), policy)
-        )
+        models = load_models(name, request.reranker_name, loading, policy)
+    loading_seconds = perf_counter() - begun
     with (
-        MultimodalIndex.open(store, embedder, reranker, media_policy=policy) as index,
-        messages.status("searching"),
+        TemporaryDirectory(prefix=".qwen3vl-search-", ignore_cleanup_errors=True) as temporary,
+        # Hidden, in case the folder that is read is that of temporary files. Full precision: nothing is kept for later.
+        MultimodalIndex.open(
+            temporary, models.embedder, models.reranker, media_policy=policy, precision="float32"
+        ) as index,
     ):
-        return index.search(query, k=k, fetch_k=fetch_k, where=where, media_types=media_types, instruction=instruction)
+        with show_index_progress(messages) as on_progress:
+            report = index.sync(folder, exclude=exclude, on_progress=on_progress)
+        results = SearchResults(hits=(), query=query, is_reranked=models.reranker is not None, failures=(), seconds={})
+        if not (strict and report.failures):
+            with messages.status("searching"):
+                results = _search(index, query, request)
+        units = len(index)
+    return Search(
+        results=replace(
+            results,
+            failures=sorted((*report.failures, *results.failures), key=lambda failure: failure.path),
+            seconds={"loading": loading_seconds, "indexing": report.seconds, **results.seconds},
+        ),
+        models=models,
+        embedder_name=name,
+        folder=folder.absolute(),
+        files=report.added_files + report.failed_files,
+        ranked_files=report.added_files,
+        units=units,
+        skipped=report.skipped,
+        hidden=report.hidden_files,
+    )
+
+
+def _search(index: MultimodalIndex, query: Item, request: SearchRequest) -> SearchResults:
+    return index.search(
+        query,
+        k=request.k,
+        fetch_k=request.judged_units,
+        where=request.where,
+        media_types=cast("list[MediaType]", request.media_types) if request.media_types else None,
+        instruction=request.instruction,
+    )
 
 
 @contextmanager

@@ -14,31 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from qwen3_vl_retrieval.chroma.repair import is_chroma_folder, repair_chroma
-from qwen3_vl_retrieval.cli.limits import (
-    Limits,
-    MaxDurationOption,
-    MaxFileSizeOption,
-    MaxFramesOption,
-    MaxImagePixelsOption,
-    MaxPagesOption,
-    MaxReadMemoryOption,
-    MaxReadTimeOption,
-    name_options,
-    rename_failure,
-)
+from qwen3_vl_retrieval.cli.limits import Limits, name_options, rename_failure
 from qwen3_vl_retrieval.cli.noise import keep_noise_out
 from qwen3_vl_retrieval.cli.options import (
     DEFAULT_EMBEDDER,
-    DeviceOption,
-    DimensionsOption,
-    DtypeOption,
     ExcludeOption,
-    ImageReadingOption,
-    MaxPixelsOption,
-    ModelOptions,
-    ProfileOption,
+    JsonOption,
+    LoadingOptions,
+    StoreArgument,
+    expand_options,
+    parse_filter,
 )
-from qwen3_vl_retrieval.cli.profiles import Profile
 from qwen3_vl_retrieval.documents.excerpts import clean_text
 from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
 from qwen3_vl_retrieval.index.store.layout import StoreLayout
@@ -50,36 +36,28 @@ __all__ = [
     "explain_errors",
     "export_units",
     "index_folder",
-    "parse_filter",
     "repair_index",
     "show_statistics",
 ]
-
-StoreArgument = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of the index.")]
-
-_MOST_FAILURES = 20
 
 _INTERRUPTED = "Interrupted. What was finished is in the index; run the same command again to go on."
 _INTERRUPTED_STATUS = 130
 """128 and the number of SIGINT, as shells have it."""
 
 
+@expand_options
 def index_folder(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder to index, at any depth.")],
+    *,
     to: Annotated[Path, typer.Option("--to", file_okay=False, help="Folder of the index.")],
     model: Annotated[str, typer.Option(help="Embedding model: hub id, folder or pocket.")] = DEFAULT_EMBEDDER,
-    device: DeviceOption = None,
-    dtype: DtypeOption = "auto",
-    dimensions: DimensionsOption = None,
-    max_pixels: MaxPixelsOption = None,
-    image_reading: ImageReadingOption = "viewer",
     short_dimensions: Annotated[
         int | None, typer.Option(min=32, help="Length of the vectors that are recalled with.  [default: 256]")
     ] = None,
-    window_seconds: Annotated[float, typer.Option(min=0.1, help="Length of a window of a clip.")] = 30.0,
+    window_seconds: Annotated[float, typer.Option(min=0.1, help="Length of a window of a video.")] = 30.0,
     overlap_seconds: Annotated[float, typer.Option(min=0.0, help="What a window shares with the one before.")] = 5.0,
     cut_at_scenes: Annotated[
-        bool, typer.Option("--cut-at-scenes", help="Let windows end where the picture changes.")
+        bool, typer.Option("--cut-at-scenes", help="Let windows end where the image changes.")
     ] = False,
     allow_removals: Annotated[
         bool,
@@ -92,46 +70,22 @@ def index_folder(
         float, typer.Option(min=0.0, help="How long vectors are kept of what vanished, changed or cannot be read.")
     ] = 30.0,
     exclude: ExcludeOption = None,
-    max_file_size: MaxFileSizeOption = None,
-    max_image_pixels: MaxImagePixelsOption = None,
-    max_pages: MaxPagesOption = None,
-    max_frames: MaxFramesOption = None,
-    max_duration: MaxDurationOption = None,
-    max_read_time: MaxReadTimeOption = None,
-    max_read_memory: MaxReadMemoryOption = None,
     failures: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write what could not be read here, a JSON object a line.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
-    profile: ProfileOption = False,
+    json: JsonOption = False,
+    loading: LoadingOptions,
+    limits: Limits,
 ) -> None:
     """Makes the index hold what the folder holds; run it again after changes, or after it was interrupted."""
-    options = ModelOptions(
-        embedder=model,
-        reranker=None,
-        device=device,
-        dtype=dtype,
-        dimensions=dimensions,
-        max_pixels=max_pixels,
-        image_reading=image_reading,
-        profile=Profile() if profile else None,
-    )
-    limits = Limits(
-        max_bytes=max_file_size,
-        max_pixels=max_image_pixels,
-        max_pages=max_pages,
-        max_frames=max_frames,
-        max_duration_seconds=max_duration,
-        max_read_seconds=max_read_time,
-        max_read_bytes=max_read_memory,
-    )
     with keep_noise_out() as messages, explain_errors(messages, interrupted=_INTERRUPTED):
         from qwen3_vl_retrieval.cli.store_session import index_into
 
-        report = index_into(
+        report, models = index_into(
             folder,
             to,
-            options,
+            model,
+            loading,
             messages,
             limits=limits,
             exclude=[] if exclude is None else exclude,
@@ -143,11 +97,11 @@ def index_folder(
             retry_failed=retry_failed,
             grace_days=grace_days,
         )
-    if options.profile is not None:
-        options.profile.print(messages)
-    from qwen3_vl_retrieval.cli.tables import print_skipped
+    from qwen3_vl_retrieval.cli.tables import print_failures, print_profile, print_skipped
     from qwen3_vl_retrieval.index.ingest.progress import describe_failure, write_failures
 
+    if loading.profile:
+        print_profile(models, messages)
     failed = [rename_failure(failure) for failure in report.failures]
     if failures is not None:
         write_failures(failed, failures)
@@ -168,7 +122,7 @@ def index_folder(
     )
     if report.moved_files:
         console.print(f"{report.moved_files:,} of the removed files were moved or renamed", highlight=False)
-    _print_failures([describe_failure(failure) for failure in failed], messages)
+    print_failures([describe_failure(failure) for failure in failed], messages)
     if report.known_failures:
         messages.print(
             f"{report.known_failures:,} of these were not tried again, because nothing has changed; "
@@ -178,12 +132,11 @@ def index_folder(
     print_skipped(report.skipped, report.hidden_files, folder.absolute(), messages)
 
 
-def show_statistics(
-    store: StoreArgument, json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False
-) -> None:
+def show_statistics(store: StoreArgument, json: JsonOption = False) -> None:
     """Shows what an index holds, which model it belongs to, and how much room it takes."""
     messages = Console(stderr=True)
     with explain_errors(messages):
+        from qwen3_vl_retrieval.cli.tables import print_failures
         from qwen3_vl_retrieval.index.store.statistics import measure_store
         from qwen3_vl_retrieval.index.store.store import Store
 
@@ -215,26 +168,27 @@ def show_statistics(
     for part, size in statistics.bytes_by_part.items():
         table.add_row(f"  {part}", f"{size / 1e6:,.1f} MB")
     Console().print(table)
-    _print_failures(statistics.failures, messages)
+    print_failures(statistics.failures, messages)
 
 
 def delete_units(
     store: StoreArgument,
     where: Annotated[
-        str,
+        dict[str, Any],
         typer.Option(
             "--where",
+            parser=parse_filter,
+            metavar="JSON",
             help='A filter as JSON: {"source": "/docs/old.pdf"}, {"page": {"$gte": 3}}, {"media_type": "video"}.',
         ),
     ],
 ) -> None:
     """Removes the units that meet a filter."""
-    condition = parse_filter(where)
     with explain_errors(Console(stderr=True)):
         from qwen3_vl_retrieval.index.store.filters import compile_filter
         from qwen3_vl_retrieval.index.store.store import Store
 
-        compiled = compile_filter(condition)
+        compiled = compile_filter(where)
         with Store.open(store) as opened, opened.write():
             removed = opened.remove_where(compiled)
     Console().print(f"{removed:,} units removed", highlight=False)
@@ -301,14 +255,6 @@ def export_units(
     Console().print(f"{count:,} units written to {show_path(path)}", highlight=False, soft_wrap=True)
 
 
-def parse_filter(where: str) -> Any:
-    """Returns what `--where` says, a usage error if it is not JSON; the index says whether it is a filter."""
-    try:
-        return json_format.loads(where)
-    except json_format.JSONDecodeError as error:
-        raise typer.BadParameter(f"--where is not JSON: {error}") from None
-
-
 @contextmanager
 def explain_errors(messages: Console, *, interrupted: str = "Interrupted.") -> Generator[None, None, None]:
     """Says an error in one line: status 1 for models and stores, 2 for what was asked, 130 for Ctrl-C.
@@ -327,17 +273,3 @@ def explain_errors(messages: Console, *, interrupted: str = "Interrupted.") -> G
     except KeyboardInterrupt:
         messages.print(Text(interrupted, style="yellow"), soft_wrap=True)
         raise typer.Exit(_INTERRUPTED_STATUS) from None
-
-
-def _print_failures(failures: Any, messages: Console) -> None:
-    if not failures:
-        return
-    messages.print(f"{len(failures):,} files or parts of files could not be read:", style="bold yellow")
-    for failure in failures[:_MOST_FAILURES]:
-        place = "" if failure["page"] is None else f", page {failure['page']}"
-        line = Text("  ")
-        line.append(show_path(failure["source"]) + place, style="bold")
-        line.append(f"  {clean_text(name_options(failure['message']))}")
-        messages.print(line, soft_wrap=True)
-    if len(failures) > _MOST_FAILURES:
-        messages.print(f"  and {len(failures) - _MOST_FAILURES:,} more; see --failures or qwen3vl stats --json")

@@ -1,4 +1,4 @@
-"""Pictures of a few coloured characters: enough to tell a red mug from a page of text."""
+"""Images of a few coloured characters: enough to tell a red mug from a page of text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from rich.style import Style
 from rich.text import Text
 
 from qwen3_vl_retrieval.documents.excerpts import clean_text
-from qwen3_vl_retrieval.documents.previews import read_picture, view_unit
-from qwen3_vl_retrieval.documents.units import Unit
+from qwen3_vl_retrieval.documents.previews import read_picture, view_item, view_unit
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.index.results.hits import Hit
 
-__all__ = ["COLUMNS", "ROWS", "draw_picture", "draw_thumbnail"]
+__all__ = ["COLUMNS", "ROWS", "draw_image", "draw_thumbnail"]
 
 COLUMNS = 12
 ROWS = 4
@@ -24,25 +23,26 @@ _PAGE_PIXELS = 40_000
 _PAPER = Style(color="#202428", bgcolor="#f4f2ec")
 
 
-def draw_thumbnail(unit: Unit, policy: MediaPolicy) -> Text:
-    """Returns `unit` as four lines of at most twelve cells: its picture, or its first words as on paper.
+def draw_thumbnail(hit: Hit) -> Text:
+    """Returns a hit as four lines of at most twelve cells: its image, or its first words as on paper.
 
     What can no longer be read is a question mark: a table is no place to fail.
     """
-    if unit.media_type == "text":
-        return _draw_paper("" if unit.text is None else unit.text)
+    if hit.media_type == "text":
+        return _draw_paper("" if hit.text is None else hit.text)
     try:
-        return draw_picture(read_picture(view_unit(unit), policy, page_pixels=_PAGE_PIXELS))
+        view = view_unit(hit.unit) if hit.stored_item is None else view_item(hit.stored_item)
+        return draw_image(read_picture(view, hit.policy, page_pixels=_PAGE_PIXELS))
     except InputError:
         return Text("?", style="dim")
 
 
-def draw_picture(picture: Image.Image) -> Text:
-    """Returns a picture as four lines of at most twelve cells."""
-    scale = min(COLUMNS / picture.width, 2 * ROWS / picture.height)
-    width = max(1, round(picture.width * scale))
-    height = max(2, 2 * round(picture.height * scale / 2))
-    small = picture.convert("RGB").resize((width, height), Image.Resampling.BOX)
+def draw_image(image: Image.Image) -> Text:
+    """Returns an image as four lines of at most twelve cells."""
+    scale = min(COLUMNS / image.width, 2 * ROWS / image.height)
+    width = max(1, round(image.width * scale))
+    height = max(2, 2 * round(image.height * scale / 2))
+    small = image.convert("RGB").resize((width, height), Image.Resampling.BOX)
     pixels = small.tobytes()
     drawn = Text()
     for top in range(0, height, 2):

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from qwen3_vl_retrieval import media
 from qwen3_vl_retrieval.documents.excerpts import clean_text
 from qwen3_vl_retrieval.documents.units import Unit
-from qwen3_vl_retrieval.errors import InputError, MediaError
+from qwen3_vl_retrieval.errors import MediaError
 from qwen3_vl_retrieval.items import ImagePart, Item, TextPart, VideoPart, coerce_input
 from qwen3_vl_retrieval.media.budgets import PixelBudget
 from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
@@ -29,7 +29,6 @@ __all__ = [
     "View",
     "draw_card",
     "draw_miniature",
-    "draw_preview",
     "encode_picture",
     "read_frames",
     "read_picture",
@@ -190,16 +189,6 @@ def draw_miniature(view: View, policy: MediaPolicy, *, side_pixels: int = SIDE_P
             font_pixels=max(side_pixels // 20, 8),
         )
     return _shrink(read_picture(view, policy, page_pixels=round(_OVERSAMPLING * side_pixels**2)), side_pixels)
-
-
-def draw_preview(unit: Unit, policy: MediaPolicy) -> str | None:
-    """Returns a picture of `unit` as a data URI; `None` for text, and for what can no longer be read."""
-    if unit.media_type == "text":
-        return None
-    try:
-        return encode_picture(draw_miniature(view_unit(unit), policy))
-    except InputError:
-        return None
 
 
 def encode_picture(picture: Image.Image, *, side_pixels: int = SIDE_PIXELS) -> str:

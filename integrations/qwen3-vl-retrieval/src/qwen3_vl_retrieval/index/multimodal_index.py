@@ -145,8 +145,8 @@ class MultimodalIndex:
         """
         folder = Path(path)
         full = embedder.fingerprint.dimensions
-        if Store.is_finished(folder):
-            store = Store.open(folder)
+        store = Store.find(folder)
+        if store is not None:
             head = store.head
             for name, wanted, is_so in (
                 ("short_dimensions", short_dimensions, head.short_dimensions),

@@ -258,11 +258,10 @@ class _GroupWriter:
                 batch.known[found.record.id] = found.record
             self._counter.reused_units += not is_fresh
             return
-        # A picture, and a clip of one window, are the whole file.
-        unit = found.unit
-        is_whole = unit is None or unit.media_type == "image" or (unit.media_type == "video" and unit.start is None)
-        path = decode_path(found.place.source) if unit is None else unit.source
-        failure = FailedFile(path=path, unit=None if is_whole else unit, error=error)
+        if found.unit is None:
+            failure = FailedFile(path=decode_path(found.place.source), unit=None, error=error)
+        else:
+            failure = FailedFile.of_unit(found.unit, error)
         if not found.is_part:
             self._give_up(found.place.source, failure, batch)
         else:

@@ -50,6 +50,7 @@ class IndexReport:
         removed_files: Files that vanished, moved ones included.
         moved_files: Those of them whose content is at another path now.
         unchanged_files: Files that were left alone.
+        failed_files: Files of which nothing could be read or embedded.
         skipped_files: How many files and folders were skipped; which, and why, is in `skipped`.
         hidden_files: Files and folders whose names begin with a dot; they are not among the skipped.
         embedded_units: Units that went through the model.
@@ -65,6 +66,7 @@ class IndexReport:
     changed_files: int = 0
     removed_files: int = 0
     unchanged_files: int = 0
+    failed_files: int = 0
     skipped_files: int = 0
     hidden_files: int = 0
     embedded_units: int = 0
@@ -148,6 +150,7 @@ class RunCounter:
             removed_files=removed_files,
             moved_files=moved_files,
             unchanged_files=self.unchanged_files,
+            failed_files=self.failed_files,
             skipped_files=len(skipped),
             hidden_files=hidden_files,
             embedded_units=self.embedded_units,

@@ -25,7 +25,7 @@ from qwen3_vl_retrieval.documents.previews import (
 from qwen3_vl_retrieval.documents.units import MediaType, Unit, load_item
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index.results.failures import FailedFile
-from qwen3_vl_retrieval.index.results.html import ResultsPage, build_notebook_grid, build_results_page
+from qwen3_vl_retrieval.index.results.html import ResultsPage, render_notebook_grid, render_results_page
 from qwen3_vl_retrieval.index.results.tiles import (
     find_folder,
     make_tile,
@@ -44,6 +44,7 @@ __all__ = ["Hit", "SearchResults", "describe_hit"]
 _MOST_ROWS = 20
 _NAME_CELLS = 44
 _EXCERPT_CHARACTERS = 60
+_QUERY_CHARACTERS = 400
 _MOST_TILES = 24
 """Tiles in the output of a notebook, which is saved with it: about half a megabyte."""
 
@@ -150,7 +151,7 @@ class Hit:
 
     def _repr_html_(self) -> str:
         folder = None if self.source is None else find_folder([self.source])
-        return build_notebook_grid([make_tile(self, folder=folder)], summary="")
+        return render_notebook_grid([make_tile(self, folder=folder)], summary="")
 
     def _find_view(self) -> View:
         return view_unit(self.unit) if self.stored_item is None else view_item(self.stored_item)
@@ -232,7 +233,7 @@ class SearchResults(Sequence[Hit]):
             notes.append(f"{len(self.hits) - _MOST_TILES} more are not shown: slice the results, or use to_html")
         if self.failures:
             notes.append(f"{len(self.failures)} could not be read, and took no part: see failures")
-        return build_notebook_grid(tiles, summary=self._summarize(), more=". ".join(notes) if notes else None)
+        return render_notebook_grid(tiles, summary=self._summarize(), more=". ".join(notes) if notes else None)
 
     def to_html(self, path: str | Path | None = None, *, title: str | None = None) -> str:
         """Returns the results as a page that holds everything it shows: no script, and nothing is fetched.
@@ -249,10 +250,9 @@ class SearchResults(Sequence[Hit]):
             OSError: `path` cannot be written to.
         """
         folder = self._find_folder()
-        query = clean_text(read_query_text(self.query))
-        page = build_results_page(
+        query = cut_excerpt(read_query_text(self.query), most_characters=_QUERY_CHARACTERS)
+        page = render_results_page(
             ResultsPage(
-                title="Search results" if title is None else title,
                 query=query if query else "What looks like this",
                 query_pictures=show_query_pictures(self.query),
                 summary=self._summarize(),
@@ -262,7 +262,8 @@ class SearchResults(Sequence[Hit]):
                 ],
                 tiles=[make_tile(hit, folder=folder) for hit in self.hits],
                 failures=name_failures(self.failures, folder=folder),
-            )
+            ),
+            title="Search results" if title is None else title,
         )
         if path is not None:
             Path(path).write_text(page, encoding="utf-8")

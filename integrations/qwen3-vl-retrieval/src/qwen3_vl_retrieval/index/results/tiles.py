@@ -25,6 +25,7 @@ __all__ = ["find_folder", "make_tile", "name_failures", "name_hit", "read_query_
 
 _ID_CHARACTERS = 16
 _PAPER_CHARACTERS = 260
+_EXCERPT_CHARACTERS = 240
 _MOST_TWINS = 2
 
 
@@ -70,7 +71,7 @@ def make_tile(hit: Hit, *, folder: str | None) -> Tile:
         similarity_score=hit.similarity_score,
         relevance_score=hit.relevance_score,
         badge=None if hit.keyword_rank is None else "keyword match",
-        excerpt=None if is_text or not text.strip() else text,
+        excerpt=None if is_text or not text.strip() else cut_excerpt(text, most_characters=_EXCERPT_CHARACTERS),
         details=_describe_twins(hit, folder),
     )
 

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, get_args
 
 from qwen3_vl_retrieval.documents.kept_media import decode_item, describe_text
-from qwen3_vl_retrieval.documents.units import MediaType, Unit
+from qwen3_vl_retrieval.documents.units import MediaType
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.index.results.failures import FailedFile
 from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults
@@ -19,7 +19,6 @@ from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.judging import judge_documents
 from qwen3_vl_retrieval.media.policy import MediaPolicy
-from qwen3_vl_retrieval.paths import decode_path
 from qwen3_vl_retrieval.protocols import Embedder, Reranker
 
 __all__ = ["SearchOptions", "search_in_stages"]
@@ -166,10 +165,9 @@ def _load_groups(hits: Sequence[Hit], failures: list[FailedFile]) -> Iterator[li
 
 
 def _describe_failure(hit: Hit, error: InputError) -> FailedFile:
-    path = Path(f"item {hit.id}") if hit.source is None else decode_path(hit.source)
-    is_part = hit.page is not None or hit.start is not None
-    unit = Unit(source=path, media_type=hit.media_type, page=hit.page, start=hit.start, end=hit.end)
-    return FailedFile(path=path, unit=unit if is_part else None, error=error.at(None))
+    if hit.source is None:
+        return FailedFile(path=Path(f"item {hit.id}"), unit=None, error=error.at(None))
+    return FailedFile.of_unit(hit.unit, error)
 
 
 def _score(hit: Hit) -> float:

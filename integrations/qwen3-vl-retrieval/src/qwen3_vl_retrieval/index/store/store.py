@@ -140,9 +140,34 @@ class Store:
         layout = StoreLayout(folder)
         if not layout.exists():
             raise StoreError(f"there is no store in {str(folder)!r}; index something there first")
+        return cls._open(layout, Catalog(layout.catalog))
+
+    @classmethod
+    def find(cls, folder: Path) -> Store | None:
+        """Returns the store in `folder`; `None` if there is none, or one whose creation was interrupted.
+
+        Raises:
+            StoreError: It is torn or of another version, or there is another kind of file in the place of its catalog.
+        """
+        layout = StoreLayout(folder)
+        if not layout.exists():
+            return None
         catalog = Catalog(layout.catalog)
         try:
-            store = cls(layout, StoreHead.from_settings(catalog.read_settings(), folder=folder), catalog)
+            is_finished = bool(catalog.read_settings())
+        except BaseException:
+            catalog.close()
+            raise
+        if not is_finished:
+            catalog.close()
+            return None
+        return cls._open(layout, catalog)
+
+    @classmethod
+    def _open(cls, layout: StoreLayout, catalog: Catalog) -> Store:
+        """Returns the store of a catalog, which is closed if that fails."""
+        try:
+            store = cls(layout, StoreHead.from_settings(catalog.read_settings(), folder=layout.folder), catalog)
             store._require_vectors()
         except BaseException:
             catalog.close()
