@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.chroma.repair import RepairedRow, repair_chroma
     from qwen3_vl_retrieval.documents.descriptions import build_item, describe_unit, draw_document
     from qwen3_vl_retrieval.documents.files import Listing, SkippedFile, list_files
+    from qwen3_vl_retrieval.documents.media_store import (
+        MediaFormat,
+        Medium,
+        decode_data_uri,
+        find_local_file,
+        hash_file,
+        identify_media,
+        keep_file,
+        keep_media,
+    )
+    from qwen3_vl_retrieval.documents.previews import LEAST_IMAGE_BYTES, encode_jpeg, encode_png
     from qwen3_vl_retrieval.documents.units import Unit, read_units
     from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, write_failures
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
@@ -27,6 +38,7 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.index.store.transfer import export_store, import_store
 
 __all__ = [
+    "LEAST_IMAGE_BYTES",
     "CompactReport",
     "FailedFile",
     "Hit",
@@ -34,7 +46,9 @@ __all__ = [
     "IndexReport",
     "IndexStatistics",
     "Listing",
+    "MediaFormat",
     "MediaUriLoader",
+    "Medium",
     "MultimodalIndex",
     "Qwen3VLEmbeddingFunction",
     "RepairedRow",
@@ -43,11 +57,19 @@ __all__ = [
     "Store",
     "Unit",
     "build_item",
+    "decode_data_uri",
     "describe_hit",
     "describe_unit",
     "draw_document",
+    "encode_jpeg",
+    "encode_png",
     "export_store",
+    "find_local_file",
+    "hash_file",
+    "identify_media",
     "import_store",
+    "keep_file",
+    "keep_media",
     "list_files",
     "read_units",
     "repair_chroma",
@@ -61,8 +83,11 @@ _MODULES = {
     "IndexProgress": "index.ingest.progress",
     "IndexReport": "index.ingest.progress",
     "IndexStatistics": "index.store.statistics",
+    "LEAST_IMAGE_BYTES": "documents.previews",
     "Listing": "documents.files",
+    "MediaFormat": "documents.media_store",
     "MediaUriLoader": "chroma.embedding_function",
+    "Medium": "documents.media_store",
     "MultimodalIndex": "index.multimodal_index",
     "Qwen3VLEmbeddingFunction": "chroma.embedding_function",
     "RepairedRow": "chroma.repair",
@@ -71,11 +96,19 @@ _MODULES = {
     "Store": "index.store.store",
     "Unit": "documents.units",
     "build_item": "documents.descriptions",
+    "decode_data_uri": "documents.media_store",
     "describe_hit": "index.results.hits",
     "describe_unit": "documents.descriptions",
     "draw_document": "documents.descriptions",
+    "encode_jpeg": "documents.previews",
+    "encode_png": "documents.previews",
     "export_store": "index.store.transfer",
+    "find_local_file": "documents.media_store",
+    "hash_file": "documents.media_store",
+    "identify_media": "documents.media_store",
     "import_store": "index.store.transfer",
+    "keep_file": "documents.media_store",
+    "keep_media": "documents.media_store",
     "list_files": "documents.files",
     "read_units": "documents.units",
     "repair_chroma": "chroma.repair",

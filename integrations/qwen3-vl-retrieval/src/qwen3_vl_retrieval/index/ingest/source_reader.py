@@ -11,13 +11,13 @@ from typing import Literal, TypeAlias
 from qwen3_vl_retrieval.documents.identity import (
     Signature,
     compute_unit_id,
-    hash_file,
     hash_text,
     is_same_content,
     is_unchanged,
     read_signature,
 )
 from qwen3_vl_retrieval.documents.kept_media import decode_item, encode_item
+from qwen3_vl_retrieval.documents.media_store import hash_file
 from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.image_formats import guess_mime_type
