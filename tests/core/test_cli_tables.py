@@ -14,7 +14,7 @@ from qwen3_vl_retrieval import MediaError, MediaPolicy
 from qwen3_vl_retrieval.cli.report import SearchReport, encode_report
 from qwen3_vl_retrieval.cli.tables import print_failures, print_results
 from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, ROWS, draw_thumbnail
-from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.index.results.failures import FailedFile, Found
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, describe_rank
 from qwen3_vl_retrieval.cli.gallery_style import STYLE
 from qwen3_vl_retrieval.cli.tables import name_failure
-from qwen3_vl_retrieval.documents.excerpts import cut_excerpt
-from qwen3_vl_retrieval.documents.labels import describe_place
+from qwen3_vl_retrieval.documents.labels import cut_excerpt, describe_place
 from qwen3_vl_retrieval.documents.previews import draw_preview, encode_picture
 from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import InputError

@@ -10,8 +10,7 @@ from rich.text import Text
 
 from qwen3_vl_retrieval.cli.tables import begin_table, draw_relevance
 from qwen3_vl_retrieval.cli.thumbnails import draw_picture
-from qwen3_vl_retrieval.documents.excerpts import clean_text, cut_excerpt
-from qwen3_vl_retrieval.documents.labels import describe_place
+from qwen3_vl_retrieval.documents.labels import clean_text, cut_excerpt, describe_place
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.index.ingest.progress import describe_failure
 from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults

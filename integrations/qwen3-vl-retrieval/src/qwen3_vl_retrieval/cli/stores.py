@@ -39,7 +39,7 @@ from qwen3_vl_retrieval.cli.options import (
     ProfileOption,
 )
 from qwen3_vl_retrieval.cli.profiles import Profile
-from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
 from qwen3_vl_retrieval.index.store.layout import StoreLayout
 from qwen3_vl_retrieval.paths import encode_path, show_path

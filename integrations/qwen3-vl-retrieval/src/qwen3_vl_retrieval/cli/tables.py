@@ -13,9 +13,8 @@ from rich.text import Text
 from qwen3_vl_retrieval.cli.limits import name_options
 from qwen3_vl_retrieval.cli.report import SearchReport
 from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, draw_thumbnail
-from qwen3_vl_retrieval.documents.excerpts import clean_text
 from qwen3_vl_retrieval.documents.files import SkippedFile
-from qwen3_vl_retrieval.documents.labels import describe_place
+from qwen3_vl_retrieval.documents.labels import clean_text, describe_place
 from qwen3_vl_retrieval.index.results.failures import FailedFile, Found
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.paths import show_path

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from PIL import Image, ImageDraw, ImageFont
 
 from qwen3_vl_retrieval import media
-from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import InputError, MediaError
 from qwen3_vl_retrieval.items import ImagePart, Item, TextPart, VideoPart, coerce_input

@@ -18,10 +18,10 @@ from qwen3_vl_retrieval import media
 from qwen3_vl_retrieval.documents.chunks import split_text
 from qwen3_vl_retrieval.documents.encodings import decode_text
 from qwen3_vl_retrieval.documents.files import find_kind
-from qwen3_vl_retrieval.documents.scenes import find_scene_seconds, plan_windows
+from qwen3_vl_retrieval.documents.windows import cut_windows
 from qwen3_vl_retrieval.errors import InputError, MediaError, quote
 from qwen3_vl_retrieval.items import ImageReading, Item
-from qwen3_vl_retrieval.media.policy import MediaPolicy, read_file, resolve_path
+from qwen3_vl_retrieval.media.policy import MediaPolicy, read_file
 
 __all__ = ["MOST_COSTLY_PAGES", "MediaType", "ReadOcr", "Unit", "load_item", "read_units"]
 
@@ -111,14 +111,17 @@ def read_units(
             texts = enumerate(_read_page_texts(path, policy), start=1)
             return [_build_page(path, page, text, policy, ocr) for page, text in texts]
         case "video":
-            return _read_windows(
+            windows = cut_windows(
                 path,
                 policy,
-                window_seconds,
-                overlap_seconds,
+                window_seconds=window_seconds,
+                overlap_seconds=overlap_seconds,
                 cut_at_scenes=cut_at_scenes,
                 by_time=image_reading == "viewer",
             )
+            if len(windows) == 1:
+                return [Unit(source=path, media_type="video")]
+            return [Unit(source=path, media_type="video", start=start, end=end) for start, end in windows]
         case "office":
             raise InputError(f"{path.suffix.lower()} files are not read. {_CONVERSION_HINT}")
         case None:
@@ -214,27 +217,3 @@ def _read_chunks(path: Path, policy: MediaPolicy) -> list[Unit]:
         raise MediaError("the text is empty")
     chunks = split_text(text, is_markdown=path.suffix.lower() in _MARKDOWN_SUFFIXES)
     return [Unit(source=path, media_type="text", text=chunk) for chunk in chunks]
-
-
-def _read_windows(
-    path: Path,
-    policy: MediaPolicy,
-    window_seconds: float,
-    overlap_seconds: float,
-    *,
-    cut_at_scenes: bool,
-    by_time: bool,
-) -> list[Unit]:
-    from qwen3_vl_retrieval.media.frame_indexes import find_index
-
-    resolved = resolve_path(path, policy)
-    index = find_index(resolved, policy)
-    windows = plan_windows(
-        index.duration_seconds if by_time else index.total / index.frame_rate,
-        window_seconds=window_seconds,
-        overlap_seconds=overlap_seconds,
-        scene_seconds=find_scene_seconds(resolved, policy, by_time=by_time) if cut_at_scenes else (),
-    )
-    if len(windows) == 1:
-        return [Unit(source=path, media_type="video")]
-    return [Unit(source=path, media_type="video", start=start, end=end) for start, end in windows]

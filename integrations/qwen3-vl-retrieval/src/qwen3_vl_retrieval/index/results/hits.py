@@ -11,8 +11,7 @@ from PIL import Image
 from rich.cells import cell_len, set_cell_size
 
 from qwen3_vl_retrieval.documents.descriptions import describe_unit
-from qwen3_vl_retrieval.documents.excerpts import clean_text, cut_excerpt
-from qwen3_vl_retrieval.documents.labels import describe_place
+from qwen3_vl_retrieval.documents.labels import clean_text, cut_excerpt, describe_place
 from qwen3_vl_retrieval.documents.previews import (
     SIDE_PIXELS,
     View,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from qwen3_vl_retrieval.documents.excerpts import clean_text, cut_excerpt
+from qwen3_vl_retrieval.documents.labels import clean_text, cut_excerpt
 from qwen3_vl_retrieval.index.results.style import NOTEBOOK_STYLE, RESULTS_STYLE
 
 __all__ = [

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from qwen3_vl_retrieval.documents.excerpts import cut_excerpt
-from qwen3_vl_retrieval.documents.labels import describe_place
+from qwen3_vl_retrieval.documents.labels import cut_excerpt, describe_place
 from qwen3_vl_retrieval.documents.previews import draw_miniature, encode_picture, view_item
 from qwen3_vl_retrieval.errors import InputError, MediaPolicyError
 from qwen3_vl_retrieval.index.results.html import Tile
