@@ -23,7 +23,7 @@ from langchain_qwen3_vl.documents import (
     video_document,
 )
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError
-from qwen3_vl_retrieval.index import Hit
+from qwen3_vl_retrieval.index import Hit, Unit
 
 MEDIA = Path(__file__).parents[1] / "core" / "reference" / "media"
 PHOTO = MEDIA / "photo_500x333.jpg"
@@ -350,13 +350,8 @@ def test_a_hit_becomes_a_document_with_both_scores():
     hit = Hit(
         rank=1,
         id="h",
-        media_type="image",
-        source=str(PHOTO),
+        unit=Unit(source=PHOTO, media_type="image"),
         sources=(str(PHOTO),),
-        page=None,
-        start=None,
-        end=None,
-        text=None,
         similarity_score=0.5,
         relevance_score=0.75,
         keyword_rank=None,

@@ -13,7 +13,8 @@ from qwen3_vl_retrieval.cli.thumbnails import draw_picture
 from qwen3_vl_retrieval.documents.labels import clean_text, cut_excerpt, describe_place
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.index.ingest.progress import describe_failure
-from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults
+from qwen3_vl_retrieval.index.results.hits import Hit
+from qwen3_vl_retrieval.index.results.search_results import SearchResults
 from qwen3_vl_retrieval.paths import show_path
 
 __all__ = ["encode_hits", "print_hits"]

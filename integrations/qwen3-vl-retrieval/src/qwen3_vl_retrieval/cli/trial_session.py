@@ -22,7 +22,6 @@ from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
 from qwen3_vl_retrieval.index.results.failures import Found
 from qwen3_vl_retrieval.index.results.hits import Hit
 from qwen3_vl_retrieval.media import MediaPolicy
-from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["TrialSession"]
 
@@ -142,18 +141,7 @@ def _open_index(store: Path, models: Models, policy: MediaPolicy, window_seconds
 
 def _list_units(index: MultimodalIndex) -> tuple[Unit, ...]:
     stored = index.store.catalog.load_units(index.store.catalog.list_rows())
-    return tuple(
-        Unit(
-            source=decode_path(source),
-            media_type=unit.record.media_type,
-            page=unit.record.page,
-            start=unit.record.start,
-            end=unit.record.end,
-            text=unit.record.text,
-        )
-        for unit in stored.values()
-        if (source := unit.find_source()[0]) is not None
-    )
+    return tuple(unit.find_unit()[0] for unit in stored.values() if unit.sources)
 
 
 def _describe_hits(hits: Sequence[Hit]) -> tuple[Found, ...]:

@@ -114,8 +114,7 @@ def keep_file(content: bytes, folder: Path, *, name: str | None = None, suffix: 
     # A process may be killed while it writes, and another may write the same: nobody sees half a file.
     unfinished = folder / f".writing-{secrets.token_hex(8)}"
     try:
-        with unfinished.open("xb") as file:
-            file.write(content)
+        unfinished.write_bytes(content)
         unfinished.replace(path)
     except BaseException:
         with suppress(OSError):

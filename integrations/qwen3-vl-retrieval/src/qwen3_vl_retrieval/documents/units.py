@@ -34,6 +34,8 @@ ReadOcr: TypeAlias = Callable[[Image.Image], str]
 MOST_COSTLY_PAGES = 3
 """Pages of one file that may exceed the limits of time and memory before the rest of the file is given up."""
 
+_NO_FILE = Path()
+
 _MARKDOWN_SUFFIXES = (".md", ".markdown", ".mdx")
 
 _CONVERSION_HINT = (
@@ -47,18 +49,18 @@ class Unit:
     """A part of a file that is embedded, ranked and shown by itself.
 
     Attributes:
-        source: The file.
-        media_type: `"text"` (a chunk), `"image"`, `"page"` (of a PDF, or of a TIFF of several) or `"video"` (a window
-            of a clip).
+        source: The file; `Path()` for a unit that is in none, see `is_in_file`.
+        media_type: `"text"` (a chunk), `"image"`, `"page"` (of a PDF, or of a TIFF of several), `"video"` (a window of
+            a video) or, in no file, `"mixed"`.
         page: Number of the page, from 1.
-        start: First second of the window; `None` if the unit is the whole clip.
-        end: Last second of the window; `None` if the unit is the whole clip.
+        start: First second of the window; `None` if the unit is the whole video.
+        end: Last second of the window; `None` if the unit is the whole video.
         text: The chunk, or the text layer of the page; `None` if there is none.
-        width: Of a picture, in pixels; `None` for anything else.
-        height: Of a picture, in pixels; `None` for anything else.
+        width: Width of an image in pixels; `None` for anything else.
+        height: Height of an image in pixels; `None` for anything else.
     """
 
-    source: Path
+    source: Path = _NO_FILE
     media_type: MediaType
     page: int | None = None
     start: float | None = None
@@ -66,6 +68,16 @@ class Unit:
     text: str | None = None
     width: int | None = None
     height: int | None = None
+
+    @property
+    def is_in_file(self) -> bool:
+        """Whether there is a file to open: items that were given in memory have none."""
+        return self.source != _NO_FILE
+
+    @property
+    def is_whole_file(self) -> bool:
+        """Whether nothing else of its file is a unit: an image is, and a video of one window."""
+        return self.media_type == "image" or (self.media_type == "video" and self.start is None)
 
 
 def read_units(

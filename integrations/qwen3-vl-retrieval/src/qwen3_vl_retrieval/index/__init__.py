@@ -1,8 +1,9 @@
 """Documents, pages, clips and texts: read into units, kept on disk, searched in two stages.
 
 How a query flows: `two_stages` embeds it, `candidates` recalls units from the `store` (its `collection` of short
-vectors, the `sidecar` of full ones, the words in its `catalog`), `judging` orders them, `hits` shows them. How a file
-flows: `files` finds it, `findings` takes it apart into `units`, `pipeline` embeds them, the `store` keeps them.
+vectors, the file of full ones, the words in its `catalog`), `judging` orders them, `hits` and `search_results` show
+them. How a file flows: `files` finds it, `source_reader` takes it apart into `units`, `pipeline` embeds them, the
+`store` keeps them. A `Unit` is held by what is kept of it (`Record`) and by what is found (`Hit`).
 
 The names below are imported when first used.
 """
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, write_failures
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
     from qwen3_vl_retrieval.index.results.failures import FailedFile
-    from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults, describe_hit
+    from qwen3_vl_retrieval.index.results.hits import Hit, describe_hit
+    from qwen3_vl_retrieval.index.results.search_results import SearchResults
     from qwen3_vl_retrieval.index.store.statistics import IndexStatistics
     from qwen3_vl_retrieval.index.store.store import CompactReport, Store
     from qwen3_vl_retrieval.index.store.transfer import export_store, import_store
@@ -91,7 +93,7 @@ _MODULES = {
     "MultimodalIndex": "index.multimodal_index",
     "Qwen3VLEmbeddingFunction": "chroma.embedding_function",
     "RepairedRow": "chroma.repair",
-    "SearchResults": "index.results.hits",
+    "SearchResults": "index.results.search_results",
     "SkippedFile": "documents.files",
     "Store": "index.store.store",
     "Unit": "documents.units",

@@ -17,7 +17,7 @@ from qwen3_vl_retrieval.index.ingest.progress import IndexReport, OnIndexProgres
 from qwen3_vl_retrieval.index.ingest.progress_bars import show_bar
 from qwen3_vl_retrieval.index.ingest.sources import Sources, check_metadata, list_sources
 from qwen3_vl_retrieval.index.judging import find_media_cache
-from qwen3_vl_retrieval.index.results.hits import SearchResults
+from qwen3_vl_retrieval.index.results.search_results import SearchResults
 from qwen3_vl_retrieval.index.search.two_stages import SearchOptions, search_in_stages
 from qwen3_vl_retrieval.index.store.filters import compile_filter
 from qwen3_vl_retrieval.index.store.full_vectors import SidecarPrecision

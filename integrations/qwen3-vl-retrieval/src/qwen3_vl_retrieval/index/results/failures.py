@@ -40,6 +40,11 @@ class FailedFile:
     unit: Unit | None
     error: InputError
 
+    @classmethod
+    def of_unit(cls, unit: Unit, error: InputError) -> FailedFile:
+        """Returns the failure of a unit of a file; of one that is the whole file, that of the file."""
+        return cls(path=unit.source, unit=None if unit.is_whole_file else unit, error=error.at(None))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:

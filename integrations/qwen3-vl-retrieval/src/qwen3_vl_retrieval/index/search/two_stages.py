@@ -9,17 +9,17 @@ from time import perf_counter
 from typing import Any, get_args
 
 from qwen3_vl_retrieval.documents.kept_media import decode_item, describe_text
-from qwen3_vl_retrieval.documents.units import MediaType, Unit
+from qwen3_vl_retrieval.documents.units import MediaType
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.index.judging import judge_documents, takes_pages
 from qwen3_vl_retrieval.index.results.failures import FailedFile
-from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults
+from qwen3_vl_retrieval.index.results.hits import Hit
+from qwen3_vl_retrieval.index.results.search_results import SearchResults
 from qwen3_vl_retrieval.index.search.candidates import Candidate, CandidateQuery, find_candidates
 from qwen3_vl_retrieval.index.store.records import StoredUnit
 from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.media.policy import MediaPolicy
-from qwen3_vl_retrieval.paths import decode_path
 from qwen3_vl_retrieval.protocols import Embedder, Reranker
 
 __all__ = ["SearchOptions", "search_in_stages"]
@@ -118,17 +118,12 @@ def search_in_stages(
 def _build_hit(candidate: Candidate, unit: StoredUnit, store: Store, policy: MediaPolicy) -> Hit:
     record = unit.record
     stored = None if record.content is None else decode_item(record.content, store.layout.media)
-    source, metadata = unit.find_source()
+    found, metadata = unit.find_unit()
     return Hit(
         rank=1,
         id=record.id,
-        media_type=record.media_type,
-        source=source,
+        unit=found,
         sources=unit.sources,
-        page=record.page,
-        start=record.start,
-        end=record.end,
-        text=record.text,
         similarity_score=candidate.similarity,
         relevance_score=None,
         keyword_rank=candidate.keyword_rank,
@@ -169,10 +164,9 @@ def _load_groups(
 
 
 def _describe_failure(hit: Hit, error: InputError) -> FailedFile:
-    path = Path(f"item {hit.id}") if hit.source is None else decode_path(hit.source)
-    is_part = hit.page is not None or hit.start is not None
-    unit = Unit(source=path, media_type=hit.media_type, page=hit.page, start=hit.start, end=hit.end)
-    return FailedFile(path=path, unit=unit if is_part else None, error=error.at(None))
+    if not hit.unit.is_in_file:
+        return FailedFile(path=Path(f"item {hit.id}"), unit=None, error=error.at(None))
+    return FailedFile.of_unit(hit.unit, error)
 
 
 def _score(hit: Hit) -> float:
