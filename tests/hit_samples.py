@@ -11,7 +11,8 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from qwen3_vl_retrieval import MediaPolicy
-from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults
+from qwen3_vl_retrieval.index import Hit, SearchResults, Unit
+from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["BLUE", "GREEN", "ORANGE", "RED", "encode_clip", "find_color", "make_hit", "make_results", "write_samples"]
 
@@ -55,17 +56,15 @@ def find_color(picture: Image.Image, place: tuple[float, float] = (0.5, 0.5)) ->
 
 
 def make_hit(**fields: Any) -> Hit:
-    """A hit of an id only, with `fields` instead of that."""
+    """A hit of an id only, with `fields` instead of that; those of a unit are of its unit."""
+    source = fields.pop("source", None)
+    unit: dict[str, Any] = {"media_type": "image"} | ({} if source is None else {"source": decode_path(source)})
+    unit |= {name: fields.pop(name) for name in ("media_type", "page", "start", "end", "text") if name in fields}
     given: dict[str, Any] = {
         "rank": 1,
         "id": "0123456789abcdef0123",
-        "media_type": "image",
-        "source": None,
-        "sources": () if fields.get("source") is None else (fields["source"],),
-        "page": None,
-        "start": None,
-        "end": None,
-        "text": None,
+        "unit": Unit(**unit),
+        "sources": () if source is None else (source,),
         "similarity_score": 0.5,
         "relevance_score": 0.25,
         "keyword_rank": None,

@@ -18,7 +18,7 @@ from qwen3_vl_retrieval.cli.options import SearchRequest
 from qwen3_vl_retrieval.cli.store_session import Search
 from qwen3_vl_retrieval.cli.tables import encode_search, print_failures, print_results
 from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, ROWS, draw_thumbnail
-from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.index.ingest.progress import describe_failure
 from qwen3_vl_retrieval.index.results.failures import FailedFile

@@ -14,8 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from PIL import Image
 
 from made_up_embedder import MadeUpEmbedder
+from qwen3_vl_retrieval.documents import units
 from qwen3_vl_retrieval.errors import InputError, MediaError, StoreError
-from qwen3_vl_retrieval.index import MultimodalIndex, pipeline, units
+from qwen3_vl_retrieval.index import MultimodalIndex
+from qwen3_vl_retrieval.index.ingest import pipeline
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 

@@ -219,7 +219,7 @@ def test_a_slot_that_is_used_again_while_it_is_read_is_not_taken_for_the_old_uni
         assert len(known) == len(vectors) == 9
         units = reader.store.catalog.load_units(known)
         for row, vector in zip(known, vectors, strict=True):
-            (wanted,) = MadeUpEmbedder().embed_queries([units[row].record.text])
+            (wanted,) = MadeUpEmbedder().embed_queries([units[row].record.unit.text])
             np.testing.assert_allclose(vector, wanted, atol=1e-3)
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from hit_samples import BLUE, GREEN, ORANGE, RED, encode_clip, find_color, make_hit, make_results, write_samples
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError, MultimodalInput
 from qwen3_vl_retrieval.documents.previews import draw_card, encode_picture, read_frames, view_item
+from qwen3_vl_retrieval.index import SearchResults, Unit, describe_hit
 from qwen3_vl_retrieval.index.results.failures import FailedFile
-from qwen3_vl_retrieval.index.results.hits import SearchResults
 from qwen3_vl_retrieval.items import VideoPart
 
 
@@ -266,7 +266,36 @@ def test_printed_results_without_a_reranker_have_no_probabilities_and_end_after_
 
 def test_importing_hits_loads_neither_torch_nor_a_vector_store_nor_a_codec():
     program = (
-        "import sys; import qwen3_vl_retrieval.index.results.hits; "
+        "import sys; import qwen3_vl_retrieval.index.results.search_results; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'chromadb', 'av')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0  # noqa: S603 - fixed
+
+
+def test_a_hit_reads_the_fields_of_its_unit(folder):
+    unit = Unit(source=folder / "red.png", media_type="image", width=160, height=120)
+    hit = make_hit(unit=unit)
+    assert (hit.media_type, hit.source, hit.page, hit.start, hit.end, hit.text) == (
+        *("image", str(folder / "red.png")),
+        *(None, None, None, None),
+    )
+    assert hit.unit is unit
+    described = describe_hit(hit)
+    assert (described["width"], described["height"], described["image"]) == (160, 120, str(folder / "red.png"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_part"),
+    [
+        ({"media_type": "text", "text": "a chunk"}, True),
+        ({"media_type": "page", "page": 1}, True),
+        ({"media_type": "video", "start": 0.0, "end": 5.0}, True),
+        ({"media_type": "video"}, False),
+        ({"media_type": "image"}, False),
+    ],
+)
+def test_a_failure_is_of_a_part_of_a_file_or_of_the_file(folder, fields, is_part):
+    unit = Unit(source=folder / "a", **fields)
+    failure = FailedFile.of_unit(unit, MediaError("damaged"))
+    assert failure.path == folder / "a"
+    assert failure.unit == (unit if is_part else None)

@@ -155,7 +155,7 @@ def test_further_formats_are_indexed(name, kind, mime_type, tmp_path, viewer):
     with MultimodalIndex.open(tmp_path / "store", viewer) as index:
         assert index.sync(folder).embedded_units == 1
         (record,) = [unit.record for unit in index.store.catalog.load_units([1]).values()]
-        assert (record.media_type, record.mime_type) == ("image", mime_type)
+        assert (record.unit.media_type, record.mime_type) == ("image", mime_type)
 
 
 def test_the_embedding_function_remembers_its_reading(reference):

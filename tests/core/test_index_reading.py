@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from qwen3_vl_retrieval import MediaPolicy
 from qwen3_vl_retrieval.documents.ocr import read_with_rapidocr
-from qwen3_vl_retrieval.documents.scenes import find_scene_seconds, plan_windows
 from qwen3_vl_retrieval.documents.units import read_units
+from qwen3_vl_retrieval.documents.windows import find_scene_seconds, plan_windows
 
 POLICY = MediaPolicy()
 

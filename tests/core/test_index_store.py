@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from qwen3_vl_retrieval.documents.identity import Signature
+from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.index.search.candidates import CandidateQuery, find_candidates
@@ -54,10 +55,8 @@ def make_batch(ids, vectors, *, source=None, version="v1", media_type="text", pa
         batch.records.append(
             Record(
                 id=unit_id,
-                media_type=media_type,
+                unit=Unit(media_type=media_type, page=number if pages else None, text=f"text of {unit_id}"),
                 sha256=unit_id,
-                page=number if pages else None,
-                text=f"text of {unit_id}",
             )
         )
         batch.vectors.append(vector)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from qwen_vl_utils import vision_process
 
 from qwen3_vl_retrieval.documents.previews import read_frames
-from qwen3_vl_retrieval.documents.scenes import find_scene_seconds
 from qwen3_vl_retrieval.documents.units import load_item, read_units
+from qwen3_vl_retrieval.documents.windows import find_scene_seconds
 from qwen3_vl_retrieval.errors import InputError, MediaPolicyError
 from qwen3_vl_retrieval.items import VideoPart
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget

@@ -23,7 +23,7 @@ from langchain_qwen3_vl.documents import (
     video_document,
 )
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError
-from qwen3_vl_retrieval.index import Hit
+from qwen3_vl_retrieval.index import Hit, Unit
 
 MEDIA = Path(__file__).parents[1] / "core" / "reference" / "media"
 PHOTO = MEDIA / "photo_500x333.jpg"
@@ -150,18 +150,31 @@ def test_a_missing_or_other_file_is_refused_by_name(tmp_path):
     note.write_text("no picture")
     with pytest.raises(MediaError, match=r"note\.png' is not a picture that is understood"):
         image_document(note)
-    with pytest.raises(MediaError, match="is not a picture"):
+    with pytest.raises(MediaError, match="are no image"):
         image_document(b"no picture", media_dir=tmp_path)
-    with pytest.raises(MediaError, match="is no clip"):
+    with pytest.raises(MediaError, match="is no video"):
         video_document(PHOTO)
-    with pytest.raises(MediaError, match="are no clip"):
+    with pytest.raises(MediaError, match="are no video"):
         video_document(PHOTO.read_bytes(), media_dir=tmp_path)
 
 
 @pytest.mark.parametrize("uri", ["data:image/png;base64", "data:image/png;base64,§"])
 def test_a_malformed_data_uri_is_refused(uri, tmp_path):
-    with pytest.raises(InputError, match="malformed data: URI 'data:image/png;base64'"):
+    with pytest.raises(InputError, match="malformed data: URI 'data:image/png;base64"):
         image_document(uri, media_dir=tmp_path)
+
+
+@pytest.mark.parametrize("make", [image_document, video_document])
+def test_a_data_uri_above_the_limit_is_refused(make, tmp_path):
+    content = (PHOTO if make is image_document else CLIP).read_bytes()
+    for given in (
+        "data:;base64," + base64.b64encode(content).decode(),
+        "data:," + "".join(f"%{byte:02x}" for byte in content),
+        content,
+    ):
+        with pytest.raises(MediaPolicyError, match="above max_bytes"):
+            make(given, media_dir=tmp_path, media_policy=MediaPolicy(max_bytes=len(content) - 1))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_percent_encoded_data_uri_is_decoded(tmp_path):
@@ -205,7 +218,7 @@ def test_clips_are_named_after_what_they_are(suffix, content, tmp_path):
 
 
 def test_a_picture_in_the_container_of_mp4_is_no_clip(tmp_path):
-    with pytest.raises(MediaError, match="are no clip"):
+    with pytest.raises(MediaError, match="are no video"):
         video_document(b"\x00\x00\x00\x14ftypavif", media_dir=tmp_path)
 
 
@@ -337,13 +350,8 @@ def test_a_hit_becomes_a_document_with_both_scores():
     hit = Hit(
         rank=1,
         id="h",
-        media_type="image",
-        source=str(PHOTO),
+        unit=Unit(source=PHOTO, media_type="image"),
         sources=(str(PHOTO),),
-        page=None,
-        start=None,
-        end=None,
-        text=None,
         similarity_score=0.5,
         relevance_score=0.75,
         keyword_rank=None,

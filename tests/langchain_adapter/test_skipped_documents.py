@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -170,13 +171,17 @@ def test_pictures_that_cannot_be_described_are_left_out(store, hashing, tmp_path
 
 
 def test_a_file_that_may_not_be_read_is_an_error_of_its_document(store, tmp_path, monkeypatch):
-    def refuse(path):
-        raise PermissionError(13, "Permission denied")
-
     uri = draw(tmp_path / "a.png")
-    monkeypatch.setattr("langchain_qwen3_vl.media_files.hash_file", refuse)
+    really_open = os.open
+
+    def refuse(path, *args, **options):
+        if str(path) == uri:
+            raise PermissionError(13, "Permission denied")
+        return really_open(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
     assert store.add_images([uri], on_error="skip") == []
-    assert store.failures[0].error.reason == f"{uri!r} cannot be read: Permission denied"
+    assert store.failures[0].error.reason == f"the file {uri!r} cannot be read: Permission denied"
 
 
 def test_clips_and_captions_are_left_out_likewise(store, pictures, tmp_path):

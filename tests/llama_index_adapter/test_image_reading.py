@@ -5,8 +5,8 @@ from pydantic import ValidationError
 
 from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
 from llama_index.indices.qwen3_vl.media_folders import describe_file
-from llama_index.node_parser.qwen3_vl.media_files import keep_media
 from llama_index.postprocessor.qwen3_vl_rerank import Qwen3VLRerank
+from qwen3_vl_retrieval.index import keep_media
 from viewed_images import draw_corners, draw_greys, encode, note_orientation
 
 

@@ -22,9 +22,10 @@ from llama_index.core.schema import (
 from PIL import Image
 from pydantic import ValidationError
 
+from llama_index.indices.qwen3_vl.media_folders import MediaFolder
 from llama_index.node_parser.qwen3_vl import MediaNodeParser, PDFPageImageParser, VideoSegmenter
 from llama_index_adapter.scripted_llms import open_images
-from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
+from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError
 from qwen3_vl_retrieval.index import draw_document
 from rounding import bound
 
@@ -139,6 +140,29 @@ def test_data_needs_a_folder_to_be_written_to(pictures):
     clip = Document(video_resource=MediaResource(data=(pictures / "clip.mp4").read_bytes()))
     with pytest.raises(InputError, match="media_dir"):
         MediaNodeParser().get_nodes_from_documents([clip])
+
+
+def test_a_data_uri_above_the_limit_is_refused(pictures, tmp_path):
+    content = (pictures / "picture-0.png").read_bytes()
+    encoded = base64.b64encode(content).decode()
+    policy = MediaPolicy(max_bytes=len(content) - 1)
+    parser = MediaNodeParser(media_dir=tmp_path, media_policy=policy)
+    folder = MediaFolder(folder=tmp_path, policy=policy)
+    for uri in (
+        f"data:image/png;base64,{encoded}",
+        "data:image/png," + "".join(f"%{byte:02x}" for byte in content),
+    ):
+        with pytest.raises(MediaPolicyError, match="above max_bytes"):
+            parser.get_nodes_from_documents([Document(text="", metadata={"image": uri})])
+        with pytest.raises(MediaPolicyError, match="above max_bytes"):
+            parser.get_nodes_from_documents([ImageDocument(image=uri)])
+        with pytest.raises(MediaPolicyError, match="above max_bytes"):
+            folder.keep(uri, "image")
+    with pytest.raises(MediaPolicyError, match="above max_bytes"):
+        parser.get_nodes_from_documents([ImageDocument(image=encoded)])
+    with pytest.raises(MediaPolicyError, match="above max_bytes"):
+        folder.keep(content, "image")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_clips_of_data_are_written_and_named_by_their_hash(pictures, tmp_path):

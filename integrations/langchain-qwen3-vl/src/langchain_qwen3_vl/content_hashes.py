@@ -15,8 +15,8 @@ from typing import Any, cast
 from langchain_core.documents import Document
 
 from langchain_qwen3_vl.contents import coerce_item
-from langchain_qwen3_vl.media_files import find_local_file, hash_file
-from qwen3_vl_retrieval import MediaPolicy
+from qwen3_vl_retrieval import MediaError, MediaPolicy
+from qwen3_vl_retrieval.index import find_local_file, hash_file
 from qwen3_vl_retrieval.paths import encode_name, encode_path
 
 __all__ = ["hash_content"]
@@ -68,19 +68,7 @@ def _hash_source(source: str | Path, media_policy: MediaPolicy | None) -> str:
     if path is None:
         return name
     try:
-        # A missing file, a folder or a device: reading it for the model says what is wrong.
-        if not path.is_file() or not _is_allowed(path, media_policy):
-            return f"unread {name}"
-        return hash_file(path)
-    except (OSError, ValueError):
+        return hash_file(path, media_policy)
+    except MediaError:
+        # Missing, refused, a folder or a device: reading it for the model says what is wrong.
         return f"unread {name}"
-
-
-def _is_allowed(path: Path, media_policy: MediaPolicy | None) -> bool:
-    if media_policy is None:
-        return True
-    if path.stat().st_size > media_policy.max_bytes:
-        return False
-    folders = media_policy.allow_dirs
-    resolved = path.resolve()
-    return folders is None or any(resolved.is_relative_to(Path(folder).resolve()) for folder in folders)

@@ -13,10 +13,9 @@ from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 from PIL import Image
 
-from langchain_qwen3_vl.media_files import hash_file
-from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
-from qwen3_vl_retrieval.errors import explain, quote
-from qwen3_vl_retrieval.index import FailedFile, SkippedFile, Unit, describe_unit, list_files, read_units
+from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.index import FailedFile, SkippedFile, Unit, describe_unit, hash_file, list_files, read_units
 
 __all__ = ["Qwen3VLFolderLoader"]
 
@@ -120,10 +119,7 @@ class Qwen3VLFolderLoader(BaseLoader):
         )
         if not units:
             return []
-        try:
-            sha256 = hash_file(path)
-        except OSError as error:
-            raise MediaError(f"{quote(path)} cannot be read: {explain(error)}") from error
+        sha256 = hash_file(path)
         return [self._build_document(unit, sha256) for unit in units]
 
     def _build_document(self, unit: Unit, sha256: str) -> Document:

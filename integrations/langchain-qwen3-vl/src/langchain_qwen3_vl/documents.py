@@ -20,10 +20,10 @@ from langchain_core.documents.base import Blob
 from langchain_core.messages.content import ContentBlock, create_image_block, create_text_block
 from PIL import Image
 
-from langchain_qwen3_vl.media_files import Medium, describe_media, encode_jpeg, find_local_file, hash_file
+from langchain_qwen3_vl.media_files import describe_media
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.errors import explain, quote
-from qwen3_vl_retrieval.index import Hit, describe_hit, draw_document
+from qwen3_vl_retrieval.index import Hit, Medium, describe_hit, draw_document, encode_jpeg, find_local_file, hash_file
 from qwen3_vl_retrieval.paths import encode_path
 
 __all__ = ["document_to_content_blocks", "hit_to_document", "image_document", "media_key_encoder", "video_document"]
@@ -39,6 +39,7 @@ def image_document(
     metadata: Mapping[str, Any] | None = None,
     id: str | None = None,  # noqa: A002 - the name of the field
     media_dir: str | Path | None = None,
+    media_policy: MediaPolicy | None = None,
 ) -> Document:
     """Returns the document of a picture.
 
@@ -53,12 +54,15 @@ def image_document(
         id: Of the document.
         media_dir: Folder for pictures that are not files, named `<sha256>.<suffix>`; an existing one is not written
             again.
+        media_policy: Its `max_bytes` holds for images that are not files; `None` is the default one.
 
     Raises:
+        MediaPolicyError: The picture is data, and larger than the policy allows.
         InputError: The picture is not a file, and there is no `media_dir`; or `metadata` names another picture or clip.
         MediaError: There is no such file, or it is no picture.
     """
-    return _build_document(image, "image", {}, text=text, metadata=metadata, id=id, media_dir=media_dir)
+    described = describe_media(image, "image", media_dir, media_policy=media_policy)
+    return _build_document(image, "image", described, text=text, metadata=metadata, id=id)
 
 
 def video_document(
@@ -70,6 +74,7 @@ def video_document(
     metadata: Mapping[str, Any] | None = None,
     id: str | None = None,  # noqa: A002 - the name of the field
     media_dir: str | Path | None = None,
+    media_policy: MediaPolicy | None = None,
 ) -> Document:
     """Returns the document of a clip, or of a window of it.
 
@@ -82,6 +87,7 @@ def video_document(
         text: Judged and embedded with the clip; see `image_document`, as for the other arguments.
 
     Raises:
+        MediaPolicyError: The clip is data, and larger than the policy allows.
         InputError: The clip is not a file, and there is no `media_dir`; the window is empty; or `metadata` names
             another picture or clip.
         MediaError: There is no such file, or it is no clip.
@@ -89,7 +95,8 @@ def video_document(
     if (start is not None and start < 0) or (end is not None and end <= (start or 0)):
         raise InputError(f"start={start} must not be negative, and end={end} must be after it")
     window = {name: float(second) for name, second in (("start", start), ("end", end)) if second is not None}
-    return _build_document(video, "video", window, text=text, metadata=metadata, id=id, media_dir=media_dir)
+    described = describe_media(video, "video", media_dir, media_policy=media_policy)
+    return _build_document(video, "video", {**described, **window}, text=text, metadata=metadata, id=id)
 
 
 def document_to_content_blocks(
@@ -170,19 +177,18 @@ def hit_to_document(hit: Hit) -> Document:
 def _build_document(
     source: str | Path | bytes | Image.Image | Blob,
     medium: Medium,
-    window: Mapping[str, float],
+    described: Mapping[str, Any],
     *,
     text: str,
     metadata: Mapping[str, Any] | None,
     id: str | None,  # noqa: A002 - the name of the field
-    media_dir: str | Path | None,
 ) -> Document:
     own: dict[str, Any] = {} if metadata is None else dict(metadata)
     named = [key for key in _MEDIA_KEYS if key in own]
     if named:
         raise InputError(f"metadata hold {quote(named[0])} of another picture or clip; a document made here has one")
     inherited: Mapping[str, Any] = source.metadata if isinstance(source, Blob) else {}
-    about = {"media_type": "mixed" if text.strip() else medium, **describe_media(source, medium, media_dir), **window}
+    about = {"media_type": "mixed" if text.strip() else medium, **described}
     return Document(id=id, page_content=text, metadata={**about, **inherited, **own})
 
 

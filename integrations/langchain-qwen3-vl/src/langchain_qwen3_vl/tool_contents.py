@@ -19,9 +19,8 @@ from langchain_core.prompts import BasePromptTemplate, format_document
 
 from langchain_qwen3_vl.contents import coerce_item
 from langchain_qwen3_vl.documents import document_to_content_blocks
-from langchain_qwen3_vl.media_files import find_local_file
 from qwen3_vl_retrieval import InputError, MediaPolicy
-from qwen3_vl_retrieval.index import draw_document
+from qwen3_vl_retrieval.index import draw_document, find_local_file
 
 __all__ = ["Answer", "AnswerOptions", "Kind", "VideoForm", "build_answer", "find_kind"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen3_vl_retrieval.documents.units import Unit
-from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults
+from qwen3_vl_retrieval.index.results.hits import Hit
+from qwen3_vl_retrieval.index.results.search_results import SearchResults
 
 __all__ = ["AnsweredQuestion", "compute_recall", "describe_rank"]
 

@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, compute_recall, describe_rank
-from qwen3_vl_retrieval.documents.excerpts import clean_text
-from qwen3_vl_retrieval.documents.labels import describe_place
+from qwen3_vl_retrieval.documents.labels import clean_text, describe_place
 from qwen3_vl_retrieval.index.results.hits import Hit
 
 __all__ = ["print_comparison", "print_recall", "print_seconds"]

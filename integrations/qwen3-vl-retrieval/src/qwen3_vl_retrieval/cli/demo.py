@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from qwen3_vl_retrieval.cli.options import DeviceOption, DtypeOption, LoadingOptions, MaxPixelsOption
-from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.errors import ModelError, StoreError
 
 __all__ = ["run_demo"]

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qwen3_vl_retrieval.cli.options import DeviceOption, DtypeOption
-from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.labels import clean_text
 
 __all__ = ["check_installation"]
 

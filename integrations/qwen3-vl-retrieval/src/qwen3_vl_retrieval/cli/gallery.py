@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, describe_rank
-from qwen3_vl_retrieval.documents.excerpts import cut_excerpt
-from qwen3_vl_retrieval.documents.labels import describe_place
+from qwen3_vl_retrieval.documents.labels import cut_excerpt, describe_place
 from qwen3_vl_retrieval.documents.previews import encode_picture
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.index.results.failures import FailedFile
-from qwen3_vl_retrieval.index.results.hits import Hit
+from qwen3_vl_retrieval.index.results.hits import Hit, make_tile
 from qwen3_vl_retrieval.index.results.html import Tile, load_templates
-from qwen3_vl_retrieval.index.results.tiles import make_tile, name_failures
+from qwen3_vl_retrieval.index.results.names import name_failures
 from qwen3_vl_retrieval.media.images import read_image
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 

@@ -25,7 +25,7 @@ from qwen3_vl_retrieval.cli.options import (
     expand_options,
     parse_filter,
 )
-from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
 from qwen3_vl_retrieval.index.store.layout import StoreLayout
 from qwen3_vl_retrieval.paths import encode_path, show_path

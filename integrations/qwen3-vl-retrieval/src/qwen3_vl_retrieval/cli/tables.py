@@ -16,9 +16,8 @@ from rich.text import Text
 from qwen3_vl_retrieval.cli.limits import name_options, rename_failure
 from qwen3_vl_retrieval.cli.options import SearchRequest
 from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, draw_thumbnail
-from qwen3_vl_retrieval.documents.excerpts import clean_text, cut_excerpt
 from qwen3_vl_retrieval.documents.files import SkippedFile
-from qwen3_vl_retrieval.documents.labels import describe_place
+from qwen3_vl_retrieval.documents.labels import clean_text, cut_excerpt, describe_place
 from qwen3_vl_retrieval.index.ingest.progress import describe_failure
 from qwen3_vl_retrieval.index.results.hits import Hit
 from qwen3_vl_retrieval.paths import decode_path, encode_path, show_path

@@ -8,7 +8,7 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.documents.previews import read_picture, view_item, view_unit
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.index.results.hits import Hit

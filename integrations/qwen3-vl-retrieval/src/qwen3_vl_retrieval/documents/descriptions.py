@@ -97,18 +97,27 @@ def build_item(
     return item
 
 
-def describe_unit(unit: Unit) -> dict[str, str | int | float]:
-    """Returns the metadata of a unit of a file, from which `build_item` makes it again."""
-    source = encode_path(unit.source)
+def describe_unit(
+    unit: Unit, *, sha256: str | None = None, mime_type: str | None = None
+) -> dict[str, str | int | float]:
+    """Returns the metadata of a unit, without empty values; from those of a unit of a file `build_item` makes it again.
+
+    Args:
+        unit: The unit.
+        sha256: Hash of its content, if that is known.
+        mime_type: The type of its file; `None` is the one that its name says.
+    """
+    source = encode_path(unit.source) if unit.is_in_file else None
     values: dict[str, str | int | float | None] = {
         "media_type": unit.media_type,
         "source": source,
         "image": source if unit.media_type == "image" else None,
         "video": source if unit.media_type == "video" else None,
+        "sha256": sha256,
+        "mime_type": guess_mime_type(unit.source) if mime_type is None and unit.is_in_file else mime_type,
         "page": unit.page,
         "start": unit.start,
         "end": unit.end,
-        "mime_type": guess_mime_type(unit.source),
         "width": unit.width,
         "height": unit.height,
     }

@@ -10,12 +10,10 @@ from pathlib import Path
 
 from qwen3_vl_retrieval.errors import MediaError, explain, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file
 
 __all__ = [
     "Signature",
     "compute_unit_id",
-    "hash_file",
     "hash_space",
     "hash_text",
     "is_same_content",
@@ -62,20 +60,6 @@ def hash_space(fingerprint: Fingerprint) -> str:
 def hash_text(text: str) -> str:
     """Returns the SHA-256 of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def hash_file(path: Path, policy: MediaPolicy) -> str:
-    """Returns the SHA-256 of a file's content.
-
-    Raises:
-        MediaPolicyError: The policy refuses the file.
-        MediaError: The file is missing or cannot be read.
-    """
-    with open_file(path, policy) as file:
-        try:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise MediaError(f"{quote(path)} cannot be read: {explain(error)}") from error
 
 
 def compute_unit_id(

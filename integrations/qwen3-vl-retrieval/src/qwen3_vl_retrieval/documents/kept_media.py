@@ -5,8 +5,6 @@ Pictures without a file of their own become files in the store. What is in a fil
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +13,9 @@ from typing import Any, cast
 
 from qwen3_vl_retrieval import media
 from qwen3_vl_retrieval.disk_errors import explain_disk_errors
-from qwen3_vl_retrieval.documents.identity import hash_file, hash_text
+from qwen3_vl_retrieval.documents.identity import hash_text
+from qwen3_vl_retrieval.documents.media_store import hash_file, identify_media, keep_file
+from qwen3_vl_retrieval.documents.previews import encode_png
 from qwen3_vl_retrieval.documents.units import MediaType
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.items import (
@@ -184,30 +184,11 @@ def _encode_image(part: ImagePart, folder: Path, policy: MediaPolicy, reading: I
         return _EncodedPart(kind="image", name=encode_path(opened), sha256=hash_file(opened, policy), options={})
     # Decoded once, so that nothing is kept that cannot be opened again; numbers become the pixels they stand for.
     picture = media.read_image(source if opened is None else opened, policy, reading=reading)
-    content, suffix = opened, ".img"
-    if content is None:
-        stream = io.BytesIO()
-        picture.save(stream, "PNG")
-        content, suffix = stream.getvalue(), ".png"
-    sha256 = hashlib.sha256(content).hexdigest()
-    name = sha256 + suffix
+    content = encode_png(picture) if opened is None else opened
+    found = identify_media(content)
     with explain_disk_errors(folder.parent):
-        _keep_file(folder / name, content)
-    return _EncodedPart(kind="image", name=_KEPT + name, sha256=sha256, options={})
-
-
-def _keep_file(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.exists():
-        return
-    # Whole or not at all: a process may be killed while it writes.
-    unfinished = file.with_name(f"{file.name}.writing")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(file)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
+        file = keep_file(content, folder, suffix=".img" if found is None else found.suffix)
+    return _EncodedPart(kind="image", name=_KEPT + file.name, sha256=file.stem, options={})
 
 
 def _encode_video(part: VideoPart, policy: MediaPolicy) -> _EncodedPart:

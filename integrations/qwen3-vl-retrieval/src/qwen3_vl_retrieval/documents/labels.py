@@ -1,10 +1,11 @@
-"""Where in a file something was found, in words."""
+"""What is said of a unit where it is shown: the place in its file, in words, and its text, made fit to be shown."""
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
-__all__ = ["Placed", "describe_place"]
+__all__ = ["Placed", "clean_text", "cut_excerpt", "describe_place"]
 
 
 class Placed(Protocol):
@@ -33,6 +34,21 @@ def describe_place(placed: Placed) -> str:
     if placed.start is not None and placed.end is not None:
         return f"{_format_time(placed.start)}-{_format_time(placed.end)}"
     return ""
+
+
+def clean_text(text: str) -> str:
+    """Returns `text` on one line, without what a terminal would obey or UTF-8 cannot write.
+
+    File names and documents are not ours: escape sequences in them would move the cursor or rename the window.
+    """
+    one_line = re.sub(r"\s+", " ", text).strip()
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in one_line)
+
+
+def cut_excerpt(text: str, *, most_characters: int) -> str:
+    """Returns `text` cleaned (see `clean_text`), cut to `most_characters` with an ellipsis where it is longer."""
+    cleaned = clean_text(text)
+    return cleaned if len(cleaned) <= most_characters else cleaned[: most_characters - 1] + "…"
 
 
 def _format_time(seconds: float) -> str:

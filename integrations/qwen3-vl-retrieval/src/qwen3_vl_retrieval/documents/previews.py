@@ -14,7 +14,7 @@ from typing import TypeAlias
 from PIL import Image, ImageDraw, ImageFont
 
 from qwen3_vl_retrieval import media
-from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import MediaError
 from qwen3_vl_retrieval.items import ImagePart, Item, TextPart, VideoPart, coerce_input
@@ -24,17 +24,23 @@ from qwen3_vl_retrieval.media.sizing import sample_listed_frames
 from qwen3_vl_retrieval.media.sources import open_source
 
 __all__ = [
+    "LEAST_IMAGE_BYTES",
     "SIDE_PIXELS",
     "PagePart",
     "View",
     "draw_card",
     "draw_miniature",
+    "encode_jpeg",
     "encode_picture",
+    "encode_png",
     "read_frames",
     "read_picture",
     "view_item",
     "view_unit",
 ]
+
+LEAST_IMAGE_BYTES = 1_024
+"""Fewer hold no JPEG."""
 
 SIDE_PIXELS = 360
 """Longer side of a small picture: sharp at half that size on screens of two pixels to a point."""
@@ -46,6 +52,10 @@ _OVERSAMPLING = 1.25
 """Pixels of a page that is about to be made small, over those of the square it is to fit in."""
 
 _QUALITY = 84
+
+_FALLING_QUALITIES = (90, 80, 65, 50)
+_SHRINKING = 0.7
+"""Side of the next size, over that of a JPEG that was too large in every quality."""
 
 # Four moments of a clip, row by row: one frame does not show what moves.
 _SHARES = (0.04, 0.35, 0.65, 0.96)
@@ -196,6 +206,42 @@ def encode_picture(picture: Image.Image, *, side_pixels: int = SIDE_PIXELS) -> s
     stream = io.BytesIO()
     _shrink(picture, side_pixels).save(stream, "JPEG", quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def encode_jpeg(picture: Image.Image, *, max_pixels: int | None = None, max_bytes: int | None = None) -> bytes:
+    """Returns an RGB image as JPEG: shrunk to `max_pixels`, then with less quality and size until it fits.
+
+    Args:
+        picture: The image.
+        max_pixels: Most pixels; `None` is any number.
+        max_bytes: Most bytes, at least 1,024; `None` is any number.
+
+    Raises:
+        ValueError: A limit allows no image.
+    """
+    if (max_pixels is not None and max_pixels < 1) or (max_bytes is not None and max_bytes < LEAST_IMAGE_BYTES):
+        raise ValueError(
+            f"max_pixels={max_pixels} must be at least 1 and max_bytes={max_bytes} at least {LEAST_IMAGE_BYTES:,}"
+        )
+    scale = 1.0
+    if max_pixels is not None:
+        scale = min(1.0, (max_pixels / (picture.width * picture.height)) ** 0.5)
+    while True:
+        size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
+        fitted = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+        for quality in _FALLING_QUALITIES:
+            stream = io.BytesIO()
+            fitted.save(stream, "JPEG", quality=quality)
+            if max_bytes is None or stream.tell() <= max_bytes:
+                return stream.getvalue()
+        scale *= _SHRINKING
+
+
+def encode_png(picture: Image.Image) -> bytes:
+    """Returns an image as PNG."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
 
 
 def draw_card(

@@ -18,10 +18,10 @@ from qwen3_vl_retrieval import media
 from qwen3_vl_retrieval.documents.chunks import split_text
 from qwen3_vl_retrieval.documents.encodings import decode_text
 from qwen3_vl_retrieval.documents.files import find_kind
-from qwen3_vl_retrieval.documents.scenes import find_scene_seconds, plan_windows
+from qwen3_vl_retrieval.documents.windows import cut_windows
 from qwen3_vl_retrieval.errors import InputError, MediaError, quote
 from qwen3_vl_retrieval.items import ImageReading, Item
-from qwen3_vl_retrieval.media.policy import MediaPolicy, read_file, resolve_path
+from qwen3_vl_retrieval.media.policy import MediaPolicy, read_file
 
 __all__ = ["MOST_COSTLY_PAGES", "MediaType", "ReadOcr", "Unit", "load_item", "read_units"]
 
@@ -33,6 +33,8 @@ ReadOcr: TypeAlias = Callable[[Image.Image], str]
 
 MOST_COSTLY_PAGES = 3
 """Pages of one file that may exceed the limits of time and memory before the rest of the file is given up."""
+
+_NO_FILE = Path()
 
 _MARKDOWN_SUFFIXES = (".md", ".markdown", ".mdx")
 
@@ -47,18 +49,18 @@ class Unit:
     """A part of a file that is embedded, ranked and shown by itself.
 
     Attributes:
-        source: The file.
-        media_type: `"text"` (a chunk), `"image"`, `"page"` (of a PDF, or of a TIFF of several) or `"video"` (a window
-            of a clip).
+        source: The file; `Path()` for a unit that is in none, see `is_in_file`.
+        media_type: `"text"` (a chunk), `"image"`, `"page"` (of a PDF, or of a TIFF of several), `"video"` (a window of
+            a video) or, in no file, `"mixed"`.
         page: Number of the page, from 1.
-        start: First second of the window; `None` if the unit is the whole clip.
-        end: Last second of the window; `None` if the unit is the whole clip.
+        start: First second of the window; `None` if the unit is the whole video.
+        end: Last second of the window; `None` if the unit is the whole video.
         text: The chunk, or the text layer of the page; `None` if there is none.
-        width: Of a picture, in pixels; `None` for anything else.
-        height: Of a picture, in pixels; `None` for anything else.
+        width: Width of an image in pixels; `None` for anything else.
+        height: Height of an image in pixels; `None` for anything else.
     """
 
-    source: Path
+    source: Path = _NO_FILE
     media_type: MediaType
     page: int | None = None
     start: float | None = None
@@ -66,6 +68,16 @@ class Unit:
     text: str | None = None
     width: int | None = None
     height: int | None = None
+
+    @property
+    def is_in_file(self) -> bool:
+        """Whether there is a file to open: items that were given in memory have none."""
+        return self.source != _NO_FILE
+
+    @property
+    def is_whole_file(self) -> bool:
+        """Whether nothing else of its file is a unit: an image is, and a video of one window."""
+        return self.media_type == "image" or (self.media_type == "video" and self.start is None)
 
 
 def read_units(
@@ -111,14 +123,17 @@ def read_units(
             texts = enumerate(_read_page_texts(path, policy), start=1)
             return [_build_page(path, page, text, policy, ocr) for page, text in texts]
         case "video":
-            return _read_windows(
+            windows = cut_windows(
                 path,
                 policy,
-                window_seconds,
-                overlap_seconds,
+                window_seconds=window_seconds,
+                overlap_seconds=overlap_seconds,
                 cut_at_scenes=cut_at_scenes,
                 by_time=image_reading == "viewer",
             )
+            if len(windows) == 1:
+                return [Unit(source=path, media_type="video")]
+            return [Unit(source=path, media_type="video", start=start, end=end) for start, end in windows]
         case "office":
             raise InputError(f"{path.suffix.lower()} files are not read. {_CONVERSION_HINT}")
         case None:
@@ -214,27 +229,3 @@ def _read_chunks(path: Path, policy: MediaPolicy) -> list[Unit]:
         raise MediaError("the text is empty")
     chunks = split_text(text, is_markdown=path.suffix.lower() in _MARKDOWN_SUFFIXES)
     return [Unit(source=path, media_type="text", text=chunk) for chunk in chunks]
-
-
-def _read_windows(
-    path: Path,
-    policy: MediaPolicy,
-    window_seconds: float,
-    overlap_seconds: float,
-    *,
-    cut_at_scenes: bool,
-    by_time: bool,
-) -> list[Unit]:
-    from qwen3_vl_retrieval.media.frame_indexes import find_index
-
-    resolved = resolve_path(path, policy)
-    index = find_index(resolved, policy)
-    windows = plan_windows(
-        index.duration_seconds if by_time else index.total / index.frame_rate,
-        window_seconds=window_seconds,
-        overlap_seconds=overlap_seconds,
-        scene_seconds=find_scene_seconds(resolved, policy, by_time=by_time) if cut_at_scenes else (),
-    )
-    if len(windows) == 1:
-        return [Unit(source=path, media_type="video")]
-    return [Unit(source=path, media_type="video", start=start, end=end) for start, end in windows]

@@ -1,8 +1,9 @@
 """Documents, pages, clips and texts: read into units, kept on disk, searched in two stages.
 
 How a query flows: `two_stages` embeds it, `candidates` recalls units from the `store` (its `collection` of short
-vectors, the `sidecar` of full ones, the words in its `catalog`), `judging` orders them, `hits` shows them. How a file
-flows: `files` finds it, `findings` takes it apart into `units`, `pipeline` embeds them, the `store` keeps them.
+vectors, the file of full ones, the words in its `catalog`), `judging` orders them, `hits` and `search_results` show
+them. How a file flows: `files` finds it, `source_reader` takes it apart into `units`, `pipeline` embeds them, the
+`store` keeps them. A `Unit` is held by what is kept of it (`Record`) and by what is found (`Hit`).
 
 The names below are imported when first used.
 """
@@ -17,16 +18,29 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.chroma.repair import RepairedRow, repair_chroma
     from qwen3_vl_retrieval.documents.descriptions import build_item, describe_unit, draw_document
     from qwen3_vl_retrieval.documents.files import Listing, SkippedFile, list_files
+    from qwen3_vl_retrieval.documents.media_store import (
+        MediaFormat,
+        Medium,
+        decode_data_uri,
+        find_local_file,
+        hash_file,
+        identify_media,
+        keep_file,
+        keep_media,
+    )
+    from qwen3_vl_retrieval.documents.previews import LEAST_IMAGE_BYTES, encode_jpeg, encode_png
     from qwen3_vl_retrieval.documents.units import Unit, read_units
     from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, write_failures
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
     from qwen3_vl_retrieval.index.results.failures import FailedFile
-    from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults, describe_hit
+    from qwen3_vl_retrieval.index.results.hits import Hit, describe_hit
+    from qwen3_vl_retrieval.index.results.search_results import SearchResults
     from qwen3_vl_retrieval.index.store.statistics import IndexStatistics
     from qwen3_vl_retrieval.index.store.store import CompactReport, Store
     from qwen3_vl_retrieval.index.store.transfer import export_store, import_store
 
 __all__ = [
+    "LEAST_IMAGE_BYTES",
     "CompactReport",
     "FailedFile",
     "Hit",
@@ -34,7 +48,9 @@ __all__ = [
     "IndexReport",
     "IndexStatistics",
     "Listing",
+    "MediaFormat",
     "MediaUriLoader",
+    "Medium",
     "MultimodalIndex",
     "Qwen3VLEmbeddingFunction",
     "RepairedRow",
@@ -43,11 +59,19 @@ __all__ = [
     "Store",
     "Unit",
     "build_item",
+    "decode_data_uri",
     "describe_hit",
     "describe_unit",
     "draw_document",
+    "encode_jpeg",
+    "encode_png",
     "export_store",
+    "find_local_file",
+    "hash_file",
+    "identify_media",
     "import_store",
+    "keep_file",
+    "keep_media",
     "list_files",
     "read_units",
     "repair_chroma",
@@ -61,21 +85,32 @@ _MODULES = {
     "IndexProgress": "index.ingest.progress",
     "IndexReport": "index.ingest.progress",
     "IndexStatistics": "index.store.statistics",
+    "LEAST_IMAGE_BYTES": "documents.previews",
     "Listing": "documents.files",
+    "MediaFormat": "documents.media_store",
     "MediaUriLoader": "chroma.embedding_function",
+    "Medium": "documents.media_store",
     "MultimodalIndex": "index.multimodal_index",
     "Qwen3VLEmbeddingFunction": "chroma.embedding_function",
     "RepairedRow": "chroma.repair",
-    "SearchResults": "index.results.hits",
+    "SearchResults": "index.results.search_results",
     "SkippedFile": "documents.files",
     "Store": "index.store.store",
     "Unit": "documents.units",
     "build_item": "documents.descriptions",
+    "decode_data_uri": "documents.media_store",
     "describe_hit": "index.results.hits",
     "describe_unit": "documents.descriptions",
     "draw_document": "documents.descriptions",
+    "encode_jpeg": "documents.previews",
+    "encode_png": "documents.previews",
     "export_store": "index.store.transfer",
+    "find_local_file": "documents.media_store",
+    "hash_file": "documents.media_store",
+    "identify_media": "documents.media_store",
     "import_store": "index.store.transfer",
+    "keep_file": "documents.media_store",
+    "keep_media": "documents.media_store",
     "list_files": "documents.files",
     "read_units": "documents.units",
     "repair_chroma": "chroma.repair",

@@ -15,7 +15,7 @@ from qwen3_vl_retrieval.index.ingest.pipeline import run_pipeline
 from qwen3_vl_retrieval.index.ingest.progress import IndexReport, OnIndexProgress, RunCounter
 from qwen3_vl_retrieval.index.ingest.progress_bars import show_bar
 from qwen3_vl_retrieval.index.ingest.sources import Sources, check_metadata, list_sources
-from qwen3_vl_retrieval.index.results.hits import SearchResults
+from qwen3_vl_retrieval.index.results.search_results import SearchResults
 from qwen3_vl_retrieval.index.search.two_stages import SearchOptions, search_in_stages
 from qwen3_vl_retrieval.index.store.filters import compile_filter
 from qwen3_vl_retrieval.index.store.full_vectors import SidecarPrecision

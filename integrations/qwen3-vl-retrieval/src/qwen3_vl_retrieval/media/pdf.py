@@ -2,18 +2,19 @@
 
 PDFium is not thread-safe and can be made to work or to allocate without end by a few kilobytes: it runs in processes of
 its own (`reader_processes`), where pages are rendered in parallel. The functions that begin with an underscore and take
-`opened` run there.
+`opened` run there. A reader keeps the PDF file that it read last open: each reader that works on a file opens it once,
+not once for each page (`kept_document`).
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Hashable
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pypdfium2
@@ -23,8 +24,9 @@ from PIL import Image
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.media.budgets import PixelBudget
+from qwen3_vl_retrieval.media.kept_document import KEPT
 from qwen3_vl_retrieval.media.pages import GuardedPage, describe_page, describe_pdf
-from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file
+from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file, resolve_path
 from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs, stream
 from qwen3_vl_retrieval.media.sizing import MAX_ASPECT_RATIO
 from qwen3_vl_retrieval.media.sources import open_source
@@ -32,7 +34,7 @@ from qwen3_vl_retrieval.media.sources import open_source
 __all__ = ["count_pdf_pages", "find_pdf_page", "read_pdf_text", "read_pdf_texts", "render_pdf_page"]
 
 _LOCK = ForkSafeLock()
-"""Held from opening to closing where PDFium runs in the caller's process (`isolate_reading=False`)."""
+"""Held while PDFium works on a document where it runs in the caller's process (`isolate_reading=False`)."""
 
 # `FPDF_ERR_PASSWORD` and `FPDF_ERR_SECURITY` of PDFium's public/fpdfview.h.
 _PASSWORD_ERRORS = (4, 5)
@@ -201,22 +203,59 @@ def _read_texts(
                 yield text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+class _OpenPdf:
+    """A PDF with the file that PDFium reads it from."""
+
+    def __init__(self, opened: Path | bytes, policy: MediaPolicy, shown: str) -> None:
+        self._file = open_file(opened, policy) if isinstance(opened, Path) else None
+        try:
+            self.document = _load_document(opened if self._file is None else self._file, shown)
+        except BaseException:
+            self._close_file()
+            raise
+
+    def close(self) -> None:
+        """Closes both."""
+        self.document.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
 @contextmanager
 def _open_pdf(opened: Path | bytes, policy: MediaPolicy, shown: str) -> Generator[Any, None, None]:
-    """Yields the document, holding the lock; closes it."""
-    with _LOCK, ExitStack() as stack:
-        content = stack.enter_context(open_file(opened, policy)) if isinstance(opened, Path) else opened
-        document = _load_document(content, shown)
+    """Yields the document, holding the lock. Afterwards it is closed, or kept open for the next call to this reader."""
+    with _LOCK:
+        key = _identify(opened, policy) if isinstance(opened, Path) else None
+        kept = cast("_OpenPdf | None", KEPT.take(key))
+        pdf = _OpenPdf(opened, policy, shown) if kept is None else kept
         try:
-            pages = len(document)
+            pages = len(pdf.document)
             if pages > policy.max_pages:
                 raise MediaPolicyError(
                     f"{shown} has {pages:,} pages, above max_pages={policy.max_pages:,}; "
                     "split it, or raise max_pages of the MediaPolicy"
                 )
-            yield document
+            yield pdf.document
         finally:
-            document.close()
+            KEPT.put(__name__, key, pdf)
+
+
+def _identify(opened: Path, policy: MediaPolicy) -> Hashable:
+    """What tells a file from others, and from what it was before it was written to; `None` if it is not known.
+
+    Raises:
+        MediaPolicyError: The policy refuses the file, which another policy may have allowed before.
+        MediaError: There is no such file.
+    """
+    resolved = resolve_path(opened, policy)
+    try:
+        status = resolved.stat()
+    except OSError:
+        return None
+    return (resolved, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _load_document(content: Any, shown: str) -> Any:

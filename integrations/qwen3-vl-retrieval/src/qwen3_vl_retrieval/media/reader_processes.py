@@ -33,6 +33,7 @@ import numpy as np
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.forks import renew_in_children
+from qwen3_vl_retrieval.media.kept_document import KEPT
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 __all__ = ["read", "resolve_dirs", "serve", "stream"]
@@ -53,6 +54,9 @@ _PATIENCE = 10
 
 _LARGE_BYTES = 64 * 1024 * 1024
 """Of an array of which no second one is held meanwhile: a frame of 22 million pixels, more than 5K video has."""
+
+_KEPT_SHARE = 8
+"""A document stays open while the reader has grown by less than this part of its limit: the rest is for what comes."""
 
 _WATCH_SECONDS = 0.02
 _EXIT_OUT_OF_MEMORY = 86
@@ -402,6 +406,8 @@ def serve(*, memory_bytes: int, parent_id: int) -> None:
     # What a library prints must not be taken for an answer.
     os.dup2(2, 1)
     _limit_memory(memory_bytes)
+    base_bytes = _measure_memory()
+    KEPT.allow(lambda: _measure_memory() - base_bytes < memory_bytes // _KEPT_SHARE)
     reading = threading.Event()
     watch = threading.Thread(target=_watch, args=(memory_bytes, parent_id, reading), name="watch-limits", daemon=True)
     watch.start()
@@ -420,6 +426,7 @@ def serve(*, memory_bytes: int, parent_id: int) -> None:
             # Asked for one value more than there was.
             continue
         reading.set()
+        KEPT.close_unless_owned(call.function.__module__)
         if call.is_stream:
             _serve_stream(call, requests, answer)
         else:
@@ -462,6 +469,8 @@ def _watch(memory_bytes: int, parent_id: int, reading: threading.Event) -> None:
         # Idle, it wakes up once a second.
         if reading.wait(_LOOK_SECONDS):
             time.sleep(_WATCH_SECONDS)
+        else:
+            KEPT.close_idle()
         if sys.platform != "win32" and os.getppid() != parent_id:
             os._exit(0)
         if _measure_memory() - base_bytes > memory_bytes:

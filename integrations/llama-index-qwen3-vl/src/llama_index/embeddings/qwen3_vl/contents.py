@@ -15,13 +15,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from llama_index.embeddings.qwen3_vl.sources import Item
-from qwen3_vl_retrieval import MediaPolicy, MultimodalInput
-from qwen3_vl_retrieval.paths import decode_path
+from qwen3_vl_retrieval import MediaError, MediaPolicy, MultimodalInput
+from qwen3_vl_retrieval.index import find_local_file, hash_file
 
 __all__ = ["describe_item", "hash_item"]
-
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
-"""A URI scheme of at least two letters: one letter and a colon is a drive."""
 
 _MEDIA = ("image", "video")
 
@@ -138,29 +135,19 @@ def _identify(value: Any, media_policy: MediaPolicy | None, *, is_medium: bool =
 
 
 def _hash_named(name: str, media_policy: MediaPolicy | None) -> str:
-    match = _SCHEME.match(name)
-    scheme = match[1].lower() if match else ""
-    if scheme == "data":
+    if name[:5].lower() == "data:":
         return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
-    if scheme == "file":
-        return _hash_file(decode_path(name), media_policy)
-    if "://" in name:
+    path = find_local_file(name)
+    if path is None:
         raise _UnknownContentError
-    return _hash_file(Path(name), media_policy)
+    return _hash_file(path, media_policy)
 
 
 def _hash_file(path: Path, media_policy: MediaPolicy | None) -> str:
-    policy = MediaPolicy() if media_policy is None else media_policy
     try:
-        resolved = path.resolve()
-        folders = policy.allow_dirs
-        is_allowed = folders is None or any(resolved.is_relative_to(Path(folder).resolve()) for folder in folders)
-        # A missing file, a folder or a device: reading it for the model says what is wrong.
-        if not is_allowed or not resolved.is_file() or resolved.stat().st_size > policy.max_bytes:
-            raise _UnknownContentError
-        with resolved.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError) as error:
+        return hash_file(path, MediaPolicy() if media_policy is None else media_policy)
+    except MediaError as error:
+        # Missing, refused, a folder or a device: reading it for the model says what is wrong.
         raise _UnknownContentError from error
 
 

@@ -15,7 +15,8 @@ from llama_index.core.schema import MediaResource
 from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MediaPolicy, MediaPolicyError, MultimodalInput
-from qwen3_vl_retrieval.paths import decode_path, encode_path
+from qwen3_vl_retrieval.index import find_local_file
+from qwen3_vl_retrieval.paths import encode_path
 
 __all__ = [
     "ImageSource",
@@ -47,11 +48,7 @@ def build_resource(source: str | Path, *, mime_type: str | None = None, text: st
         mime_type: Of it; guessed from the name if it is `None`.
         text: Of the resource.
     """
-    path = source if isinstance(source, Path) else None
-    if isinstance(source, str):
-        scheme = source.partition(":")[0].lower() if ":" in source else ""
-        if scheme == "file" or (scheme != "data" and "://" not in source):
-            path = decode_path(source)
+    path = source if isinstance(source, Path) else find_local_file(source)
     told = {"mimetype": mime_type, "text": text}
     if path is None:
         return MediaResource.model_validate({"url": str(source), **told})

@@ -14,11 +14,10 @@ from typing import Any
 from llama_index.core.schema import BaseNode, MediaResource, Node, NodeRelationship, RelatedNodeInfo, TextNode
 
 from llama_index.embeddings.qwen3_vl.sources import build_resource
-from llama_index.indices.qwen3_vl.media_folders import hash_file
 from llama_index.retrievers.qwen3_vl.found_nodes import HIDDEN_KEYS
-from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
-from qwen3_vl_retrieval.errors import explain, quote
-from qwen3_vl_retrieval.index import Unit, describe_unit, list_files, read_units
+from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.index import Unit, describe_unit, hash_file, list_files, read_units
 from qwen3_vl_retrieval.paths import decode_path, encode_path
 
 __all__ = ["FileNode", "Reading", "list_paths", "read_file_nodes"]
@@ -87,10 +86,7 @@ def read_file_nodes(path: Path, reading: Reading, *, is_named: bool) -> list[Fil
     units = read_units(path, reading.policy, **reading.options)
     if not units and is_named:
         raise InputError(f"files with the suffix {quote(path.suffix)} are not read")
-    try:
-        content = hash_file(path) if units else ""
-    except OSError as error:
-        raise MediaError(f"the file cannot be read: {explain(error)}") from error
+    content = hash_file(path) if units else ""
     return [FileNode(node=_build(unit, number, content, reading), unit=unit) for number, unit in enumerate(units)]
 
 

@@ -19,9 +19,10 @@ from llama_index.core.schema import (
 
 from llama_index.embeddings.qwen3_vl import CaptionMode
 from llama_index.embeddings.qwen3_vl.sources import build_resource, decode_base64
-from llama_index.indices.qwen3_vl.media_folders import MediaFolder, Medium, describe_file
+from llama_index.indices.qwen3_vl.media_folders import MediaFolder, describe_file
 from llama_index.retrievers.qwen3_vl.found_nodes import HIDDEN_KEYS
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.index import Medium
 from qwen3_vl_retrieval.metadata import check_metadata, check_text
 from qwen3_vl_retrieval.paths import encode_path
 

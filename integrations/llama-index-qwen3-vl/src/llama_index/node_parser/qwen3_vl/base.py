@@ -10,11 +10,10 @@ from pydantic import Field
 
 from llama_index.node_parser.qwen3_vl.document_files import DocumentFile, find_text, list_document_files
 from llama_index.node_parser.qwen3_vl.file_parsers import FileParser, name_file
-from llama_index.node_parser.qwen3_vl.media_files import keep_media
 from llama_index.node_parser.qwen3_vl.media_nodes import build_media_node, build_node_id
 from qwen3_vl_retrieval import InputError, MediaError
 from qwen3_vl_retrieval.errors import explain, quote
-from qwen3_vl_retrieval.index import describe_unit, draw_document, read_units
+from qwen3_vl_retrieval.index import Medium, describe_unit, draw_document, hash_file, keep_media, read_units
 from qwen3_vl_retrieval.paths import encode_path, show_path
 
 __all__ = ["MediaNodeParser"]
@@ -70,7 +69,11 @@ class MediaNodeParser(FileParser):
         return [build_media_node(document, id_=id_, text=text, media=media, metadata=metadata, mime_types=mime_types)]
 
     def _locate(self, file: DocumentFile) -> Path | str:
-        return keep_media(file.source, file.kind, self.media_dir) if isinstance(file.source, bytes) else file.source
+        if not isinstance(file.source, bytes):
+            return file.source
+        # PDFs are left to another parser.
+        medium: Medium = "video" if file.kind == "video" else "image"
+        return keep_media(file.source, medium, self.media_dir, policy=self.media_policy)
 
     def _describe(self, file: DocumentFile, source: Path | str) -> dict[str, Any]:
         """What the metadata say of a file. It is read here: a broken one is better found now than while embedding."""
@@ -88,4 +91,4 @@ class MediaNodeParser(FileParser):
         except OSError as error:
             raise MediaError(f"{quote(source)} cannot be read: {explain(error)}") from error
         described.pop("media_type", None)
-        return {**described, "sha256": self._hash_file(source), "file_name": show_path(Path(source.name))}
+        return {**described, "sha256": hash_file(source), "file_name": show_path(Path(source.name))}

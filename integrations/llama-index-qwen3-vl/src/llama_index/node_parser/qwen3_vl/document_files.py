@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-from urllib.parse import unquote, unquote_to_bytes
 
 from llama_index.core.schema import BaseNode, ImageNode, MediaResource, MetadataMode, Node
 
 from llama_index.embeddings.qwen3_vl.sources import decode_base64
 from qwen3_vl_retrieval import MediaPolicy
+from qwen3_vl_retrieval.index import decode_data_uri, find_local_file, hash_file
 from qwen3_vl_retrieval.paths import decode_path
 
-__all__ = ["DocumentFile", "FileKind", "find_text", "hash_file", "is_unit", "list_document_files"]
+__all__ = ["DocumentFile", "FileKind", "find_text", "is_unit", "list_document_files"]
 
 FileKind: TypeAlias = Literal["image", "video", "pdf"]
 
@@ -52,7 +52,7 @@ class DocumentFile:
         """Returns the SHA-256 of its content, in hexadecimal; `None` of a URL, and of what is no file.
 
         Raises:
-            OSError: The file cannot be read.
+            MediaError: The file cannot be read.
         """
         if isinstance(self.source, bytes):
             return hashlib.sha256(self.source).hexdigest()
@@ -66,6 +66,7 @@ def list_document_files(node: BaseNode, *, media_policy: MediaPolicy | None = No
     nothing else, wherever they come from.
 
     Raises:
+        MediaPolicyError: Its data is larger than the policy allows.
         InputError: Its data is no base64.
     """
     if isinstance(node, ImageNode):
@@ -97,12 +98,6 @@ def find_text(node: BaseNode) -> str:
 def is_unit(metadata: Mapping[str, Any]) -> bool:
     """Returns whether the metadata are those of a page or window, which is not taken apart again."""
     return any(metadata.get(name) is not None for name in ("page", "start", "end"))
-
-
-def hash_file(path: Path) -> str:
-    """Returns the SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _list_named_files(node: Node, media_policy: MediaPolicy | None) -> list[DocumentFile]:
@@ -167,13 +162,8 @@ def _find_resource_source(
 
 def _locate(name: str, media_policy: MediaPolicy | None) -> Path | bytes | str:
     """The path that a path or `file:` URI names, the content of a `data:` URI, or the URL."""
-    scheme = name.partition(":")[0].lower() if ":" in name else ""
-    if scheme == "file":
-        return decode_path(name)
-    if scheme == "data":
+    if name[:5].lower() == "data:":
         # Metadata name files: they hold no data.
-        header, _, payload = name.partition(",")
-        is_packed = header.lower().endswith(";base64")
-        return decode_base64(unquote(payload), "data: URI", media_policy) if is_packed else unquote_to_bytes(payload)
-    # A name with a colon in it is a name.
-    return name if "://" in name else Path(name)
+        return decode_data_uri(name, media_policy)
+    path = find_local_file(name)
+    return name if path is None else path

@@ -18,9 +18,8 @@ from llama_index.core.utils import (
 )
 from pydantic import ConfigDict, Field
 
-from llama_index.node_parser.qwen3_vl.document_files import hash_file
-from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
-from qwen3_vl_retrieval.errors import explain, quote
+from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["FileParser", "name_file"]
 
@@ -104,12 +103,6 @@ class FileParser(NodeParser):
 
     def _read_own_metadata(self, document: BaseNode) -> dict[str, Any]:
         return dict(document.metadata) if self.include_metadata else {}
-
-    def _hash_file(self, path: Path) -> str:
-        try:
-            return hash_file(path)
-        except OSError as error:
-            raise MediaError(f"{quote(path)} cannot be read: {explain(error)}") from error
 
 
 def name_file(error: InputError, path: Path) -> InputError:

@@ -10,11 +10,10 @@ from pydantic import Field
 
 from llama_index.node_parser.qwen3_vl.document_files import is_unit, list_document_files
 from llama_index.node_parser.qwen3_vl.file_parsers import FileParser, name_file
-from llama_index.node_parser.qwen3_vl.media_files import keep_page
 from llama_index.node_parser.qwen3_vl.media_nodes import build_media_node, build_node_id
 from qwen3_vl_retrieval import InputError
 from qwen3_vl_retrieval.errors import quote
-from qwen3_vl_retrieval.index import Unit, describe_unit, draw_document, read_units
+from qwen3_vl_retrieval.index import Unit, describe_unit, draw_document, encode_png, hash_file, keep_file, read_units
 from qwen3_vl_retrieval.paths import show_path
 
 __all__ = ["PDFPageImageParser"]
@@ -53,7 +52,7 @@ class PDFPageImageParser(FileParser):
             raise InputError(f"{quote(path)} is a PDF that is no local file; download it first")
         try:
             units = read_units(path, self._policy)
-            sha256 = self._hash_file(path)
+            sha256 = hash_file(path)
             wanted = [unit for unit in units if _is_wanted(unit, document)]
             return [self._build_page(unit, document, path, sha256) for unit in wanted]
         except InputError as error:
@@ -68,10 +67,16 @@ class PDFPageImageParser(FileParser):
         text = "" if unit.text is None else unit.text
         media: dict[str, Path | str] = {}
         if self.media_dir is not None:
-            page = draw_document("", about, policy=self._policy)[0]
-            media["image"] = keep_page(page, f"{sha256}-page-{unit.page}", self.media_dir)
+            media["image"] = self._keep_page(about, Path(self.media_dir))
         id_ = build_node_id([sha256], text, metadata)
         return build_media_node(document, id_=id_, text=text, media=media, metadata=metadata)
+
+    def _keep_page(self, about: dict[str, Any], folder: Path) -> Path:
+        name = f"{about['sha256']}-page-{about['page']}"
+        path = folder / f"{name}.png"
+        if path.is_file():
+            return path
+        return keep_file(encode_png(draw_document("", about, policy=self._policy)[0]), folder, name=name, suffix=".png")
 
 
 def _is_wanted(unit: Unit, document: BaseNode) -> bool:

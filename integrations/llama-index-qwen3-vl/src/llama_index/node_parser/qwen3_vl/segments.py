@@ -12,7 +12,7 @@ from llama_index.node_parser.qwen3_vl.document_files import find_text, is_unit, 
 from llama_index.node_parser.qwen3_vl.file_parsers import FileParser, name_file
 from llama_index.node_parser.qwen3_vl.media_nodes import build_media_node, build_node_id
 from qwen3_vl_retrieval import InputError
-from qwen3_vl_retrieval.index import Unit, describe_unit, read_units
+from qwen3_vl_retrieval.index import Unit, describe_unit, hash_file, read_units
 from qwen3_vl_retrieval.paths import encode_path, show_path
 
 __all__ = ["VideoSegmenter"]
@@ -68,7 +68,7 @@ class VideoSegmenter(FileParser):
             )
             if len(units) < 2 and not isinstance(document, Document):
                 return None
-            sha256 = self._hash_file(path)
+            sha256 = hash_file(path)
         except InputError as error:
             raise name_file(error, path) from error
         return [self._build_segment(unit, document, path, sha256) for unit in units]

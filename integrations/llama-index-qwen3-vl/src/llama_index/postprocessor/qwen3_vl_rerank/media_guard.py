@@ -11,7 +11,6 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, ImageNode, Node, NodeWithScore, QueryBundle
 from pydantic import ConfigDict, Field
 
-from llama_index.postprocessor.qwen3_vl_rerank.jpegs import LEAST_IMAGE_BYTES
 from llama_index.postprocessor.qwen3_vl_rerank.node_media import NodeMedium, list_node_media, read_text
 from llama_index.postprocessor.qwen3_vl_rerank.picture_blocks import (
     BlockOptions,
@@ -22,6 +21,7 @@ from llama_index.postprocessor.qwen3_vl_rerank.picture_blocks import (
 )
 from llama_index.postprocessor.qwen3_vl_rerank.shown_nodes import ShownNode
 from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.index import LEAST_IMAGE_BYTES
 
 __all__ = ["MediaGuard"]
 

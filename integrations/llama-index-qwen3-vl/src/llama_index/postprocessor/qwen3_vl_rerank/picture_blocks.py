@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 from llama_index.core.base.llms.types import ImageBlock, VideoBlock
 from PIL import Image
 
-from llama_index.postprocessor.qwen3_vl_rerank.jpegs import encode_jpeg
 from llama_index.postprocessor.qwen3_vl_rerank.node_media import NodeMedium, draw_medium
 from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.index import encode_jpeg
 
 __all__ = ["BlockOptions", "VideoForm", "build_blocks", "count_images", "share_images"]
 

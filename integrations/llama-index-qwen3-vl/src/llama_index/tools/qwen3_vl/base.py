@@ -17,12 +17,12 @@ from llama_index.core.workflow import Context
 from pydantic import BaseModel, Field
 
 from llama_index.embeddings.qwen3_vl import MultiModalQueryBundle
-from llama_index.postprocessor.qwen3_vl_rerank.jpegs import LEAST_IMAGE_BYTES
 from llama_index.postprocessor.qwen3_vl_rerank.picture_blocks import BlockOptions, VideoForm
 from llama_index.tools.qwen3_vl.answers import AnswerOptions, build_answer
 from llama_index.tools.qwen3_vl.attached_images import list_attached_images, open_attached_images
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.index import LEAST_IMAGE_BYTES
 
 __all__ = ["multimodal_retriever_tool"]
 

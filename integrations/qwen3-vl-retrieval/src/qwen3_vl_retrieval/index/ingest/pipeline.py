@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy.typing as npt
 
@@ -191,17 +191,17 @@ class _ItemLoader:
         return self._threads.submit(self._load, found)
 
     def _load(self, found: FoundUnit) -> Item:
-        if found.unit is None:
-            # An item in memory: it is there already.
-            return cast("Item", found.item)
-        path = found.unit.source
+        if found.item is not None:
+            return found.item
+        unit = found.record.unit
+        path = unit.source
         if self.is_closed.is_set() or self._costly_pages[path] >= MOST_COSTLY_PAGES:
             raise MediaPolicyError(
                 f"this page of {shorten_name(str(path))!r} was not read: {MOST_COSTLY_PAGES} pages of the file took "
                 "more time or memory than the MediaPolicy allows (max_read_seconds, max_read_bytes)"
             )
         try:
-            return load_item(found.unit, self._policy, image_reading=self._image_reading)
+            return load_item(unit, self._policy, image_reading=self._image_reading)
         except MediaPolicyError:
             self._costly_pages[path] += 1
             raise
@@ -258,10 +258,11 @@ class _GroupWriter:
                 batch.known[found.record.id] = found.record
             self._counter.reused_units += not is_fresh
             return
-        if found.unit is None:
-            failure = FailedFile(path=decode_path(found.place.source), unit=None, error=error)
+        unit = found.record.unit
+        if unit.is_in_file:
+            failure = FailedFile.of_unit(unit, error)
         else:
-            failure = FailedFile.of_unit(found.unit, error)
+            failure = FailedFile(path=decode_path(found.place.source), unit=None, error=error)
         if not found.is_part:
             self._give_up(found.place.source, failure, batch)
         else:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, OnIndexProgress
 
 __all__ = ["show_bar", "show_name"]

@@ -11,13 +11,13 @@ from typing import Literal, TypeAlias
 from qwen3_vl_retrieval.documents.identity import (
     Signature,
     compute_unit_id,
-    hash_file,
     hash_text,
     is_same_content,
     is_unchanged,
     read_signature,
 )
 from qwen3_vl_retrieval.documents.kept_media import decode_item, encode_item
+from qwen3_vl_retrieval.documents.media_store import hash_file
 from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.image_formats import guess_mime_type
@@ -51,14 +51,12 @@ class FoundUnit:
     Attributes:
         record: The unit, as it is kept.
         place: Where it was found.
-        unit: How it is opened; `None` for an item that was given in memory.
-        item: The item that was given in memory.
+        item: The item, if it was given in memory and is in no file.
         is_part: Whether it is one of the units of a file, whose end follows.
     """
 
     record: Record
     place: Place
-    unit: Unit | None = None
     item: Item | None = None
     is_part: bool = False
 
@@ -250,20 +248,9 @@ class SourceReader:
         is_chunk = unit.media_type == "text"
         sha256 = hash_text("" if unit.text is None else unit.text) if is_chunk else state.sha256
         unit_id = compute_unit_id(self._space, sha256, unit.media_type, page=unit.page, start=unit.start, end=unit.end)
-        record = Record(
-            id=unit_id,
-            media_type=unit.media_type,
-            sha256=sha256,
-            mime_type=mime_type,
-            page=unit.page,
-            start=unit.start,
-            end=unit.end,
-            width=unit.width,
-            height=unit.height,
-            text=unit.text,
-        )
+        record = Record(id=unit_id, unit=unit, sha256=sha256, mime_type=mime_type)
         place = Place(source=state.source, unit_id=unit_id, version=state.sha256, metadata=self._metadata)
-        return FoundUnit(record=record, place=place, unit=unit, is_part=True)
+        return FoundUnit(record=record, place=place, is_part=True)
 
     def _read_item(self, position: int, item: Item) -> Finding:
         try:
@@ -274,20 +261,19 @@ class SourceReader:
             return UnreadableSource(source=source, failure=failure)
         unit_id = compute_unit_id(self._space, given.sha256, given.media_type)
         source = f"{ITEM_PREFIX}{unit_id}" if given.source is None else encode_path(given.source)
+        unit = Unit(media_type=given.media_type, text=given.text, width=given.width, height=given.height)
+        if given.source is not None:
+            unit = replace(unit, source=given.source)
         record = Record(
             id=unit_id,
-            media_type=given.media_type,
+            unit=unit,
             sha256=given.sha256,
             mime_type=None if given.source is None else guess_mime_type(given.source),
-            width=given.width,
-            height=given.height,
-            text=given.text,
             content=given.content,
         )
         place = Place(source=source, unit_id=unit_id, version=given.sha256, metadata=self._metadata)
         if given.source is not None:
-            unit = Unit(source=given.source, media_type="image", width=given.width, height=given.height)
-            return FoundUnit(record=record, place=place, unit=unit)
+            return FoundUnit(record=record, place=place)
         # As it will be opened later: what a picture is kept as is what is embedded.
         kept = item if given.content is None else decode_item(given.content, self._media_folder)
         return FoundUnit(record=record, place=place, item=kept)

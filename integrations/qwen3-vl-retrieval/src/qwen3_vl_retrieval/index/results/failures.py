@@ -27,6 +27,5 @@ class FailedFile:
 
     @classmethod
     def of_unit(cls, unit: Unit, error: InputError) -> FailedFile:
-        """Returns the failure of one unit of a file; an image, and a video of one window, are the whole file."""
-        is_whole = unit.media_type == "image" or (unit.media_type == "video" and unit.start is None)
-        return cls(path=unit.source, unit=None if is_whole else unit, error=error.at(None))
+        """Returns the failure of a unit of a file; of one that is the whole file, that of the file."""
+        return cls(path=unit.source, unit=None if unit.is_whole_file else unit, error=error.at(None))

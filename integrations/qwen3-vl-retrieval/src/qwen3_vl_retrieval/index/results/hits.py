@@ -1,52 +1,41 @@
-"""What a search of an index gives: hits that open and show themselves, and the list of them."""
+"""A unit of an index that was found: opened, described and shown."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, overload
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
 
 from PIL import Image
-from rich.cells import cell_len, set_cell_size
 
 from qwen3_vl_retrieval.documents.descriptions import describe_unit
-from qwen3_vl_retrieval.documents.excerpts import clean_text, cut_excerpt
-from qwen3_vl_retrieval.documents.labels import describe_place
+from qwen3_vl_retrieval.documents.labels import cut_excerpt, describe_place
 from qwen3_vl_retrieval.documents.previews import (
     SIDE_PIXELS,
     View,
     draw_miniature,
+    encode_picture,
     read_frames,
     read_picture,
     view_item,
     view_unit,
 )
 from qwen3_vl_retrieval.documents.units import MediaType, Unit, load_item
-from qwen3_vl_retrieval.errors import quote
-from qwen3_vl_retrieval.index.results.failures import FailedFile
-from qwen3_vl_retrieval.index.results.html import ResultsPage, render_notebook_grid, render_results_page
-from qwen3_vl_retrieval.index.results.tiles import (
-    find_folder,
-    make_tile,
-    name_failures,
-    name_hit,
-    read_query_text,
-    show_query_pictures,
-)
+from qwen3_vl_retrieval.errors import InputError, MediaPolicyError, quote
+from qwen3_vl_retrieval.index.results.html import Tile, render_notebook_grid
+from qwen3_vl_retrieval.index.results.names import find_folder, read_text, shorten_path
 from qwen3_vl_retrieval.index.store.records import Metadata
 from qwen3_vl_retrieval.items import Item, TextPart, VideoPart
 from qwen3_vl_retrieval.media.policy import MediaPolicy, resolve_path
 from qwen3_vl_retrieval.paths import decode_path, encode_path
 
-__all__ = ["Hit", "SearchResults", "describe_hit"]
+__all__ = ["Hit", "describe_hit", "make_tile", "name_hit"]
 
-_MOST_ROWS = 20
-_NAME_CELLS = 44
-_EXCERPT_CHARACTERS = 60
-_QUERY_CHARACTERS = 400
-_MOST_TILES = 24
-"""Tiles in the output of a notebook, which is saved with it: about half a megabyte."""
+_ID_CHARACTERS = 16
+_PAPER_CHARACTERS = 260
+_EXCERPT_CHARACTERS = 240
+_MOST_TWINS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +43,10 @@ class Hit:
     """A unit of the index that was found. It holds no pixels: files are opened when they are asked for.
 
     Attributes:
-        rank: Its place, from 1.
-        id: Of the unit in the store.
-        media_type: What it is.
-        source: The file, as text (see `qwen3_vl_retrieval.paths`); `None` for an item that was given in memory.
-        sources: All files that hold the same content.
-        page: Number of the page, from 1.
-        start: First second of the window of a clip; `None` if the unit is the whole clip.
-        end: Last second of the window.
-        text: The chunk, or the text layer of the page.
+        rank: Place in the results, from 1.
+        id: Id of the unit in the store.
+        unit: The page, window, image or chunk that was found; see `Unit.is_in_file` for items given in memory.
+        sources: All files that hold the same content, as text (see `qwen3_vl_retrieval.paths`).
         similarity_score: Cosine of the first stage, in [-1, 1].
         relevance_score: Probability of the second stage, in [0, 1]; `None` without a reranker.
         keyword_rank: Place in the order of the keyword index, from 1; `None` if it is not in it.
@@ -73,13 +57,8 @@ class Hit:
 
     rank: int
     id: str
-    media_type: MediaType
-    source: str | None
+    unit: Unit
     sources: tuple[str, ...]
-    page: int | None
-    start: float | None
-    end: float | None
-    text: str | None
     similarity_score: float
     relevance_score: float | None
     keyword_rank: int | None
@@ -105,11 +84,10 @@ class Hit:
         """
         if self.stored_item is not None:
             return self.stored_item
-        unit = self.unit
-        if unit.media_type != "text":
+        if self.media_type != "text":
             # The item goes to models with a policy of their own: whether this one allows the file is checked here.
-            resolve_path(unit.source, self.policy)
-        return load_item(unit, self.policy, render_pages=render_pages)
+            resolve_path(self.unit.source, self.policy)
+        return load_item(self.unit, self.policy, render_pages=render_pages)
 
     def image(self) -> Image.Image:
         """Returns one RGB picture: the picture, the page, a frame from the middle of the window, or a card of text.
@@ -157,130 +135,73 @@ class Hit:
         return view_unit(self.unit) if self.stored_item is None else view_item(self.stored_item)
 
     @property
-    def unit(self) -> Unit:
-        """The page, window, picture or chunk of its file; without a file, its text."""
-        if self.source is None:
-            return Unit(source=Path(), media_type="text", text=self.text)
-        return Unit(
-            source=decode_path(self.source),
-            media_type=self.media_type,
-            page=self.page,
-            start=self.start,
-            end=self.end,
-            text=self.text,
-        )
+    def media_type(self) -> MediaType:
+        """What it is."""
+        return self.unit.media_type
+
+    @property
+    def source(self) -> str | None:
+        """The file, as text (see `qwen3_vl_retrieval.paths`); `None` for an item that was given in memory."""
+        return encode_path(self.unit.source) if self.unit.is_in_file else None
+
+    @property
+    def page(self) -> int | None:
+        """Number of the page, from 1."""
+        return self.unit.page
+
+    @property
+    def start(self) -> float | None:
+        """First second of the window of a video; `None` if the unit is the whole video."""
+        return self.unit.start
+
+    @property
+    def end(self) -> float | None:
+        """Last second of the window."""
+        return self.unit.end
+
+    @property
+    def text(self) -> str | None:
+        """The chunk, or the text layer of the page."""
+        return self.unit.text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class SearchResults(Sequence[Hit]):
-    """The hits of a search, best first. A slice of them is a `SearchResults`, too, and keeps the ranks.
+def make_tile(hit: Hit, *, folder: str | None) -> Tile:
+    """Returns the tile of a hit; where its file cannot be opened, a tile that says so.
 
-    Printed, they are a table; in a notebook, a grid of tiles; `to_html` gives a page.
-
-    Attributes:
-        hits: The hits.
-        query: What was looked for.
-        is_reranked: Whether a reranker ordered them.
-        failures: What could not be read or judged, and took no part.
-        seconds: Duration of each step.
+    Args:
+        hit: What to show.
+        folder: Names are shown below it; see `name_hit`.
     """
+    name = name_hit(hit, folder=folder)
+    text = _find_text(hit)
+    is_text = hit.media_type == "text"
+    picture, unreadable = (None, "") if is_text else _draw_picture(hit)
+    return Tile(
+        rank=hit.rank,
+        media_type=hit.media_type,
+        name=name.name,
+        parent="" if name.parent == PurePath() else name.parent.as_posix(),
+        place=describe_place(hit),
+        picture=picture,
+        paper=cut_excerpt(text, most_characters=_PAPER_CHARACTERS) if is_text else None,
+        unreadable=unreadable,
+        similarity_score=hit.similarity_score,
+        relevance_score=hit.relevance_score,
+        badge=None if hit.keyword_rank is None else "keyword match",
+        excerpt=None if is_text or not text.strip() else cut_excerpt(text, most_characters=_EXCERPT_CHARACTERS),
+        details=_describe_twins(hit, folder),
+    )
 
-    hits: Sequence[Hit]
-    query: Item
-    is_reranked: bool
-    failures: Sequence[FailedFile]
-    seconds: Mapping[str, float]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "hits", tuple(self.hits))
-        object.__setattr__(self, "failures", tuple(self.failures))
+def name_hit(hit: Hit, *, folder: str | None) -> PurePath:
+    """Returns what to call a hit: its file below `folder`, the file that its item names, or the beginning of its id.
 
-    def __len__(self) -> int:
-        return len(self.hits)
-
-    @overload
-    def __getitem__(self, index: int) -> Hit: ...
-    @overload
-    def __getitem__(self, index: slice) -> SearchResults: ...
-    def __getitem__(self, index: int | slice) -> Hit | SearchResults:
-        return replace(self, hits=self.hits[index]) if isinstance(index, slice) else self.hits[index]
-
-    def __repr__(self) -> str:
-        query = cut_excerpt(read_query_text(self.query), most_characters=_EXCERPT_CHARACTERS)
-        lines = [f"{self._summarize()}, for {repr(query) if query else 'pictures'}"]
-        if self.hits:
-            lines.append(f"{'#':>3}  cosine  {'probability  ' if self.is_reranked else ''}found")
-        folder = self._find_folder()
-        named = [(hit, _name_place(hit, folder)) for hit in self.hits[:_MOST_ROWS]]
-        width = min(max((cell_len(name) for _, name in named), default=0), _NAME_CELLS)
-        for hit, name in named:
-            relevance = "" if hit.relevance_score is None else f"{hit.relevance_score:.3f}"
-            judged = f"{relevance:>11}  " if self.is_reranked else ""
-            text = "" if hit.text is None else cut_excerpt(hit.text, most_characters=_EXCERPT_CHARACTERS)
-            line = f"{hit.rank:>3}  {hit.similarity_score:>6.3f}  {judged}{_fit_cells(name, width)}  {text}"
-            lines.append(line.rstrip())
-        if len(self.hits) > _MOST_ROWS:
-            lines.append(f"and {len(self.hits) - _MOST_ROWS} more")
-        if self.failures:
-            lines.append(f"{len(self.failures)} took no part, see failures")
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        folder = self._find_folder()
-        tiles = [make_tile(hit, folder=folder) for hit in self.hits[:_MOST_TILES]]
-        notes: list[str] = []
-        if len(self.hits) > _MOST_TILES:
-            notes.append(f"{len(self.hits) - _MOST_TILES} more are not shown: slice the results, or use to_html")
-        if self.failures:
-            notes.append(f"{len(self.failures)} could not be read, and took no part: see failures")
-        return render_notebook_grid(tiles, summary=self._summarize(), more=". ".join(notes) if notes else None)
-
-    def to_html(self, path: str | Path | None = None, *, title: str | None = None) -> str:
-        """Returns the results as a page that holds everything it shows: no script, and nothing is fetched.
-
-        Files that can no longer be read are said to be so. Of the paths only what differs is shown: the folder that all
-        of them share is left out. Pictures of the query are opened as local files whatever the index allows; a URL is
-        not.
-
-        Args:
-            path: A file to write the page to, in UTF-8; an existing one is replaced.
-            title: Shown above the query; `None` is `Search results`.
-
-        Raises:
-            OSError: `path` cannot be written to.
-        """
-        folder = self._find_folder()
-        query = cut_excerpt(read_query_text(self.query), most_characters=_QUERY_CHARACTERS)
-        page = render_results_page(
-            ResultsPage(
-                query=query if query else "What looks like this",
-                query_pictures=show_query_pictures(self.query),
-                summary=self._summarize(),
-                seconds=[
-                    (name.removesuffix("_seconds").replace("_", " "), duration)
-                    for name, duration in self.seconds.items()
-                ],
-                tiles=[make_tile(hit, folder=folder) for hit in self.hits],
-                failures=name_failures(self.failures, folder=folder),
-            ),
-            title="Search results" if title is None else title,
-        )
-        if path is not None:
-            Path(path).write_text(page, encoding="utf-8")
-        return page
-
-    def _find_folder(self) -> str | None:
-        sources = [hit.source for hit in self.hits if hit.source is not None]
-        return find_folder([*sources, *(encode_path(failure.path) for failure in self.failures)])
-
-    def _summarize(self) -> str:
-        counted = "1 result" if len(self.hits) == 1 else f"{len(self.hits)} results" if self.hits else "No results"
-        if not self.hits:
-            return counted
-        if self.is_reranked:
-            return f"{counted}, ordered by the probability of the reranker"
-        is_worded = any(hit.keyword_rank is not None for hit in self.hits)
-        return f"{counted}, ordered by cosine{' and exact words' if is_worded else ''}"
+    Folders above `folder` are not told: what is shown may be sent to others.
+    """
+    if hit.source is not None:
+        return shorten_path(hit.source, folder)
+    named = None if hit.stored_item is None else _find_file_name(hit.stored_item)
+    return PurePath(named if named else cut_excerpt(hit.id, most_characters=_ID_CHARACTERS))
 
 
 def describe_hit(hit: Hit) -> dict[str, str | int | float | bool]:
@@ -288,17 +209,56 @@ def describe_hit(hit: Hit) -> dict[str, str | int | float | bool]:
 
     An item that was given in memory is named by its files, as far as it has some.
     """
-    own: dict[str, Any] = dict(hit.metadata)
-    if hit.source is not None:
-        own |= describe_unit(hit.unit)
-    else:
-        own["media_type"] = hit.media_type
-        if hit.stored_item is not None:
-            own |= _describe_files(hit.stored_item)
+    own: dict[str, Any] = {**hit.metadata, **describe_unit(hit.unit)}
+    if not hit.unit.is_in_file and hit.stored_item is not None:
+        own |= _describe_files(hit.stored_item)
     own["similarity_score"] = hit.similarity_score
     if hit.relevance_score is not None:
         own["relevance_score"] = hit.relevance_score
     return own
+
+
+def _draw_picture(hit: Hit) -> tuple[str | None, str]:
+    """The picture as a data URI, or what to say in its place."""
+    try:
+        return encode_picture(hit.thumbnail()), ""
+    except MediaPolicyError:
+        return None, "may not be opened"
+    except InputError:
+        return None, "no longer readable"
+
+
+def _find_text(hit: Hit) -> str:
+    if hit.text is not None:
+        return hit.text
+    return "" if hit.stored_item is None else read_text(hit.stored_item)
+
+
+def _find_file_name(item: Item) -> str:
+    """The name of the file that an item shows; `""` if it has none."""
+    try:
+        source = getattr(view_item(item), "source", None)
+    except InputError:
+        return ""
+    if isinstance(source, Path):
+        return source.name
+    if not isinstance(source, str) or source[:5].lower() == "data:":
+        return ""
+    if source[:5].lower() == "file:":
+        return decode_path(source).name
+    # What follows in a URL may be a signature, which is nobody else's.
+    path = re.split(r"[?#]", source, maxsplit=1)[0] if "://" in source else source
+    return PurePath(path).name
+
+
+def _describe_twins(hit: Hit, folder: str | None) -> tuple[str, ...]:
+    """One line on the other files of the same content, the first of them named."""
+    twins = [shorten_path(source, folder).as_posix() for source in hit.sources if source != hit.source]
+    if not twins:
+        return ()
+    names = ", ".join(twins[:_MOST_TWINS])
+    more = f" and {len(twins) - _MOST_TWINS} more" if len(twins) > _MOST_TWINS else ""
+    return (f"{len(twins)} identical {'file' if len(twins) == 1 else 'files'}: {names}{more}",)
 
 
 def _describe_files(item: Item) -> dict[str, Any]:
@@ -312,18 +272,3 @@ def _describe_files(item: Item) -> dict[str, Any]:
         window = {"start": view.start, "end": view.end}
         return {"video": told} | {name: value for name, value in window.items() if value is not None}
     return {"image": told}
-
-
-def _name_place(hit: Hit, folder: str | None) -> str:
-    name, place = clean_text(name_hit(hit, folder=folder).as_posix()), describe_place(hit)
-    return f"{name}, {place}" if place else name
-
-
-def _fit_cells(text: str, width: int) -> str:
-    """The text in `width` cells; of a longer one the end, where the name and the page are."""
-    if cell_len(text) <= width:
-        return set_cell_size(text, width)
-    kept = text
-    while cell_len(kept) > width - 1:
-        kept = kept[1:]
-    return set_cell_size("…" + kept, width)

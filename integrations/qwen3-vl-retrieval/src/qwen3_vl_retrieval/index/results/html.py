@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from qwen3_vl_retrieval.documents.excerpts import clean_text
+from qwen3_vl_retrieval.documents.labels import clean_text
 
 __all__ = ["ResultsPage", "Tile", "load_templates", "render_notebook_grid", "render_results_page"]
 

@@ -12,7 +12,8 @@ from qwen3_vl_retrieval.documents.kept_media import decode_item, describe_text
 from qwen3_vl_retrieval.documents.units import MediaType
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.index.results.failures import FailedFile
-from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults
+from qwen3_vl_retrieval.index.results.hits import Hit
+from qwen3_vl_retrieval.index.results.search_results import SearchResults
 from qwen3_vl_retrieval.index.search.candidates import Candidate, CandidateQuery, find_candidates
 from qwen3_vl_retrieval.index.store.records import StoredUnit
 from qwen3_vl_retrieval.index.store.store import Store
@@ -116,17 +117,12 @@ def search_in_stages(
 def _build_hit(candidate: Candidate, unit: StoredUnit, store: Store, policy: MediaPolicy) -> Hit:
     record = unit.record
     stored = None if record.content is None else decode_item(record.content, store.layout.media)
-    source, metadata = unit.find_source()
+    found, metadata = unit.find_unit()
     return Hit(
         rank=1,
         id=record.id,
-        media_type=record.media_type,
-        source=source,
+        unit=found,
         sources=unit.sources,
-        page=record.page,
-        start=record.start,
-        end=record.end,
-        text=record.text,
         similarity_score=candidate.similarity,
         relevance_score=None,
         keyword_rank=candidate.keyword_rank,
@@ -165,7 +161,7 @@ def _load_groups(hits: Sequence[Hit], failures: list[FailedFile]) -> Iterator[li
 
 
 def _describe_failure(hit: Hit, error: InputError) -> FailedFile:
-    if hit.source is None:
+    if not hit.unit.is_in_file:
         return FailedFile(path=Path(f"item {hit.id}"), unit=None, error=error.at(None))
     return FailedFile.of_unit(hit.unit, error)
 

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from qwen3_vl_retrieval.disk_errors import explain_disk_errors
 from qwen3_vl_retrieval.documents.identity import Signature
+from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
 from qwen3_vl_retrieval.index.store import keywords
@@ -420,15 +421,16 @@ class Catalog:
 
     def add_unit(self, row: int, record: Record, slot: int) -> None:
         """Enters a unit, and its words."""
+        unit = record.unit
         values = (
-            *(row, record.id, record.media_type, record.page, record.start, record.end, record.width, record.height),
-            *(record.mime_type, record.sha256, record.text, record.content, slot),
+            *(row, record.id, unit.media_type, unit.page, unit.start, unit.end, unit.width, unit.height),
+            *(record.mime_type, record.sha256, unit.text, record.content, slot),
         )
         self._query(f"INSERT INTO units ({_UNIT_COLUMNS}, slot) VALUES ({_marks(values)})", values)  # noqa: S608 - marks only
         self._query("DELETE FROM free_slots WHERE slot = ?", (slot,))
-        if record.text:
+        if unit.text:
             with explain_disk_errors(self._path.parent):
-                keywords.add_words(self._connection, row, record.text)
+                keywords.add_words(self._connection, row, unit.text)
 
     def remove_homeless(self, rows: Iterable[int], *, retired_at: float | None) -> list[str]:
         """Strikes out those of `rows` that no place holds any more, and returns their ids.
@@ -606,19 +608,8 @@ class Catalog:
 
 def _build_unit(values: Sequence[Any], places: Sequence[tuple[str, str]]) -> StoredUnit:
     row, unit_id, media_type, page, start, end, width, height, mime_type, sha256, text, content = values
-    record = Record(
-        id=unit_id,
-        media_type=media_type,
-        sha256=sha256,
-        mime_type=mime_type,
-        page=page,
-        start=start,
-        end=end,
-        width=width,
-        height=height,
-        text=text,
-        content=content,
-    )
+    unit = Unit(media_type=media_type, page=page, start=start, end=end, text=text, width=width, height=height)
+    record = Record(id=unit_id, unit=unit, sha256=sha256, mime_type=mime_type, content=content)
     own: list[tuple[str, Metadata]] = [(source, json.loads(metadata)) for source, metadata in places]
     files = {source: metadata for source, metadata in own if not source.startswith(ITEM_PREFIX)}
     return StoredUnit(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
+from qwen3_vl_retrieval.documents.descriptions import describe_unit
 from qwen3_vl_retrieval.documents.identity import Signature
-from qwen3_vl_retrieval.documents.units import MediaType
+from qwen3_vl_retrieval.documents.units import MediaType, Unit
 from qwen3_vl_retrieval.index.store.filters import COLUMN_NAMES
 from qwen3_vl_retrieval.paths import decode_path
 
@@ -21,7 +22,6 @@ __all__ = [
     "Record",
     "StoredFailure",
     "StoredUnit",
-    "describe_unit",
 ]
 
 Metadata: TypeAlias = Mapping[str, str | int | float | bool]
@@ -33,29 +33,17 @@ class Record:
     """A unit as it is kept: once, however many files hold it.
 
     Attributes:
-        id: Of content, page or window, and vector space; see `compute_unit_id`.
-        media_type: What it is.
-        sha256: Hash of the file's content; of a chunk's or an item's own content.
-        mime_type: Of the file; `None` for an item of several parts.
-        page: Number of the page, from 1.
-        start: First second of the window.
-        end: Last second of the window.
-        width: Of a picture, in pixels.
-        height: Of a picture, in pixels.
-        text: The chunk, or the text layer of the page.
+        id: Hash of content, page or window, and vector space; see `compute_unit_id`.
+        unit: The unit. Its file is the one that it was read from; loaded from a store it has none, see `StoredUnit`.
+        sha256: Hash of the file's content; for a chunk or an item, of its own content.
+        mime_type: Type of the file; `None` for an item of several parts.
         content: An item that was given in memory, see `encode_item`; `None` for a unit of a file.
     """
 
     id: str
-    media_type: MediaType
+    unit: Unit
     sha256: str
     mime_type: str | None = None
-    page: int | None = None
-    start: float | None = None
-    end: float | None = None
-    width: int | None = None
-    height: int | None = None
-    text: str | None = None
     content: str | None = None
 
 
@@ -105,6 +93,16 @@ class StoredUnit:
         if len(self.sources) > 1:
             source = next((one for one in self.sources if os.path.isfile(decode_path(one))), source)  # noqa: PTH113 - never raises
         return source, self.metadata_by_source.get(source, self.metadata)
+
+    def find_unit(self) -> tuple[Unit, Metadata]:
+        """Returns the unit in the file that `find_source` returns, and the metadata of that place."""
+        source, own = self.find_source()
+        return self.record.unit if source is None else replace(self.record.unit, source=decode_path(source)), own
+
+    def describe(self) -> dict[str, str | int | float | bool]:
+        """Returns the flat metadata that travels with the unit: the caller's own, and ours, which go before them."""
+        unit, own = self.find_unit()
+        return {**own, **describe_unit(unit, sha256=self.record.sha256, mime_type=self.record.mime_type)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,23 +159,3 @@ class StoredFailure(NamedTuple):
 
 RESERVED_NAMES = tuple(sorted(COLUMN_NAMES | {"image", "video"}))
 """Names of our own, which metadata of the caller's may not have."""
-
-
-def describe_unit(unit: StoredUnit) -> dict[str, str | int | float | bool]:
-    """Returns the flat metadata that travels with a unit: the caller's own, and above it ours, without empty values."""
-    record = unit.record
-    source, own = unit.find_source()
-    ours: dict[str, str | int | float | None] = {
-        "media_type": record.media_type,
-        "source": source,
-        "image": source if record.media_type == "image" else None,
-        "video": source if record.media_type == "video" else None,
-        "sha256": record.sha256,
-        "mime_type": record.mime_type,
-        "page": record.page,
-        "start": record.start,
-        "end": record.end,
-        "width": record.width,
-        "height": record.height,
-    }
-    return {**own, **{name: value for name, value in ours.items() if value is not None}}

@@ -36,7 +36,7 @@ from qwen3_vl_retrieval.index.store.filters import SqlFilter
 from qwen3_vl_retrieval.index.store.full_vectors import Sidecar, SidecarPrecision
 from qwen3_vl_retrieval.index.store.layout import StoreHead, StoreLayout
 from qwen3_vl_retrieval.index.store.locks import StoreLocks
-from qwen3_vl_retrieval.index.store.records import Metadata, Place, Record, StoredUnit, describe_unit
+from qwen3_vl_retrieval.index.store.records import Metadata, Place, Record, StoredUnit
 
 __all__ = ["CompactReport", "Snapshot", "Store"]
 
@@ -487,7 +487,7 @@ class Store:
                 [record.id for record in batch.records],
                 self.shorten(vectors),
                 metadata,
-                [record.text for record in batch.records],
+                [record.unit.text for record in batch.records],
             )
 
     def _copy_to_collection(self, rows: Sequence[int], collection: Collection | None = None) -> None:
@@ -496,8 +496,8 @@ class Store:
         (self.collection if collection is None else collection).add(
             [units[row].record.id for row in known],
             self.shorten(vectors),
-            [describe_unit(units[row]) for row in known],
-            [units[row].record.text for row in known],
+            [units[row].describe() for row in known],
+            [units[row].record.unit.text for row in known],
         )
 
     def _rebuild(self, *, vectors: bool) -> None:
@@ -651,7 +651,7 @@ def _describe_new(record: Record, place: Place | None) -> dict[str, str | int | 
     has_source = place is not None and not place.source.startswith(ITEM_PREFIX)
     sources = (place.source,) if place is not None and has_source else ()
     metadata: Metadata = {} if place is None or place.metadata is None else place.metadata
-    return describe_unit(StoredUnit(row=0, record=record, sources=sources, metadata=metadata))
+    return StoredUnit(row=0, record=record, sources=sources, metadata=metadata).describe()
 
 
 def _list_below(folder: Path) -> list[Path]:

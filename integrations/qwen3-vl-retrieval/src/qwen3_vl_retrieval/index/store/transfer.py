@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.index.store.batches import Batch
 from qwen3_vl_retrieval.index.store.catalog import ITEM_PREFIX
 from qwen3_vl_retrieval.index.store.parquet import ExportBatch, read_parquet, write_parquet
-from qwen3_vl_retrieval.index.store.records import RESERVED_NAMES, Place, Record, describe_unit
+from qwen3_vl_retrieval.index.store.records import RESERVED_NAMES, Place, Record
 from qwen3_vl_retrieval.index.store.store import Store
 
 __all__ = ["export_store", "import_store"]
@@ -63,8 +64,8 @@ def _iterate_batches(store: Store) -> Iterator[ExportBatch]:
         known, vectors = store.read_vectors(sorted(units))
         yield ExportBatch(
             ids=[units[row].record.id for row in known],
-            metadata=[describe_unit(units[row]) for row in known],
-            texts=[units[row].record.text for row in known],
+            metadata=[units[row].describe() for row in known],
+            texts=[units[row].record.unit.text for row in known],
             contents=[units[row].record.content for row in known],
             sources=[list(units[row].sources) for row in known],
             vectors=vectors.astype(number_format),
@@ -83,17 +84,20 @@ def _build_batch(exported: ExportBatch) -> Batch:
         strict=True,
     )
     for unit_id, described, text, content, sources, vector in rows:
-        record = Record(
-            id=unit_id,
+        unit = Unit(
             media_type=described["media_type"],
-            sha256=described["sha256"],
-            mime_type=described.get("mime_type"),
             page=described.get("page"),
             start=described.get("start"),
             end=described.get("end"),
             width=described.get("width"),
             height=described.get("height"),
             text=text,
+        )
+        record = Record(
+            id=unit_id,
+            unit=unit,
+            sha256=described["sha256"],
+            mime_type=described.get("mime_type"),
             content=content,
         )
         own = {name: value for name, value in described.items() if name not in RESERVED_NAMES}
