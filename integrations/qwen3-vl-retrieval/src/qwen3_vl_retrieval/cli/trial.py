@@ -27,7 +27,6 @@ from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
 from qwen3_vl_retrieval.index.results.failures import FailedFile
 from qwen3_vl_retrieval.index.results.search_results import SearchResults
 from qwen3_vl_retrieval.media import MediaPolicy
-from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["run_trial"]
 
@@ -185,18 +184,8 @@ def _open_index(store: Path, models: Models, policy: MediaPolicy) -> MultimodalI
 
 def _list_units(index: MultimodalIndex) -> tuple[Unit, ...]:
     stored = index.store.catalog.load_units(index.store.catalog.list_rows())
-    return tuple(
-        Unit(
-            source=decode_path(source),
-            media_type=unit.record.media_type,
-            page=unit.record.page,
-            start=unit.record.start,
-            end=unit.record.end,
-            text=unit.record.text,
-        )
-        for unit in stored.values()
-        if (source := unit.find_source()[0]) is not None
-    )
+    units = [unit.find_unit()[0] for unit in stored.values()]
+    return tuple(unit for unit in units if unit.is_in_file)
 
 
 def _ask_questions(trial: _Trial, questions: Sequence[Any], console: Console) -> list[AnsweredQuestion]:
