@@ -353,7 +353,7 @@ MISTAKES = {
     "a negative count": ({"model": "pocket", "top_n": -1}, "greater than or equal to 0"),
     "no probability": ({"model": "pocket", "score_threshold": 50}, "less than or equal to 1"),
     "an unknown way": ({"model": "pocket", "on_error": "ignore"}, "'raise', 'text' or 'drop'"),
-    "not a reranker": ({"model": object()}, "an object with score and rank"),
+    "not a reranker": ({"model": object()}, "an object with score"),
     "loading what is loaded": ({"model": PlainReranker(), "dtype": "float32"}, "dtype was given beside a ready"),
 }
 

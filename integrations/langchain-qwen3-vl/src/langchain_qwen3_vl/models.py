@@ -127,7 +127,7 @@ class EmbedderOptions(ModelOptions):
                 self._embedder = adapt_embedder(self.model)
             except TypeError as error:
                 # pydantic reports values that do not fit by this.
-                raise ValueError(f"{error}; give one, or the name of a model, or a folder") from error
+                raise ValueError(f"{error}; give one, a name, or a folder") from error
             self._check_ready(self.model)
         return self
 
@@ -170,7 +170,7 @@ class RerankerOptions(ModelOptions):
             try:
                 self._reranker = adapt_reranker(self.model, media_policy=self.media_policy)
             except TypeError as error:
-                raise ValueError(f"{error}; give one, or the name of a model, or a folder") from error
+                raise ValueError(f"{error}; give one, a name, or a folder") from error
             self._check_ready(self.model)
         return self
 

@@ -127,7 +127,7 @@ def judge_documents(
 
 
 def _place(index: int, margin: float) -> Ranked:
-    return Ranked(index, float(compute_probabilities(np.array([margin]))[0]), margin)
+    return Ranked(index, float(compute_probabilities(np.array([margin], dtype=np.float32))[0]), margin)
 
 
 class _Judging:
@@ -191,7 +191,9 @@ class _Judging:
             became = "was judged by its text alone" if place in self._margins else "was left out"
             _LOGGER.warning("a %s %s: %s", self._role, became, error)
         places = sorted(self._margins)
-        ranked = rank_scores(np.array([self._margins[place] for place in places]), top_n=top_n, threshold=threshold)
+        ranked = rank_scores(
+            np.array([self._margins[place] for place in places], dtype=np.float32), top_n=top_n, threshold=threshold
+        )
         return Ranking([replace(one, index=places[one.index]) for one in ranked], failures)
 
     def _turn_to_texts(self) -> None:

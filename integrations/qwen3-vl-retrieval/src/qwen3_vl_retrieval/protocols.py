@@ -349,8 +349,8 @@ def adapt_embedder(model: object) -> Embedder:
     if isinstance(model, PlainEmbedder):
         return _AdaptedEmbedder(model)
     raise TypeError(
-        f"got {type(model).__name__}; an embedder has embed_queries, embed_documents and fingerprint, as "
-        "Qwen3VLEmbedder does"
+        f"got {type(model).__name__}; an embedder is an object with embed_queries, embed_documents and fingerprint, as "
+        "Qwen3VLEmbedder"
     )
 
 
@@ -369,7 +369,7 @@ def adapt_reranker(model: object, *, media_policy: MediaPolicy | None = None) ->
         return model
     if isinstance(model, PlainReranker):
         return _AdaptedReranker(model, MediaPolicy() if media_policy is None else media_policy)
-    raise TypeError(f"got {type(model).__name__}; a reranker has score, as Qwen3VLReranker does")
+    raise TypeError(f"got {type(model).__name__}; a reranker is an object with score, as Qwen3VLReranker")
 
 
 class _AdaptedEmbedder(Embedder):

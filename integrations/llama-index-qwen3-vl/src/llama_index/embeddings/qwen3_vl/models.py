@@ -205,7 +205,7 @@ class EmbedderOptions(ModelOptions):
         try:
             self._embedder = adapt_embedder(ready)
         except TypeError as error:
-            raise ValueError(f"{error}; give one, or the name of a model, or a folder") from error
+            raise ValueError(f"{error}; give one, a name, or a folder") from error
         self._accept(ready)
         self.model_name = self._find_name("model_name", self.embedder.fingerprint.model)
 
@@ -242,6 +242,6 @@ class RerankerOptions(ModelOptions):
         try:
             self._reranker = adapt_reranker(ready, media_policy=self.media_policy)
         except TypeError as error:
-            raise ValueError(f"{error}; give one, or the name of a model, or a folder") from error
+            raise ValueError(f"{error}; give one, a name, or a folder") from error
         self._accept(ready)
         self.model = self._find_name("model", self.reranker.model_id)
