@@ -34,20 +34,15 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 # Type aliases stay names in signatures; those that are described on the API page are linked.
 autodoc_type_aliases = {
-    name: f"~qwen3_vl_retrieval.{module}.{name}"
-    for name, module in {
-        "Item": "inputs",
-        "ImageSource": "inputs",
-        "VideoSource": "inputs",
-        "GivenImage": "inputs",
-        "GivenVideo": "inputs",
-        "Precision": "precision",
-        "ScoreOutput": "scoring",
-        "OnError": "engine.failures",
-        "OnOverflow": "engine.requests",
-        "PairTruncation": "engine.requests",
-        "ModelHub": "loading",
-    }.items()
+    "Item": "~qwen3_vl_retrieval.Item",
+    **{
+        name: f"~qwen3_vl_retrieval.items.{name}" for name in ("ImageSource", "VideoSource", "GivenImage", "GivenVideo")
+    },
+    **{name: f"~qwen3_vl_retrieval.{name}" for name in ("InputType", "OnError", "OnOverflow", "OnUnreadable")},
+    **{
+        name: f"~qwen3_vl_retrieval.options.{name}"
+        for name in ("Precision", "ScoreOutput", "PairTruncation", "ModelHub")
+    },
 }
 
 # Every reference to one of our own names must resolve. Nothing is downloaded while building, so there are no
@@ -56,7 +51,7 @@ nitpick_ignore_regex = [
     # the standard library,
     (
         r"py:(class|obj)",
-        r"(collections\.abc\.|pathlib\.)?(Callable|Generator|Iterable|Iterator|Mapping|Sequence|Path|PurePath)",
+        r"(collections\.abc\.|pathlib\.)?(Callable|Collection|Generator|Iterable|Iterator|Mapping|Sequence|Path|PurePath)",
     ),
     (r"py:(class|obj)", r"(typing\.)?(Any|Literal|TypeAlias|Protocol)"),
     # NumPy, PyTorch, Pillow, transformers and the shapes of jaxtyping.
@@ -80,18 +75,25 @@ nitpick_ignore_regex = [
     # Named as they are imported; they are on the page.
     (
         r"py:class",
-        r"(qwen3_vl_retrieval\.index\.(results|units|files|store|chroma_repair)\.)?"
+        r"(qwen3_vl_retrieval\.(index\.results\.failures|documents\.\w+|index\.store\.store|chroma\.repair)\.)?"
         r"(FailedFile|Unit|SkippedFile|CompactReport|RepairedRow)",
     ),
     (r"py:class", r"Metadata|MediaType"),
     # What holds an index together, for those who look inside.
-    (r"py:class", r"qwen3_vl_retrieval\.index\.store\.Store"),
+    (r"py:class", r"qwen3_vl_retrieval\.index\.store\.store\.Store"),
     # A `DocumentPage` that keeps the policy it was found under.
     (r"py:class", r"qwen3_vl_retrieval\.media\.pages\.GuardedPage"),
     # Overloads name these without their module; they are on the page.
     (r"py:class", r"Precision|ScoreOutput"),
     # What `prepare` returns has a length, and nothing else that is public.
-    (r"py:class", r"qwen3_vl_retrieval\.engine\.requests\.Request"),
+    (r"py:class", r"qwen3_vl_retrieval\.engine\.requests\.builder\.Request"),
+    # What Chroma calls its own, and what opens it.
+    (r"py:(class|exc)", r"chromadb\..*|ClientAPI|CreateCollectionConfiguration|Settings|Where|WhereDocument"),
+    (r"py:class", r"qwen3_vl_retrieval\.chroma\.directory\.OpenClient"),
+    # Described where it is returned.
+    (r"py:class", r"qwen3_vl_retrieval\.documents\.media_store\.MediaFormat"),
+    # What LlamaIndex calls its own.
+    (r"py:class", r"LLMType|BaseQueryEngine|ChatMode|BaseChatEngine"),
     # The parameter of a generic class has no page.
     (r"py:class", r"qwen3_vl_retrieval\.loading\.hardware\.T"),
 ]

@@ -90,7 +90,6 @@ NOT_RUN = {
             "speed_pages.py",
             "speed_callers.py",
             "speed_growth.py",
-            "speed_compiling.py",
             "speed_operators.py",
             "isolated_reading.py",
             "text_chunks.py",
