@@ -13,6 +13,7 @@ from PIL import Image
 
 from index_runs import run_sync
 from qwen3_vl_retrieval import (
+    Embedder,
     FingerprintMismatchError,
     InputError,
     MediaError,
@@ -28,7 +29,7 @@ LIBRARY = Path(__file__).parents[1] / "data" / "library"
 SMALL = PixelBudget(min_pixels=4096, max_pixels=4096, frame_min_pixels=4096, frame_max_pixels=4096)
 
 
-class CountingEmbedder:
+class CountingEmbedder(Embedder):
     """An embedder that counts what goes through the model."""
 
     def __init__(self, embedder):
@@ -46,11 +47,23 @@ class CountingEmbedder:
         self.embedded += len(prepared)
         return self._embedder.embed_prepared(prepared, **options)
 
-    def embed_queries(self, inputs, **options):
-        return self._embedder.embed_queries(inputs, **options)
+    @property
+    def dimensions(self):
+        return self._embedder.dimensions
 
-    def embed_documents(self, inputs, **options):
-        raise AssertionError("documents are prepared first")
+    @property
+    def media_policy(self):
+        return self._embedder.media_policy
+
+    def compute_fingerprint(self, **options):
+        return self._embedder.compute_fingerprint(**options)
+
+    def embed(self, inputs, *, input_type="document", **options):
+        assert input_type == "query", "documents are prepared first"
+        return self._embedder.embed(inputs, input_type=input_type, **options)
+
+    async def aembed(self, inputs, **options):
+        raise AssertionError("the index waits")
 
 
 class PlainEmbedder:
@@ -168,11 +181,8 @@ def test_a_reranker_of_others_is_given_rendered_pages(small_embedder, small_rera
 
     class WatchingReranker:
         def score(self, query, documents):
-            raise AssertionError("documents are ranked")
-
-        def rank(self, query, documents, *, top_n=None):
             judged.extend(documents)
-            return small_reranker.rank(query, documents, top_n=top_n)
+            return small_reranker.score(query, documents)
 
     results = MultimodalIndex(shared_index.store, small_embedder, WatchingReranker()).search("an invoice", k=29)
     pages = [hit for hit in results if hit.media_type == "page"]
@@ -229,7 +239,7 @@ def test_what_a_reranker_sees_can_be_computed_while_indexing(tmp_path, folder, s
         assert (reranker.stats - seen).vision_cache_hits > 0
     with MultimodalIndex.open(tmp_path / "index", small_embedder) as index:
         for add in (index.sync, index.add):
-            with pytest.raises(ValueError, match="this index has no reranker"):
+            with pytest.raises(ValueError, match="cache_media=True needs a reranker"):
                 add(folder, cache_media=True)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from qwen_vl_utils import vision_process
 
@@ -18,6 +18,27 @@ from qwen3_vl_retrieval.media.sizing import (
 
 BUDGET = PixelBudget()
 FRAME_LIMITS = {"min_pixels": BUDGET.frame_min_pixels, "max_pixels": BUDGET.frame_max_pixels}
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    width=st.integers(1, 30_000),
+    height=st.integers(1, 30_000),
+    min_tokens=st.integers(1, 2_000),
+    more_pixels=st.floats(0, 4e6),
+)
+def test_any_size_is_that_of_the_official_arithmetic(width, height, min_tokens, more_pixels):
+    min_pixels = min_tokens * 1024
+    max_pixels = min_pixels + more_pixels
+    try:
+        expected = vision_process.smart_resize(height, width, 32, min_pixels, max_pixels)
+    except ValueError:
+        expected = None
+    if expected is None or min(expected) < 32:
+        with pytest.raises(MediaError):
+            fit_frame_size(width, height, min_pixels=min_pixels, max_pixels=max_pixels)
+    else:
+        assert fit_frame_size(width, height, min_pixels=min_pixels, max_pixels=max_pixels) == expected[::-1]
 
 
 @given(st.integers(1, 20_000), st.integers(1, 20_000))

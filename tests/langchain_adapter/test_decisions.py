@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from qwen3_vl_retrieval import InputError, MediaPolicyError
+from qwen3_vl_retrieval import InputError, MediaPolicyError, Reranker
 from rounding import bound
 
 HAS_DECISIONS = find_spec("langchain_core.decisions") is not None
@@ -25,8 +25,10 @@ if HAS_DECISIONS:
 INSTRUCTION = "Judge from the document whether the answer to the question is yes"
 
 
-class WatchingReranker:
+class WatchingReranker(Reranker):
     """Notes what it is asked, and says 0."""
+
+    model_id = "watching"
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, Any, Any]] = []
@@ -37,9 +39,6 @@ class WatchingReranker:
 
     async def ascore(self, query: Any, documents: Any, **options: Any) -> list[float]:
         return self.score(query, documents, **options)
-
-    def rank(self, query: Any, documents: Any, *, top_n: int | None = None) -> Any:
-        raise NotImplementedError
 
 
 def read(item: Any) -> list[Any]:
@@ -147,5 +146,5 @@ def test_traces_name_the_model():
     for model in (Qwen3VLDecisionModel(model=WatchingReranker()), Qwen3VLDecisionModel(model="pocket")):
         traced = model.with_listeners(on_end=note)
         traced.invoke({"state": "a", "questions": {"b": Noul(instructions="b?")}})
-    assert [run["ls_model_name"] for run in runs] == ["WatchingReranker", "pocket"]
+    assert [run["ls_model_name"] for run in runs] == ["watching", "pocket"]
     assert {run["ls_provider"] for run in runs} == {"qwen3-vl"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qwen3_vl_retrieval import Fingerprint, InputError, Ranked
+from qwen3_vl_retrieval import Fingerprint, InputError
 
 __all__ = ["PlainEmbedder", "PlainReranker"]
 
@@ -54,6 +54,3 @@ class PlainReranker:
             if not isinstance(document, str):
                 raise InputError("only texts", index=place, role="document")
         return np.array([1 - 1 / (1 + len(document)) for document in documents])
-
-    def rank(self, query: Any, documents: Sequence[Any], *, top_n: int | None = None) -> list[Ranked]:
-        raise NotImplementedError

@@ -291,7 +291,7 @@ def test_options_that_do_not_fit_are_refused():
         Qwen3VLEmbedding(embedder=PlainEmbedder(), device="cpu")
     with pytest.raises(ValueError, match=r"model_name='pocket' was given beside a ready object of 'plain'"):
         Qwen3VLEmbedding("pocket", embedder=PlainEmbedder())
-    with pytest.raises(ValueError, match=r"got str; give the name of a model"):
+    with pytest.raises(ValueError, match=r"got str; an embedder is an object with"):
         Qwen3VLEmbedding(embedder="pocket")
 
 

@@ -344,7 +344,7 @@ def test_options_that_do_not_fit_are_refused():
         Qwen3VLRerank(reranker=PlainReranker(), device="cpu")
     with pytest.raises(ValueError, match=r"model='pocket' was given beside a ready object of 'PlainReranker'"):
         Qwen3VLRerank("pocket", reranker=PlainReranker())
-    with pytest.raises(ValueError, match=r"got str; give the name"):
+    with pytest.raises(ValueError, match=r"got str; a reranker is an object with score"):
         Qwen3VLRerank(reranker="pocket")
 
 

@@ -89,7 +89,7 @@ def test_a_second_process_that_writes_waits(tmp_path):
 
 def test_nothing_is_embedded_while_another_writes(tmp_path):
     index = open_index(tmp_path, lock_timeout_seconds=0.0)
-    embedder = index._embed_model.embedder
+    embedder = index._embed_model._ready
     with hold_store(open_index(tmp_path).vector_store):
         for write in (index.insert_nodes, lambda nodes: asyncio.run(index.ainsert_nodes(nodes))):
             with pytest.raises(StoreError, match="is being written"):

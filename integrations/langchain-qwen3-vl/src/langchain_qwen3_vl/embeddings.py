@@ -27,6 +27,7 @@ from langchain_qwen3_vl.contents import (
 from langchain_qwen3_vl.models import EmbedderOptions
 from langchain_qwen3_vl.tracing import RecordVectors, trace_embedding
 from qwen3_vl_retrieval import EmbedOptions, Fingerprint, InputError, InputType
+from qwen3_vl_retrieval.errors import quote
 
 __all__ = ["Kind", "Qwen3VLEmbeddings", "VectorOrError"]
 
@@ -257,7 +258,7 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
     def _embed(self, items: list[Item], kind: Kind) -> npt.NDArray[np.float32]:
         embedder = self.embedder
         with self._trace(items, kind) as record:
-            vectors = np.asarray(embedder.embed(items, input_type=kind, **self._list_options(kind)), dtype=np.float32)
+            vectors = np.asarray(embedder.embed(items, **self._list_options(kind), input_type=kind), dtype=np.float32)
             record(vectors)
         return vectors
 
@@ -265,12 +266,14 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         # In a thread: the first use loads the model.
         embedder = await asyncio.to_thread(lambda: self.embedder)
         with self._trace(items, kind) as record:
-            embedded = await embedder.aembed(items, input_type=kind, **self._list_options(kind))
+            embedded = await embedder.aembed(items, **self._list_options(kind), input_type=kind)
             vectors = np.asarray(embedded, dtype=np.float32)
             record(vectors)
         return vectors
 
     def _list_options(self, kind: Kind) -> EmbedOptions:
+        if kind not in get_args(Kind):
+            raise ValueError(f'kind={quote(kind)} is unknown; allowed are "document" and "query"')
         return {
             "dimensions": self.dimensions,
             "instruction": self.query_instruction if kind == "query" else self.document_instruction,

@@ -21,8 +21,6 @@ from qwen3_vl_retrieval import (
     ShareOptions,
     adapt_embedder,
     adapt_reranker,
-    share_embedder,
-    share_reranker,
 )
 from qwen3_vl_retrieval.media import ImageReading
 
@@ -145,6 +143,9 @@ class EmbedderOptions(ModelOptions):
         """
         # Two threads may both come here; they are given one object.
         if self._embedder is None:
+            # Loads torch, which this module does not.
+            from qwen3_vl_retrieval import share_embedder
+
             # A ready object comes here where a copy or another process has let go of what was made of it.
             is_named = isinstance(self.model, (str, Path))
             self._embedder = (
@@ -187,6 +188,9 @@ class RerankerOptions(ModelOptions):
             ModelError: The model cannot be found or loaded.
         """
         if self._reranker is None:
+            # Loads torch, which this module does not.
+            from qwen3_vl_retrieval import share_reranker
+
             is_named = isinstance(self.model, (str, Path))
             self._reranker = (
                 share_reranker(self.model, **self._list_loading_options())

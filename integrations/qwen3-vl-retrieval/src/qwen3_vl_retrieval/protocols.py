@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from operator import index
 from typing import Any, Literal, Protocol, TypeAlias, Unpack, cast, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
@@ -36,6 +38,7 @@ from qwen3_vl_retrieval.options import (
     check_on_error,
 )
 from qwen3_vl_retrieval.outputs.ranking import Ranked, compute_log_odds, rank_scores
+from qwen3_vl_retrieval.prompting.prompts import DEFAULT_QUERY_INSTRUCTION
 
 __all__ = [
     "Embedder",
@@ -394,11 +397,13 @@ class _AdaptedEmbedder(Embedder):
     def compute_fingerprint(
         self,
         *,
-        input_type: InputType = "document",  # noqa: ARG002 - of the contract
+        input_type: InputType = "document",
         **options: Unpack[VectorOptions],
     ) -> Fingerprint:
         _refuse_options(self.model, options)
-        return self.model.fingerprint
+        stored = self.model.fingerprint
+        # With what it embeds queries is not known.
+        return stored if input_type == "document" else replace(stored, instruction=DEFAULT_QUERY_INSTRUCTION)
 
     # The overloads are those of the protocol.
     def embed(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -536,5 +541,5 @@ def _render_pages(item: Item, place: int, policy: MediaPolicy) -> Item:
     except InputError as error:
         raise error.at(place, role="document") from error
     if len(parts) == 1 and coerced.instruction is None and isinstance(parts[0], ImagePart):
-        return {"image": parts[0].source}
+        return cast("Image.Image", parts[0].source)
     return MultimodalInput(parts=parts, instruction=coerced.instruction)

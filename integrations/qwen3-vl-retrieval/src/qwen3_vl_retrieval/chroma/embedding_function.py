@@ -27,6 +27,7 @@ from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.items import ImageReading, Item
 from qwen3_vl_retrieval.media.images import check_image_reading, read_image
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.prompting.prompts import DEFAULT_QUERY_INSTRUCTION, normalize_instruction
 from qwen3_vl_retrieval.protocols import Embedder, PlainEmbedder, adapt_embedder
 
 __all__ = ["DEFAULT_MODEL", "MediaUriLoader", "Qwen3VLEmbeddingFunction"]
@@ -152,7 +153,10 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
         """
         fingerprint = self.fingerprint
         commit, _, quantization = fingerprint.revision.partition("+")
-        own = self._load().compute_fingerprint(input_type="query", instruction=self._query_instruction)
+        query_instruction = normalize_instruction(self._query_instruction, default=DEFAULT_QUERY_INSTRUCTION)
+        if self._embedder is not None:
+            asked = self._embedder.compute_fingerprint(input_type="query", instruction=self._query_instruction)
+            query_instruction = asked.instruction
         return {
             "model": fingerprint.model if self._is_ready else self._weights.model,
             # A hash of weights tells them apart, but no hub finds them by it.
@@ -160,7 +164,7 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
             "model_hub": self._weights.model_hub,
             "dtype": self._weights.dtype,
             "quantization": quantization if quantization else None,
-            "query_instruction": own.instruction,
+            "query_instruction": query_instruction,
             "fingerprint": fingerprint.to_dict(),
         }
 

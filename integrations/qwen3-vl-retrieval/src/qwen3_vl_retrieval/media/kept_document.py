@@ -9,10 +9,11 @@ memory from the limits of another file, nor is it open for long after it was use
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Hashable
 from typing import Protocol
+
+from qwen3_vl_retrieval.forks import ForkSafeLock
 
 __all__ = ["KEPT", "Closable", "KeptDocument"]
 
@@ -32,7 +33,7 @@ class KeptDocument:
     """Room for one open document, which belongs to whoever has taken it or to nobody."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._may_keep: Callable[[], bool] = lambda: False
         self._owner = ""
         self._key: Hashable = None

@@ -1,13 +1,13 @@
 """How large pictures and frames become, and which frames are kept: the arithmetic of `qwen_vl_utils`.
 
-Nothing is computed here that `qwen_vl_utils.vision_process` computes: these functions name the arguments, place the
-official constants and turn its errors into ours. The library imports torch, so it is imported on first use.
+Sizes are computed here, and tested to be those of `smart_resize` of `qwen_vl_utils` 0.0.14: the library imports torch,
+which would take 450 MB in each process that reads images. Which frames of a file are kept is the library's to say.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -274,17 +274,25 @@ def _window_of_list(
 def _fit(
     width: int, height: int, *, factor: int, min_pixels: int, max_pixels: int | float, shown: str
 ) -> tuple[int, int]:
-    from qwen_vl_utils import vision_process
+    def refuse(reason: str) -> MediaError:
+        return MediaError(
+            f"{shown} of {width}x{height} pixels does not fit {min_pixels:,} to {max_pixels:,.0f} pixels: {reason}"
+        )
 
-    # `max_pixels` may be a fraction (a share of a total): the annotation of the library is narrower than its code.
-    resize: Any = vision_process.smart_resize
-    try:
-        fitted = resize(height, width, factor=factor, min_pixels=min_pixels, max_pixels=max_pixels)
-    except (ValueError, AssertionError, ZeroDivisionError) as error:
-        raise MediaError(
-            f"{shown} of {width}x{height} pixels does not fit {min_pixels:,} to {max_pixels:,.0f} pixels: {error}"
-        ) from error
-    fitted_height, fitted_width = (int(side) for side in fitted)
+    if max_pixels < min_pixels:
+        raise refuse("the upper limit is below the lower one")
+    if min(width, height) < 1:
+        raise refuse("a side has no pixels")
+    if max(width, height) / min(width, height) > MAX_ASPECT_RATIO:
+        raise refuse(f"one side is more than {MAX_ASPECT_RATIO} times the other")
+    fitted_width, fitted_height = (max(factor, round(side / factor) * factor) for side in (width, height))
+    # In the order of operations of `smart_resize`: another one rounds otherwise.
+    if fitted_height * fitted_width > max_pixels:
+        shrinking = math.sqrt((height * width) / max_pixels)
+        fitted_width, fitted_height = (math.floor(side / shrinking / factor) * factor for side in (width, height))
+    elif fitted_height * fitted_width < min_pixels:
+        growing = math.sqrt(min_pixels / (height * width))
+        fitted_width, fitted_height = (math.ceil(side * growing / factor) * factor for side in (width, height))
     if fitted_width < factor or fitted_height < factor:
         raise MediaError(
             f"{shown} of {width}x{height} pixels is too thin: within {max_pixels:,.0f} pixels its shorter side "

@@ -23,8 +23,6 @@ from qwen3_vl_retrieval import (
     ShareOptions,
     adapt_embedder,
     adapt_reranker,
-    share_embedder,
-    share_reranker,
 )
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.media import ImageReading
@@ -193,6 +191,9 @@ class EmbedderOptions(ModelOptions):
         """
         # Two threads may both come here; they are given one object.
         if self._embedder is None:
+            # Loads torch, which this module does not.
+            from qwen3_vl_retrieval import share_embedder
+
             is_named = self._ready is None
             self._embedder = (
                 share_embedder(self.model_name, **self._list_loading_options())
@@ -230,6 +231,9 @@ class RerankerOptions(ModelOptions):
             ModelError: The model cannot be found or loaded.
         """
         if self._reranker is None:
+            # Loads torch, which this module does not.
+            from qwen3_vl_retrieval import share_reranker
+
             is_named = self._ready is None
             self._reranker = (
                 share_reranker(self.model, **self._list_loading_options())
