@@ -38,7 +38,7 @@ test-quantization: ## Run the tests that need torchao, which is not installed by
 # What touches other packages; the rest is the same code on any version.
 LOWEST = reference_embeddings reference_scores language vision_tower attention rotary varlen fused widening tokenization patches loading_models \
 	loading_checkpoints loading_layouts loading_weights media_images media_pdf media_video_files index_store \
-	index_parquet index_multimodal index_reading index_embedding_function cli_stores public_api
+	index_parquet index_reading index_embedding_function public_api
 
 test-lowest: ## Run tests of the core on the lowest versions that the packages declare
 	uv venv --quiet --clear .venv-lowest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import sys
@@ -120,6 +121,9 @@ def test_a_store_that_plain_chroma_has_damaged_says_so_and_is_mended(hashing, tm
             ids=["c", "d"], embeddings=[[0.0] * 8] * 2, documents=["c", "d"], metadatas=[{"x": [math.nan]}, {"y": 1}]
         )
     client.close()
+    # As in another process: what is open goes on with what it has read.
+    del with_documents
+    gc.collect()
     with pytest.raises(StoreError, match=r"MultimodalChroma\.repair"):
         MultimodalChroma("things", hashing, persist_directory=folder)
     [row] = MultimodalChroma.repair(folder)
