@@ -261,8 +261,8 @@ def _read_content(item: Item, policy: MediaPolicy) -> bytes:
         if isinstance(part, TextPart):
             contents.append(part.text.encode("utf-8", "surrogatepass"))
         elif isinstance(part, ImagePart):
-            is_page = isinstance(part.source, DocumentPage)
-            image = render_page(part.source, policy) if is_page else read_image(part.source, policy)
+            source = part.source
+            image = render_page(source, policy) if isinstance(source, DocumentPage) else read_image(source, policy)
             contents.append(repr(image.size).encode() + image.tobytes())
         else:
             opened = open_source(part.source, policy) if isinstance(part.source, (str, Path, bytes)) else None
