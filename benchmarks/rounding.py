@@ -20,7 +20,7 @@ from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
 
 
 def measure(dtype: str, items: list, queries: list[str]) -> dict[str, float]:
-    native = mock.patch("qwen3_vl_retrieval.engine.kernels.cpu_upcast.find_arithmetic", lambda dtype, _device: dtype)
+    native = mock.patch("qwen3_vl_retrieval.engine.kernels.cpu_linear.find_arithmetic", lambda dtype, _device: dtype)
     with native:
         embedder = Qwen3VLEmbedder.from_pretrained("pocket", dtype=dtype)
         reranker = Qwen3VLReranker.from_pretrained("pocket", dtype=dtype)

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen3_vl_retrieval.engine.kernels.varlen import attend_by_formula, build_spans
-from qwen3_vl_retrieval.engine.language.arrangements import SideBySide
-from qwen3_vl_retrieval.engine.language.packing import HeadLayout, group_rows
+from qwen3_vl_retrieval.engine.language.packed_attention import HeadLayout, SideBySide, group_rows
 
 HEADS, GROUPS, SIZE = 4, 2, 8
 CPU = torch.device("cpu")

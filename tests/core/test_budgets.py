@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from qwen3_vl_retrieval.engine.scheduling.token_budget import BudgetFile, TokenBudget
-from qwen3_vl_retrieval.engine.vision.copies import copy_to_device
+from qwen3_vl_retrieval.engine.scheduling.batching import BudgetFile, TokenBudget
+from qwen3_vl_retrieval.engine.states import copy_to_device
 
 GPU = torch.device("cuda")
 MEBI = 2**20

@@ -290,7 +290,7 @@ def test_what_stands_still_in_a_clip_is_encoded_once(make_embedder, monkeypatch,
     assert (done.vision_encodes, done.frame_pairs_repeated) == (len(items), repeated)
     numbers = iter(range(1000))
     monkeypatch.setattr(
-        "qwen3_vl_retrieval.engine.vision.frame_pairs.digest_pixels", lambda *_, **__: b"%d" % next(numbers)
+        "qwen3_vl_retrieval.engine.vision.encoder.digest_pixels", lambda *_, **__: b"%d" % next(numbers)
     )
     expected, done = count(model := make_embedder(), lambda: model.embed(items))
     assert done.frame_pairs_repeated == 0

@@ -17,7 +17,7 @@ from PIL import Image
 import qwen3_vl_retrieval
 from forked_children import run_in_fork
 from qwen3_vl_retrieval import MediaPolicy, StoreError, media, share_embedder, sharing
-from qwen3_vl_retrieval.engine.scheduling.priority_lock import Turns
+from qwen3_vl_retrieval.engine.scheduling.priority_lock import PriorityLock
 from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
 from qwen3_vl_retrieval.index import MultimodalIndex
 
@@ -137,7 +137,7 @@ def test_a_child_of_a_child_computes_as_well(embedder):
 
 
 def test_turns_of_a_parents_threads_are_over_in_its_child():
-    turns = Turns()
+    turns = PriorityLock()
 
     def take():
         with turns.take(1):

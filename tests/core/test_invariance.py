@@ -72,7 +72,7 @@ def test_scores_do_not_depend_on_order_or_budget(make_reranker, items):
 @pytest.fixture
 def in_bfloat16(monkeypatch):
     """Both models in bfloat16, computed in it also where the CPU has no instructions for it."""
-    monkeypatch.setattr("qwen3_vl_retrieval.engine.kernels.cpu_upcast.find_arithmetic", lambda dtype, device: dtype)
+    monkeypatch.setattr("qwen3_vl_retrieval.engine.kernels.cpu_linear.find_arithmetic", lambda dtype, device: dtype)
     return [
         kind.from_pretrained(REFERENCE / "checkpoints" / name, device="cpu", dtype="bfloat16")
         for kind, name in ((Qwen3VLEmbedder, "embedding"), (Qwen3VLReranker, "reranker"))

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from qwen3_vl_retrieval.engine.kernels.varlen import attend_by_formula
-from qwen3_vl_retrieval.engine.language.packed_model import LanguageModel, PackedRow
-from qwen3_vl_retrieval.engine.language.padded_model import PaddedLanguageModel, choose_language_model
-from qwen3_vl_retrieval.engine.vision.feature_cache import VisionFeatures
+from qwen3_vl_retrieval.engine.language.packed_model import PackedLanguageModel
+from qwen3_vl_retrieval.engine.language.padded_model import PaddedLanguageModel
+from qwen3_vl_retrieval.engine.scheduling.executor import choose_language_model
+from qwen3_vl_retrieval.engine.states import PackedRow, VisionFeatures
 
 TOLERANCE = 2e-5
 
@@ -28,7 +29,7 @@ def packed(model, request, monkeypatch):
         monkeypatch.setattr(
             "qwen3_vl_retrieval.engine.language.packed_model.find_varlen_kernel", lambda *_, **__: attend_by_formula
         )
-    return LanguageModel(model)
+    return PackedLanguageModel(model)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_rows_that_continue_a_prefix_get_the_states_of_whole_rows(model, packed,
 
 @pytest.fixture
 def compute_natively(monkeypatch):
-    monkeypatch.setattr("qwen3_vl_retrieval.engine.kernels.cpu_upcast.find_arithmetic", lambda dtype, device: dtype)
+    monkeypatch.setattr("qwen3_vl_retrieval.engine.kernels.cpu_linear.find_arithmetic", lambda dtype, device: dtype)
 
 
 @pytest.mark.usefixtures("compute_natively")
@@ -120,19 +121,19 @@ def test_half_precision_errs_no_more_than_that_of_transformers(model):
     half = copy.deepcopy(exact).to(torch.bfloat16)
     # One row's error is luck (it differs by machine, up to twice); the mean of many is not.
     rows = [make_row(half, length, seed=length + seed) for seed in range(0, 2000, 100) for length in (50, 20, 9)]
-    wanted = LanguageModel(exact).compute_last(rows, [])
+    wanted = PackedLanguageModel(exact).compute_last(rows, [])
 
     def measure_error(model):
         return ((model.compute_last(rows, []).float() - wanted).norm(dim=-1) / wanted.norm(dim=-1)).mean()
 
-    ours, theirs = measure_error(LanguageModel(half)), measure_error(PaddedLanguageModel(half))
+    ours, theirs = measure_error(PackedLanguageModel(half)), measure_error(PaddedLanguageModel(half))
     assert theirs > 0.001
     assert ours < 1.25 * theirs
 
 
 def test_named_kernels_go_through_transformers(embedder):
     config = embedder.model.language_model.config
-    assert isinstance(choose_language_model(embedder.model), LanguageModel)
+    assert isinstance(choose_language_model(embedder.model), PackedLanguageModel)
     before = config._attn_implementation
     try:
         config._attn_implementation = "eager"

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from qwen3_vl_retrieval.engine.kernels.rotary import RotaryTurns
+from qwen3_vl_retrieval.engine.kernels.rotary import RotaryAngles
 
 TOKENS, HEADS, SIZE = 5, 3, 8
 
@@ -15,7 +15,7 @@ TOKENS, HEADS, SIZE = 5, 3, 8
 @pytest.fixture
 def turns():
     angles = torch.rand(TOKENS, 1, SIZE // 2, generator=torch.Generator().manual_seed(0)) * 6
-    return RotaryTurns.build(angles.cos(), angles.sin())
+    return RotaryAngles.build(angles.cos(), angles.sin())
 
 
 @pytest.fixture
@@ -59,6 +59,6 @@ def test_turns_of_some_tokens_are_theirs(turns, states):
 
 
 def test_half_precision_is_turned_by_halves(turns, states):
-    half = RotaryTurns.build(turns.cos.bfloat16(), turns.sin.bfloat16())
+    half = RotaryAngles.build(turns.cos.bfloat16(), turns.sin.bfloat16())
     assert half.both is None
     assert half.turn(states.bfloat16()).dtype == torch.bfloat16

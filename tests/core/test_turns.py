@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from qwen3_vl_retrieval.engine.scheduling.priority_lock import Turns
+from qwen3_vl_retrieval.engine.scheduling.priority_lock import PriorityLock
 
 
 def wait_until(condition):
@@ -20,7 +20,7 @@ def wait_until(condition):
 
 
 def test_short_work_goes_before_long_work_and_equals_in_their_order():
-    turns, order = Turns(), []
+    turns, order = PriorityLock(), []
 
     def work(amount, name):
         with turns.take(amount):
@@ -40,7 +40,7 @@ def test_short_work_goes_before_long_work_and_equals_in_their_order():
 
 
 def test_a_turn_ends_with_an_error_too():
-    turns = Turns()
+    turns = PriorityLock()
     with pytest.raises(RuntimeError), turns.take(1):
         raise RuntimeError
     with turns.take(1):
@@ -52,7 +52,7 @@ def test_who_is_interrupted_while_waiting_stands_in_nobodys_way():
     def interrupt(_number, _frame):
         raise KeyboardInterrupt
 
-    turns = Turns()
+    turns = PriorityLock()
     begun, may_end, done = threading.Event(), threading.Event(), threading.Event()
 
     def hold():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qwen3_vl_retrieval import Qwen3VLEmbedder
-from qwen3_vl_retrieval.engine.kernels.cpu_upcast import Widening
+from qwen3_vl_retrieval.engine.kernels.cpu_linear import Upcast
 from qwen3_vl_retrieval.loading import find_arithmetic
 
 ITEMS = [{"text": "a text"}, {"text": "another, longer text of more words"}]
@@ -52,7 +52,7 @@ def test_vectors_are_those_of_the_same_weights_in_float32(halve, media, dtype):
 @pytest.mark.usefixtures("lack_instructions")
 def test_the_model_keeps_its_weights_and_one_copy_of_each_shape(halve):
     half = halve(torch.bfloat16)
-    widen = Widening(half.model.language_model)
+    widen = Upcast(half.model.language_model)
     first, second = half.model.language_model.layers[:2]
     copied = widen(first)
     assert {parameter.dtype for parameter in copied.parameters()} == {torch.float32}
@@ -65,13 +65,13 @@ def test_the_model_keeps_its_weights_and_one_copy_of_each_shape(halve):
 @pytest.mark.usefixtures("have_instructions")
 def test_weights_stay_what_they_are_where_the_cpu_has_the_instructions(halve):
     half = halve(torch.bfloat16)
-    widen = Widening(half.model)
+    widen = Upcast(half.model)
     assert widen.dtype is None
     assert widen(half.model.visual.merger) is half.model.visual.merger
 
 
 def test_float32_stays_as_it_is(embedder):
-    assert Widening(embedder.model).dtype is None
+    assert Upcast(embedder.model).dtype is None
 
 
 @pytest.mark.usefixtures("lack_instructions")
@@ -80,11 +80,11 @@ def test_quantised_weights_stay_as_they_are():
         pass
 
     layer = torch.nn.Linear(4, 4).to(torch.bfloat16)
-    assert Widening(layer).dtype == torch.float32
+    assert Upcast(layer).dtype == torch.float32
     layer.weight = Quantised(layer.weight.data, requires_grad=False)
-    assert Widening(layer).dtype is None
+    assert Upcast(layer).dtype is None
     bytes_only = torch.nn.Linear(4, 4, bias=False).to(torch.float8_e4m3fn)
-    assert Widening(bytes_only).dtype is None
+    assert Upcast(bytes_only).dtype is None
 
 
 @pytest.mark.parametrize(

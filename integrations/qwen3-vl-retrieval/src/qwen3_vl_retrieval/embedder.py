@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from qwen3_vl_retrieval._model import ModelInProcess
 from qwen3_vl_retrieval.engine.requests.builder import Contents, Request
-from qwen3_vl_retrieval.engine.scheduling.outcome import Outcome, raise_first_failure
+from qwen3_vl_retrieval.engine.scheduling.executor import Outcome, raise_first_failure
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.items import CoercedInput, ImageReading, Item, check_instruction, list_items
@@ -29,9 +29,8 @@ from qwen3_vl_retrieval.options import (
     VectorOptions,
     check_on_error,
 )
-from qwen3_vl_retrieval.outputs.pooling import check_dimensions
 from qwen3_vl_retrieval.outputs.precision import check_precision
-from qwen3_vl_retrieval.outputs.vectors import VectorFormat
+from qwen3_vl_retrieval.outputs.vectors import VectorFormat, check_dimensions
 from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_QUERY_INSTRUCTION,

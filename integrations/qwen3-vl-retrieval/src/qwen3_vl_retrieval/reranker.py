@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from qwen3_vl_retrieval._model import ModelInProcess
 from qwen3_vl_retrieval.engine.requests.builder import Contents, Request
-from qwen3_vl_retrieval.engine.scheduling.outcome import Outcome, raise_first_failure
+from qwen3_vl_retrieval.engine.scheduling.executor import Outcome, raise_first_failure
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.items import CoercedInput, ImageReading, Item, check_instruction, coerce_input, list_items
 from qwen3_vl_retrieval.loading import Choices, LoadedModel, read_score_weight

@@ -4,31 +4,73 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from operator import index
 from typing import Any, get_args
 
 import torch
+from tqdm.auto import tqdm
 
-from qwen3_vl_retrieval.engine.forked_computing import compute_alone_in_children
 from qwen3_vl_retrieval.engine.kernels.allocation import keep_freed_memory
-from qwen3_vl_retrieval.engine.progress import report_progress
-from qwen3_vl_retrieval.engine.requests.builder import Contents, Request, RequestBuilder
+from qwen3_vl_retrieval.engine.requests.builder import (
+    MAX_HELD_BYTES,
+    Contents,
+    HeldPixels,
+    Request,
+    RequestBuilder,
+    prepare_all,
+)
 from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader
-from qwen3_vl_retrieval.engine.requests.parallel import MAX_HELD_BYTES, HeldPixels, prepare_all
 from qwen3_vl_retrieval.engine.scheduling.dispatcher import Dispatcher
-from qwen3_vl_retrieval.engine.scheduling.executor import Executor
-from qwen3_vl_retrieval.engine.scheduling.outcome import Outcome
+from qwen3_vl_retrieval.engine.scheduling.executor import Executor, Outcome
 from qwen3_vl_retrieval.engine.statistics import EngineStatistics, StatisticsRecorder
 from qwen3_vl_retrieval.engine.vision.feature_cache import FeatureCache
 from qwen3_vl_retrieval.engine.vision.patches import PatchLayout
 from qwen3_vl_retrieval.errors import InputError, quote
+from qwen3_vl_retrieval.forks import renew_in_children
 from qwen3_vl_retrieval.items import CoercedInput, Item, coerce_input
 from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.options import OnOverflow, PairTruncation
 from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 
-__all__ = ["MAX_SUPPORTED_LENGTH", "Engine"]
+__all__ = ["MAX_SUPPORTED_LENGTH", "Engine", "compute_alone_in_children", "report_progress"]
+
+
+@contextmanager
+def report_progress(description: str, *, total: int, enabled: bool) -> Generator[Callable[[int], None] | None]:
+    """Yields a callback that advances a bar by so many items, or `None` when nothing is to be shown."""
+    if not enabled:
+        yield None
+        return
+    with tqdm(total=total, desc=description, unit="item") as bar:
+
+        def advance(count: int) -> None:
+            bar.update(count)
+
+        yield advance
+
+
+class _OneThread:
+    """Keeps a forked child from waiting for threads that only its parent has.
+
+    GNU OpenMP, with which PyTorch is built for Linux, hands work to the threads that the forking thread had started
+    before, and waits for them; a fork copies none (https://gcc.gnu.org/bugzilla/show_bug.cgi?id=58378). A single thread
+    waits for nobody. The workers of PyTorch's `DataLoader` compute with one as well.
+    """
+
+    def renew(self) -> None:
+        """Sets what the forked thread, and all that it starts, compute with."""
+        torch.set_num_threads(1)
+
+
+_ONE_THREAD = _OneThread()
+
+
+def compute_alone_in_children() -> None:
+    """Makes child processes that are forked from now on compute with one thread each; this process is not changed."""
+    renew_in_children(_ONE_THREAD)
+
 
 MAX_SUPPORTED_LENGTH = 32_768
 """Context of the published models (model cards, technical report arXiv 2601.04720)."""

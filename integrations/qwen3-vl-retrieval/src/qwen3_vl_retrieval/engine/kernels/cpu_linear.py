@@ -1,29 +1,23 @@
-"""Linear layers on a CPU in few passes over memory: bias, activation and residual are part of the matrix product.
-
-PyTorch's own `linear` copies the bias into the result before it multiplies, and an activation reads and writes the
-result once more: on a CPU with AVX-512 a third of the time of the vision tower's first feed-forward layer. oneDNN,
-which PyTorch brings, multiplies and finishes at once. PyTorch reaches it through `_linear_pointwise`, the operator
-that `torch.compile` emits for CPUs (torch/_inductor/fx_passes/mkldnn_fusion.py at v2.6.0): it has no public name, so it
-is used only where it is there and has agreed with the plain computation in this process.
-
-CPUs with AVX2 alone are another matter: there oneDNN takes 1.15 times as long as MKL, and twice as long with GELU
-(benchmarks/LOG.md). They get MKL's products, into which residuals are added, and GELU by a logistic function.
-"""
+"""Linear layers on CPUs: oneDNN with what surrounds them, and half-precision weights computed in float32."""
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["add_linear", "agrees_with_plain", "apply_linear", "apply_linear_gelu", "has_wide_vectors"]
+from qwen3_vl_retrieval.loading import find_arithmetic
+
+__all__ = ["Upcast", "add_linear", "agrees_with_plain", "apply_linear", "apply_linear_gelu", "has_wide_vectors"]
+
 
 _logger = logging.getLogger(__name__)
 
@@ -126,3 +120,44 @@ def agrees_with_plain() -> bool:
         _logger.info("linear layers are computed without oneDNN's fused operator: %s", error)
         return False
     return all(torch.allclose(own, wanted, rtol=_TOLERANCE, atol=_TOLERANCE) for own, wanted in results)
+
+
+_Layout: TypeAlias = tuple[tuple[str, torch.Size], ...]
+
+_PLAIN = (torch.float32, torch.bfloat16, torch.float16)
+
+
+class Upcast:
+    """Gives the parts of a model in the precision of computation. One thread at a time may use it.
+
+    Args:
+        model: Whose parts they will be.
+
+    Attributes:
+        dtype: What the parts are computed in; `None` where they stay what they are.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.dtype = _find_wider(list(model.parameters()))
+        self._copies: dict[_Layout, Any] = {}
+
+    def __call__(self, part: Any) -> Any:
+        """Returns `part`, or a copy that holds its weights until another one of its shape is asked for."""
+        if self.dtype is None:
+            return part
+        layout = tuple((name, parameter.shape) for name, parameter in part.named_parameters())
+        if layout not in self._copies:
+            self._copies[layout] = copy.deepcopy(part).to(self.dtype)
+        else:
+            for own, stored in zip(self._copies[layout].parameters(), part.parameters(), strict=True):
+                own.copy_(stored)
+        return self._copies[layout]
+
+
+def _find_wider(parameters: Sequence[nn.Parameter]) -> torch.dtype | None:
+    # Quantised weights bring their own arithmetic.
+    if any(type(parameter) is not nn.Parameter or parameter.dtype not in _PLAIN for parameter in parameters):
+        return None
+    own = parameters[0].dtype
+    wider = find_arithmetic(own, parameters[0].device)
+    return None if wider == own else wider

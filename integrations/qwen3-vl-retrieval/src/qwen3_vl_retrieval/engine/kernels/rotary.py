@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Complex64, Float, Int64
 from torch import Tensor
 
-__all__ = ["RotaryTurns"]
+__all__ = ["RotaryAngles"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RotaryTurns:
+class RotaryAngles:
     """The angles of a batch, by which every layer turns queries and keys.
 
     Attributes:
@@ -26,15 +26,15 @@ class RotaryTurns:
     both: Complex64[Tensor, "*places half"] | None
 
     @classmethod
-    def build(cls, cos: Float[Tensor, "*places half"], sin: Float[Tensor, "*places half"]) -> RotaryTurns:
+    def build(cls, cos: Float[Tensor, "*places half"], sin: Float[Tensor, "*places half"]) -> RotaryAngles:
         """Returns the turns with what the device turns fastest by."""
         # On a CPU one product of complex numbers takes half the time of four of real ones (benchmarks/LOG.md).
         is_faster = cos.device.type == "cpu" and cos.dtype == torch.float32
         return cls(cos, sin, torch.complex(cos, sin) if is_faster else None)
 
-    def select(self, places: Int64[Tensor, " chosen"]) -> RotaryTurns:
+    def select(self, places: Int64[Tensor, " chosen"]) -> RotaryAngles:
         """Returns the turns of some tokens."""
-        return RotaryTurns(self.cos[places], self.sin[places], None if self.both is None else self.both[places])
+        return RotaryAngles(self.cos[places], self.sin[places], None if self.both is None else self.both[places])
 
     def turn(self, states: Float[Tensor, "*places size"]) -> Float[Tensor, "*places size"]:
         """Returns queries or keys turned; what is returned is contiguous.

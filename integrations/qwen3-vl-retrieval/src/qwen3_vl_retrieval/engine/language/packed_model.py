@@ -9,78 +9,41 @@ further than their keys and values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
-from qwen3_vl_retrieval.engine.kernels.cpu_upcast import Widening
-from qwen3_vl_retrieval.engine.kernels.rotary import RotaryTurns
+from qwen3_vl_retrieval.engine.kernels.cpu_linear import Upcast, add_linear
+from qwen3_vl_retrieval.engine.kernels.rotary import RotaryAngles
 from qwen3_vl_retrieval.engine.kernels.varlen import find_varlen_kernel
-from qwen3_vl_retrieval.engine.language.arrangements import Arrangement, EndToEnd, LayerPrefixes, SideBySide
-from qwen3_vl_retrieval.engine.language.layers import PlainLayers
-from qwen3_vl_retrieval.engine.language.packing import HeadLayout
-from qwen3_vl_retrieval.engine.vision.copies import copy_to_device
-from qwen3_vl_retrieval.engine.vision.feature_cache import VisionFeatures
+from qwen3_vl_retrieval.engine.language.packed_attention import (
+    Arrangement,
+    EndToEnd,
+    HeadLayout,
+    LayerPrefixes,
+    SideBySide,
+)
+from qwen3_vl_retrieval.engine.states import PackedRow, PrefixStates, copy_to_device
 
-__all__ = ["LanguageModel", "PackedRow", "PrefixStates"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PackedRow:
-    """Tokens of one row from a place on.
-
-    Attributes:
-        token_ids: Vocabulary ids.
-        positions: Rotary positions: time, row, column.
-        visual_places: Which of them are visual.
-        features: What stands in place of the visual ones, in order.
-        prefix: Which of the prefixes they continue; `None` for a whole row.
-    """
-
-    token_ids: Int64[np.ndarray, " length"]
-    positions: Int64[np.ndarray, "3 length"]
-    visual_places: Int64[np.ndarray, " visual"]
-    features: tuple[VisionFeatures, ...]
-    prefix: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.token_ids)
+__all__ = ["PackedLanguageModel"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PrefixStates:
-    """Keys and values of a beginning, by layer: all that later tokens need of it."""
-
-    keys: tuple[Float[Tensor, "length groups size"], ...]
-    values: tuple[Float[Tensor, "length groups size"], ...]
-
-    @property
-    def byte_count(self) -> int:
-        """Memory that they take."""
-        return sum(states.nbytes for states in (*self.keys, *self.values))
-
-    def __len__(self) -> int:
-        return len(self.keys[0])
-
-
-class LanguageModel:
+class PackedLanguageModel:
     """Computes the states of last tokens, and of prefixes what rows need that continue them.
 
     Args:
         model: `Qwen3VLTextModel` in evaluation mode, on one device.
-        arithmetic: Of its layers.
     """
 
     shares_prefixes = True
 
-    def __init__(self, model: Any, *, arithmetic: PlainLayers | None = None) -> None:
+    def __init__(self, model: Any) -> None:
         self._model = model
-        self._arithmetic = PlainLayers() if arithmetic is None else arithmetic
-        self._widen = Widening(model)
+        self._widen = Upcast(model)
 
     @staticmethod
     def count_tokens(lengths: Sequence[int]) -> int:
@@ -96,12 +59,12 @@ class LanguageModel:
         hidden = batch.embed()
         *layers, last = self._model.layers
         for number, layer in enumerate(map(self._widen, layers)):
-            query, key, value = self._arithmetic.project(layer, hidden, batch.turns)
+            query, key, value = project_states(layer, hidden, batch.turns)
             keys.append(key)
             values.append(value)
             mixed = batch.attend(number, query, key, value)
-            hidden = batch.add_deepstack(self._arithmetic.finish(layer, hidden, mixed), number)
-        _, key, value = self._arithmetic.project(self._widen(last), hidden, batch.turns)
+            hidden = batch.add_deepstack(finish_layer(layer, hidden, mixed), number)
+        _, key, value = project_states(self._widen(last), hidden, batch.turns)
         return PrefixStates((*keys, key), (*values, value))
 
     @torch.inference_mode()
@@ -116,13 +79,13 @@ class LanguageModel:
         hidden = batch.embed()
         *layers, last = self._model.layers
         for number, layer in enumerate(map(self._widen, layers)):
-            mixed = batch.attend(number, *self._arithmetic.project(layer, hidden, batch.turns))
-            hidden = batch.add_deepstack(self._arithmetic.finish(layer, hidden, mixed), number)
+            mixed = batch.attend(number, *project_states(layer, hidden, batch.turns))
+            hidden = batch.add_deepstack(finish_layer(layer, hidden, mixed), number)
         last = self._widen(last)
-        query, key, value = self._arithmetic.project(last, hidden, batch.turns, queries=batch.last_places)
+        query, key, value = project_states(last, hidden, batch.turns, queries=batch.last_places)
         mixed = batch.attend_last(len(layers), query, key, value)
-        hidden = self._arithmetic.finish(last, hidden[batch.last_places], mixed)
-        return self._arithmetic.normalize(self._model.norm, hidden)
+        hidden = finish_layer(last, hidden[batch.last_places], mixed)
+        return normalize_states(self._model.norm, hidden)
 
 
 class _Batch:
@@ -142,7 +105,7 @@ class _Batch:
         cos, sin = model.rotary_emb(torch.empty(0, dtype=self._dtype, device=self._device), positions[:, None])
         half = cos.shape[-1] // 2
         # Both halves are equal.
-        self.turns = RotaryTurns.build(cos[0, :, None, :half], sin[0, :, None, :half])
+        self.turns = RotaryAngles.build(cos[0, :, None, :half], sin[0, :, None, :half])
         starts = ends - lengths
         self._visual_places = self._move(
             np.concatenate([row.visual_places + start for row, start in zip(rows, starts, strict=True)])
@@ -188,3 +151,44 @@ class _Batch:
 
     def _move(self, values: np.ndarray[Any, Any]) -> Tensor:
         return copy_to_device(values, self._device)
+
+
+def project_states(
+    layer: Any,
+    hidden: Float[Tensor, "tokens hidden"],
+    turns: RotaryAngles,
+    *,
+    queries: Int64[Tensor, " asked"] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns queries (of all tokens, or of `queries`), keys and values, each `(tokens, heads, size)`."""
+    attention = layer.self_attn
+    normalized = normalize_states(layer.input_layernorm, hidden)
+    size = attention.head_dim
+    key = attention.k_proj(normalized).view(len(hidden), -1, size)
+    value = attention.v_proj(normalized).view(len(hidden), -1, size)
+    key = turns.turn(normalize_states(attention.k_norm, key))
+    if queries is not None:
+        normalized, turns = normalized[queries], turns.select(queries)
+    query = attention.q_proj(normalized).view(len(normalized), -1, size)
+    return turns.turn(normalize_states(attention.q_norm, query)), key, value
+
+
+def finish_layer(
+    layer: Any, hidden: Float[Tensor, "tokens hidden"], mixed: Float[Tensor, "tokens heads size"]
+) -> Float[Tensor, "tokens hidden"]:
+    """Returns the layer behind its attention; `hidden` is the residual, which the result may be written into."""
+    hidden = add_linear(layer.self_attn.o_proj, mixed.flatten(1), hidden)
+    normalized = normalize_states(layer.post_attention_layernorm, hidden)
+    gate = functional.silu(layer.mlp.gate_proj(normalized), inplace=True)
+    return add_linear(layer.mlp.down_proj, gate.mul_(layer.mlp.up_proj(normalized)), hidden)
+
+
+def normalize_states(norm: Any, hidden: Float[Tensor, "*places size"]) -> Float[Tensor, "*places size"]:
+    """Returns the states divided by their root mean square, times the weights of `norm`."""
+    # Quantised models keep these weights in another precision.
+    weight, size = norm.weight.to(hidden.dtype), hidden.shape[-1]
+    if hidden.device.type != "cpu" or hidden.dtype != torch.float32:
+        return functional.rms_norm(hidden, (size,), weight, norm.variance_epsilon)
+    # The same in four passes over the states instead of six: on a CPU torch has no kernel of its own for it.
+    length = cast("Tensor", torch.linalg.vector_norm(hidden, dim=-1, keepdim=True))
+    return torch.mul(hidden, length.square_().div_(size).add_(norm.variance_epsilon).rsqrt_()).mul_(weight)

@@ -13,20 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from qwen3_vl_retrieval.engine.language.packed_model import LanguageModel, PackedRow, PrefixStates
-from qwen3_vl_retrieval.outputs.pooling import pool_last_token
+from qwen3_vl_retrieval.engine.states import PackedRow, PrefixStates
+from qwen3_vl_retrieval.outputs.vectors import pool_last_token
 
-__all__ = ["PaddedLanguageModel", "choose_language_model"]
-
-
-def choose_language_model(model: Any) -> LanguageModel | PaddedLanguageModel:
-    """Returns the way to compute a `Qwen3VLModel`: packed where PyTorch's attention is used on one device."""
-    language_model = model.language_model
-    devices = {parameter.device for parameter in language_model.parameters()}
-    is_sdpa = getattr(language_model.config, "_attn_implementation", "sdpa") == "sdpa"
-    if is_sdpa and len(devices) == 1:
-        return LanguageModel(language_model)
-    return PaddedLanguageModel(language_model)
+__all__ = ["PaddedLanguageModel"]
 
 
 class PaddedLanguageModel:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qwen3_vl_retrieval.engine.language.packed_model import PrefixStates
+from qwen3_vl_retrieval.engine.states import PrefixStates
 from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.prompting.prompts import Role
 from qwen3_vl_retrieval.prompting.tokenization import TokenSequence

@@ -1,8 +1,10 @@
-"""Pictures and clips, read and sized for the model, with their place in the prompt known."""
+"""Images and videos, read and sized for the model, with their place in the prompt known."""
 
 from __future__ import annotations
 
 import hashlib
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import UInt8
 
-from qwen3_vl_retrieval.engine.requests.source_cache import Sightings, identify_source
 from qwen3_vl_retrieval.errors import MediaError
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.items import DocumentPage, ImagePart, VideoPart
 from qwen3_vl_retrieval.media import (
     FrameSampling,
@@ -23,10 +25,81 @@ from qwen3_vl_retrieval.media import (
 )
 from qwen3_vl_retrieval.media.budgets import TOKEN_SIDE_PIXELS
 from qwen3_vl_retrieval.media.images import read_resized_image
+from qwen3_vl_retrieval.media.pages import find_policy
 from qwen3_vl_retrieval.media.policy import shorten_name
+from qwen3_vl_retrieval.media.sources import open_source
 from qwen3_vl_retrieval.prompting.prompts import MediaSlot
 
-__all__ = ["MediaReader", "PreparedMedia", "digest_pixels"]
+__all__ = ["MediaReader", "PreparedMedia", "SourceCache", "digest_pixels", "identify_source"]
+
+
+_MAX_ENTRIES = 16_384
+"""Some hundred bytes each."""
+
+_SETTLED_SECONDS = 2.0
+"""A file written since may be written once more without its time of change moving on: some file systems count in
+whole seconds, FAT in two."""
+
+
+class SourceCache:
+    """Sizes and content keys by what was read. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[bytes, tuple[MediaSlot, bytes]] = OrderedDict()
+        self._lock = ForkSafeLock()
+
+    def find(self, identity: bytes) -> tuple[MediaSlot, bytes] | None:
+        """Returns the place in a prompt and the content key, or `None` if it has not been seen."""
+        with self._lock:
+            found = self._entries.get(identity)
+            if found is not None:
+                self._entries.move_to_end(identity)
+            return found
+
+    def keep(self, identity: bytes, slot: MediaSlot, key: bytes) -> None:
+        """Remembers what was read; the longest unused is forgotten for it."""
+        with self._lock:
+            self._entries[identity] = (slot, key)
+            if len(self._entries) > _MAX_ENTRIES:
+                self._entries.popitem(last=False)
+
+
+def identify_source(part: ImagePart | VideoPart, policy: MediaPolicy) -> bytes | None:
+    """Returns a digest that is equal only for equal content read in the same way, or `None` if there is none.
+
+    A file is identified by its place, size and time of change, bytes by themselves; a page by its PDF, its number and
+    what bounds its size. Nothing is fetched.
+
+    Raises:
+        MediaPolicyError: The policy refuses the source.
+        MediaError: It cannot be read.
+    """
+    source = part.source
+    page = None
+    if isinstance(source, DocumentPage):
+        policy = find_policy(source, policy)
+        # The whole policy: whether a PDF has too many pages is known once it is open.
+        page = (source.page, source.max_pixels, policy)
+        source = source.source
+    if not isinstance(source, (str, Path, bytes)):
+        return None
+    if isinstance(source, str) and source[:5].lower() in ("http:", "https"):
+        return None
+    opened = open_source(source, policy)
+    digest = hashlib.blake2b(repr((replace(part, source=b""), page)).encode(), digest_size=16)
+    if isinstance(opened, bytes):
+        digest.update(opened)
+        return digest.digest()
+    try:
+        state = opened.stat()
+    except OSError:
+        # Whoever reads it says what is wrong with it.
+        return None
+    if time.time() - state.st_mtime < _SETTLED_SECONDS:
+        return None
+    digest.update(repr((str(opened), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)).encode())
+    return digest.digest()
+
 
 _TOKEN_PIXELS = TOKEN_SIDE_PIXELS**2
 
@@ -113,7 +186,7 @@ class MediaReader:
         self._sampling = sampling
         self._reading: ImageReading = reading
         self._is_known = is_known
-        self._sightings = Sightings()
+        self._sources = SourceCache()
 
     def read(self, part: ImagePart | VideoPart) -> PreparedMedia:
         """Returns the part decoded, and resized as the official scripts do.
@@ -123,13 +196,13 @@ class MediaReader:
             MediaPolicyError: It may not be read, or exceeds a limit.
         """
         identity = identify_source(part, self._policy)
-        seen = None if identity is None else self._sightings.find(identity)
+        seen = None if identity is None else self._sources.find(identity)
         if seen is not None and self._is_known(seen[1]):
             read_again = self._make_reader(part, self._budget, self._sampling)
             return PreparedMedia(part, *seen, None, read_again)
         media = self._prepare(part, self._budget, self._sampling)
         if identity is not None:
-            self._sightings.keep(identity, media.slot, media.key)
+            self._sources.keep(identity, media.slot, media.key)
         return media
 
     def read_smaller(self, media: PreparedMedia, share: float) -> PreparedMedia:

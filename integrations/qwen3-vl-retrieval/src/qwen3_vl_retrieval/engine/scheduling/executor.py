@@ -4,31 +4,162 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from qwen3_vl_retrieval.engine.language.packed_model import PrefixStates
-from qwen3_vl_retrieval.engine.language.padded_model import choose_language_model
+from qwen3_vl_retrieval.engine.language.packed_model import PackedLanguageModel
+from qwen3_vl_retrieval.engine.language.padded_model import PaddedLanguageModel
 from qwen3_vl_retrieval.engine.language.prefix_cache import PrefixCache, PrefixKey
 from qwen3_vl_retrieval.engine.requests.builder import Request
 from qwen3_vl_retrieval.engine.requests.media_reader import PreparedMedia
-from qwen3_vl_retrieval.engine.scheduling.batching import pack_batches, plan_batches, split_batch
-from qwen3_vl_retrieval.engine.scheduling.deduplication import Job, build_row, merge_equal, plan_prefixes
-from qwen3_vl_retrieval.engine.scheduling.outcome import Outcome
-from qwen3_vl_retrieval.engine.scheduling.priority_lock import Turns
-from qwen3_vl_retrieval.engine.scheduling.token_budget import build_budget
+from qwen3_vl_retrieval.engine.scheduling.batching import build_budget, pack_batches, plan_batches, split_batch
+from qwen3_vl_retrieval.engine.scheduling.priority_lock import PriorityLock
+from qwen3_vl_retrieval.engine.states import PackedRow, PrefixStates, VisionFeatures
 from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
-from qwen3_vl_retrieval.engine.vision.encoder import VisionEncoder
-from qwen3_vl_retrieval.engine.vision.feature_cache import FeatureCache, VisionFeatures
+from qwen3_vl_retrieval.engine.vision.encoder import PixelLoader, Pixels, VisionEncoder
+from qwen3_vl_retrieval.engine.vision.feature_cache import FeatureCache
 from qwen3_vl_retrieval.engine.vision.patches import PatchLayout
-from qwen3_vl_retrieval.engine.vision.pixel_loader import PixelLoader, Pixels
 from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.options import OnError
+from qwen3_vl_retrieval.prompting.positions import compute_positions
+from qwen3_vl_retrieval.prompting.prompts import Role
 
-__all__ = ["Executor"]
+__all__ = [
+    "Executor",
+    "Job",
+    "Outcome",
+    "build_row",
+    "choose_language_model",
+    "merge_equal",
+    "plan_prefixes",
+    "raise_first_failure",
+]
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run produced.
+
+    Attributes:
+        hidden_states: State of each request's last token; rows of failed requests are zero.
+        failures: Position of a request whose media could no longer be read, and why.
+    """
+
+    hidden_states: Float32[Tensor, "requests hidden"]
+    failures: dict[int, InputError] = field(default_factory=dict[int, InputError])
+
+    def select(self, start: int, end: int) -> Outcome:
+        """Returns the outcome of the requests from `start` up to `end`, counted from 0 again."""
+        failures = {at - start: error for at, error in self.failures.items() if start <= at < end}
+        return Outcome(self.hidden_states[start:end], failures)
+
+    def raise_failures(self, on_error: OnError) -> None:
+        """Raises the first failure if errors are to be raised; passes silently otherwise."""
+        if on_error == "raise":
+            raise_first_failure([self.failures[position] for position in sorted(self.failures)])
+
+    def place_failures(self, results: Iterable[T]) -> list[T | InputError]:
+        """Returns the results with the error of each failed request in its place."""
+        placed: list[T | InputError] = list(results)
+        for position, error in self.failures.items():
+            placed[position] = error
+        return placed
+
+
+def raise_first_failure(failures: Sequence[InputError]) -> None:
+    """Raises the first of the errors, with a note that counts the others; passes silently if there are none."""
+    if not failures:
+        return
+    first, *others = failures
+    if others:
+        positions = ", ".join(str(error.index) for error in others[:10]) + (", …" if len(others) > 10 else "")
+        first.add_note(f'{len(others)} more failed: {positions}. Use on_error="return" to compute the others.')
+    raise first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A request to compute, and whom its result is for.
+
+    Attributes:
+        request: It.
+        positions: Of all requests that are equal to it.
+        prefix: The beginning that is computed apart; `None` if it is not.
+    """
+
+    request: Request
+    positions: tuple[int, ...]
+    prefix: PrefixKey | None = None
+
+    @property
+    def prefix_length(self) -> int:
+        """Tokens that are computed apart."""
+        return 0 if self.prefix is None or self.request.prefix is None else self.request.prefix.length
+
+    @property
+    def own_length(self) -> int:
+        """Tokens that pass through the model with this job."""
+        return len(self.request) - self.prefix_length
+
+
+def merge_equal(requests: Sequence[Request]) -> list[Job]:
+    """Returns one job for all requests that have the same tokens and the same pixels, in the order of the first."""
+    positions: dict[PrefixKey, list[int]] = {}
+    for position, request in enumerate(requests):
+        key = (request.tokens.token_ids.tobytes(), tuple(media.key for media in request.media))
+        positions.setdefault(key, []).append(position)
+    return [Job(requests[places[0]], tuple(places)) for places in positions.values()]
+
+
+def plan_prefixes(jobs: Sequence[Job], *, known: Container[PrefixKey]) -> list[Job]:
+    """Returns the jobs with the beginnings that are worth computing apart: known, lasting, or shared by several."""
+    keys = [_name_prefix(job.request) for job in jobs]
+    counts = Counter(key for key in keys if key is not None)
+    planned: list[Job] = []
+    for job, key in zip(jobs, keys, strict=True):
+        prefix = job.request.prefix
+        is_worth_it = prefix is not None and key is not None and (prefix.is_lasting or counts[key] > 1 or key in known)
+        planned.append(replace(job, prefix=key) if is_worth_it else job)
+    return planned
+
+
+def build_row(
+    job: Job, features: Mapping[bytes, VisionFeatures], *, prefix: int | None, is_prefix: bool = False
+) -> PackedRow:
+    """Returns the tokens of a job that pass through the model: those behind its prefix, or the prefix itself.
+
+    Rotary positions are those of the whole prompt: a picture in the prefix moves all that follow.
+    """
+    request = job.request
+    at, media_at = (0, 0)
+    if job.prefix is not None and request.prefix is not None:
+        at, media_at = request.prefix.length, request.prefix.media_count
+    chosen = slice(0, at) if is_prefix else slice(at, None)
+    media = request.media[:media_at] if is_prefix else request.media[media_at:]
+    return PackedRow(
+        token_ids=request.tokens.token_ids[chosen].astype(np.int64),
+        positions=compute_positions(request.tokens)[:, chosen].astype(np.int64),
+        visual_places=np.flatnonzero(request.tokens.roles[chosen] == Role.VISUAL),
+        features=tuple(features[item.key] for item in media),
+        prefix=prefix,
+    )
+
+
+def _name_prefix(request: Request) -> PrefixKey | None:
+    if request.prefix is None:
+        return None
+    tokens = request.tokens.token_ids[: request.prefix.length].tobytes()
+    return tokens, tuple(media.key for media in request.media[: request.prefix.media_count])
+
 
 _PREFIX_BYTES = 256 * 2**20
 """Keys and values of shared beginnings: at the 2B shape 2,300 tokens, some forty instructions or two pictures."""
@@ -60,7 +191,7 @@ class Executor:
         self._features = features
         self._prefixes = PrefixCache(_PREFIX_BYTES)
         self._statistics = statistics
-        self._turns = Turns()
+        self._lock = PriorityLock()
         self._budget = build_budget(model, max_batch_tokens)
 
     @property
@@ -175,7 +306,7 @@ class Executor:
         """
         try:
             asked = time.perf_counter()
-            with self._turns.take(run.remaining_tokens):
+            with self._lock.take(run.remaining_tokens):
                 self._statistics.add(seconds_waiting=time.perf_counter() - asked)
                 with self._budget.watch(sum(job.own_length for job in jobs)):
                     return self._compute(jobs, pixels, run)
@@ -188,7 +319,7 @@ class Executor:
         """Encodes the media of jobs; whether they fitted the memory. One alone that does not is an error."""
         try:
             tokens = sum(len(job.request) for job in jobs)
-            with self._turns.take(tokens):
+            with self._lock.take(tokens):
                 self._encode([media for job in jobs for media in job.request.media], pixels, run)
         except RuntimeError as error:
             if len(jobs) == 1 or not _is_out_of_memory(error):
@@ -269,6 +400,16 @@ class _Run:
                 self._prefixes[job.prefix] -= 1
                 if not self._prefixes[job.prefix]:
                     self.prefixes.pop(job.prefix, None)
+
+
+def choose_language_model(model: Any) -> PackedLanguageModel | PaddedLanguageModel:
+    """Returns the way to compute a `Qwen3VLModel`: packed where PyTorch's attention is used on one device."""
+    language_model = model.language_model
+    devices = {parameter.device for parameter in language_model.parameters()}
+    is_sdpa = getattr(language_model.config, "_attn_implementation", "sdpa") == "sdpa"
+    if is_sdpa and len(devices) == 1:
+        return PackedLanguageModel(language_model)
+    return PaddedLanguageModel(language_model)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -9,10 +9,10 @@ from itertools import count
 
 from qwen3_vl_retrieval.forks import renew_in_children
 
-__all__ = ["Turns"]
+__all__ = ["PriorityLock"]
 
 
-class Turns:
+class PriorityLock:
     """A lock whose next holder is the waiting thread with the least work; among equals, the one that came first."""
 
     def __init__(self) -> None:

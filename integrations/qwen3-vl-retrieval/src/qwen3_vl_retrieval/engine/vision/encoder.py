@@ -1,25 +1,119 @@
-"""Visual features: the vision tower's output, once per picture or clip."""
+"""Visual features: the vision tower's output, computed once per image or video."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate, pairwise
+from types import TracebackType
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from qwen3_vl_retrieval.engine.requests.media_reader import PreparedMedia
+from qwen3_vl_retrieval.engine.requests.media_reader import PreparedMedia, digest_pixels
+from qwen3_vl_retrieval.engine.states import VisionFeatures, copy_to_device
 from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
-from qwen3_vl_retrieval.engine.vision.copies import copy_to_device
-from qwen3_vl_retrieval.engine.vision.feature_cache import FeatureCache, VisionFeatures
-from qwen3_vl_retrieval.engine.vision.frame_pairs import FramePairs
+from qwen3_vl_retrieval.engine.vision.feature_cache import FeatureCache
 from qwen3_vl_retrieval.engine.vision.patches import PatchLayout, cut_patches
-from qwen3_vl_retrieval.engine.vision.pixel_loader import Pixels
 from qwen3_vl_retrieval.engine.vision.tower import VisionTower
 
-__all__ = ["VisionEncoder"]
+__all__ = ["FramePairs", "PixelLoader", "Pixels", "VisionEncoder"]
+
+
+Pixels: TypeAlias = dict[bytes, npt.NDArray[np.uint8]]
+"""Frames by content key, each `(frames, height, width, 3)`."""
+
+
+class PixelLoader:
+    """Loads pixels ahead of their batch; a context manager, which waits for nothing that is not needed any more."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._started: dict[bytes, Future[npt.NDArray[np.uint8]]] = {}
+
+    def start(self, media: Iterable[PreparedMedia]) -> None:
+        """Begins to read those whose pixels are not held."""
+        for item in media:
+            if not item.held_bytes and item.key not in self._started:
+                if self._pool is None:
+                    threads = min(8, os.cpu_count() or 1)
+                    self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="read-media-again")
+                self._started[item.key] = self._pool.submit(item.load)
+
+    def load(self, media: PreparedMedia) -> npt.NDArray[np.uint8]:
+        """Returns the pixels, read before or now.
+
+        Raises:
+            MediaError: They can no longer be read, or have changed.
+        """
+        started = self._started.pop(media.key, None)
+        return media.load() if started is None else started.result()
+
+    def __enter__(self) -> PixelLoader:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+class FramePairs:
+    """The distinct pairs of pictures and clips; a picture is one pair.
+
+    Args:
+        media: Pictures and clips, in the order in which they are to be computed.
+        pixels: Of each, by content key.
+
+    Attributes:
+        frames: What is to be computed of each picture or clip, two frames a pair or a picture's only one; those of
+            which another has everything are left out.
+        sizes: Height and width in visual tokens of each pair of `frames`.
+        repeated_count: Pairs that are equal to an earlier one.
+    """
+
+    def __init__(self, media: Sequence[PreparedMedia], pixels: Mapping[bytes, npt.NDArray[np.uint8]]) -> None:
+        self.frames: list[UInt8[np.ndarray, "frames height width 3"]] = []
+        self.sizes: list[tuple[int, int]] = []
+        self._orders: list[list[int]] = []
+        places: dict[bytes, int] = {}
+        for item in media:
+            frames = pixels[item.key]
+            keys = (
+                [item.key] if item.pair_count == 1 else [digest_pixels(pair, is_video=True) for pair in _pair(frames)]
+            )
+            fresh: list[int] = []
+            for number, key in enumerate(keys):
+                if key not in places:
+                    places[key] = len(places)
+                    fresh.append(number)
+            if fresh:
+                self.frames.append(frames if len(fresh) == len(keys) else np.concatenate(_pair(frames)[fresh]))
+                self.sizes.extend([(item.slot.height, item.slot.width)] * len(fresh))
+            self._orders.append([places[key] for key in keys])
+        self.repeated_count = sum(map(len, self._orders)) - len(places)
+
+    def spread(self, features: Float[Tensor, "tokens hidden"]) -> list[Float[Tensor, "_ hidden"]]:
+        """Returns the features of each picture and clip from those of the distinct pairs, end to end."""
+        ends = list(accumulate((height * width for height, width in self.sizes), initial=0))
+        bounds = list(pairwise(ends))
+        spread: list[Tensor] = []
+        for order in self._orders:
+            if order == list(range(order[0], order[0] + len(order))):
+                spread.append(features[bounds[order[0]][0] : bounds[order[-1]][1]])
+            else:
+                spread.append(torch.cat([features[slice(*bounds[place])] for place in order]))
+        return spread
+
+
+def _pair(frames: npt.NDArray[np.uint8]) -> UInt8[np.ndarray, "pairs 2 height width 3"]:
+    return frames.reshape(-1, 2, *frames.shape[1:])
 
 
 _CPU_TOKENS = 1_024

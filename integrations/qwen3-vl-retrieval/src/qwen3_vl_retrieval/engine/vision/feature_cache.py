@@ -3,45 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
+from qwen3_vl_retrieval.engine.states import VisionFeatures
 from qwen3_vl_retrieval.forks import ForkSafeLock
 
-__all__ = ["FeatureCache", "VisionFeatures"]
-
-
-@dataclass(frozen=True, slots=True)
-class VisionFeatures:
-    """What the language model takes in place of the visual placeholders of one picture or clip.
-
-    Attributes:
-        embeddings: One input embedding per visual token.
-        deepstack: Features added to the hidden states after each of the first language layers.
-    """
-
-    embeddings: Float[Tensor, "tokens hidden"]
-    deepstack: tuple[Float[Tensor, "tokens hidden"], ...]
-
-    @property
-    def byte_count(self) -> int:
-        """Memory that they take, were they not parts of larger tensors."""
-        return sum(layer.numel() * layer.element_size() for layer in (self.embeddings, *self.deepstack))
-
-    def copy_to(self, device: torch.device) -> VisionFeatures:
-        """Returns the features in memory of their own; in the host's that of a GPU can be read from directly."""
-        layers: list[Tensor] = []
-        for layer in (self.embeddings, *self.deepstack):
-            if device.type == "cpu" and layer.device.type == "cuda":
-                layers.append(torch.empty(layer.shape, dtype=layer.dtype, pin_memory=True).copy_(layer))
-            elif device == layer.device:
-                layers.append(layer.clone())
-            else:
-                layers.append(layer.to(device, non_blocking=True))
-        return VisionFeatures(layers[0], tuple(layers[1:]))
+__all__ = ["FeatureCache"]
 
 
 class FeatureCache:

@@ -9,22 +9,95 @@ than the matrix product that it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn import functional
 
-from qwen3_vl_retrieval.engine.kernels.cpu_linear import add_linear, apply_linear_gelu
-from qwen3_vl_retrieval.engine.kernels.cpu_upcast import Widening
-from qwen3_vl_retrieval.engine.kernels.rotary import RotaryTurns
-from qwen3_vl_retrieval.engine.kernels.varlen import find_varlen_kernel
-from qwen3_vl_retrieval.engine.vision.attention import PatchPositions, PicturesEndToEnd, PicturesSideBySide
+from qwen3_vl_retrieval.engine.kernels.cpu_linear import Upcast, add_linear, apply_linear, apply_linear_gelu
+from qwen3_vl_retrieval.engine.kernels.rotary import RotaryAngles
+from qwen3_vl_retrieval.engine.kernels.varlen import VarlenKernel, build_spans, find_varlen_kernel
 
-__all__ = ["Grid", "VisionTower"]
+__all__ = ["Grid", "ImagesEndToEnd", "ImagesSideBySide", "PatchPositions", "VisionTower"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchPositions:
+    """Where the patches of a picture are, in their order.
+
+    Attributes:
+        learned: Added to the patches before the first layer.
+        turns: By which each layer turns queries and keys.
+    """
+
+    learned: Float32[Tensor, "patches hidden"]
+    turns: RotaryAngles
+
+
+class ImagesSideBySide:
+    """Pictures of one size as a rectangle, for kernels that take nothing else.
+
+    Args:
+        positions: Of the patches of each size.
+        counts: Pictures of each size, which lie end to end.
+    """
+
+    def __init__(self, positions: Sequence[PatchPositions], counts: Sequence[int]) -> None:
+        self._runs = list(zip(positions, counts, strict=True))
+
+    def attend(self, attention: Any, hidden: Float[Tensor, "patches hidden"]) -> Float[Tensor, "patches hidden"]:
+        """Returns what each patch takes from its picture."""
+        states = apply_linear(attention.qkv, hidden).view(len(hidden), 3, attention.num_heads, -1)
+        mixed: list[Tensor] = []
+        start = 0
+        for positions, count in self._runs:
+            size = len(positions.learned)
+            own = states[start : start + count * size].view(count, size, *states.shape[1:])
+            query, key, value = (own[:, :, number].transpose(1, 2) for number in range(3))
+            query, key = (_turn(turned, positions.turns) for turned in (query, key))
+            # On a CPU, rows of one head that lie together take a tenth less time than those of all heads side by side:
+            # so do queries and keys, which are written anew.
+            value = value if value.is_cuda else value.contiguous()
+            attended = functional.scaled_dot_product_attention(query, key, value)
+            mixed.append(attended.transpose(1, 2).reshape(count * size, -1))
+            start += count * size
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+
+class ImagesEndToEnd:
+    """All pictures in one call, as they lie in memory.
+
+    Args:
+        positions: Of the patches of each size.
+        counts: Pictures of each size, which lie end to end.
+        kernel: That takes rows so.
+    """
+
+    def __init__(self, positions: Sequence[PatchPositions], counts: Sequence[int], kernel: VarlenKernel) -> None:
+        self._kernel = kernel
+        runs = list(zip(positions, counts, strict=True))
+        sizes = [len(own.learned) for own, count in runs for _ in range(count)]
+        self._spans = build_spans(sizes, sizes, is_causal=False, device=positions[0].learned.device)
+        cos = torch.cat([own.turns.cos.repeat(count, 1) for own, count in runs])[:, None]
+        sin = torch.cat([own.turns.sin.repeat(count, 1) for own, count in runs])[:, None]
+        self._turns = RotaryAngles.build(cos, sin)
+
+    def attend(self, attention: Any, hidden: Float[Tensor, "patches hidden"]) -> Float[Tensor, "patches hidden"]:
+        """Returns what each patch takes from its picture."""
+        query, key, value = apply_linear(attention.qkv, hidden).view(len(hidden), 3, attention.num_heads, -1).unbind(1)
+        query, key = (_turn(turned, self._turns) for turned in (query, key))
+        return self._kernel(query, key, value, self._spans).flatten(1)
+
+
+def _turn(states: Float[Tensor, "*places size"], turns: RotaryAngles) -> Float[Tensor, "*places size"]:
+    """Rotary positions, in float32 as upstream (`apply_rotary_pos_emb_vision`)."""
+    return turns.turn(states.float()).to(states.dtype)
+
 
 Grid: TypeAlias = tuple[int, int]
 """Rows and columns of the patches of a picture or pair of frames."""
@@ -45,7 +118,7 @@ class VisionTower:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._widen = Widening(model)
+        self._widen = Upcast(model)
         self._is_known_activation = model.config.hidden_act == "gelu_pytorch_tanh"
         self._locate = lru_cache(maxsize=_MAX_GRIDS)(self._locate_patches)
 
@@ -88,11 +161,11 @@ class VisionTower:
 
     def _arrange(
         self, located: Sequence[PatchPositions], counts: Sequence[int], dtype: torch.dtype
-    ) -> PicturesSideBySide | PicturesEndToEnd:
+    ) -> ImagesSideBySide | ImagesEndToEnd:
         attention = self._model.blocks[0].attn
         heads, size = attention.num_heads, attention.head_dim
         kernel = find_varlen_kernel(self.device, dtype, heads=heads, groups=heads, size=size)
-        return PicturesSideBySide(located, counts) if kernel is None else PicturesEndToEnd(located, counts, kernel)
+        return ImagesSideBySide(located, counts) if kernel is None else ImagesEndToEnd(located, counts, kernel)
 
     def _locate_patches(self, grid: Grid) -> PatchPositions:
         """Positions of one picture's patches, in their order: merged patches are neighbours."""
@@ -111,4 +184,4 @@ class VisionTower:
         rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         angles = torch.cat([order(rows)[:, None] * frequencies, order(columns)[:, None] * frequencies], dim=-1)
         angles = angles.to(self.device)
-        return PatchPositions(order(resampled), RotaryTurns.build(angles.cos(), angles.sin()))
+        return PatchPositions(order(resampled), RotaryAngles.build(angles.cos(), angles.sin()))

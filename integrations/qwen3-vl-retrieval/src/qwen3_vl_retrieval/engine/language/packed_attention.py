@@ -3,24 +3,235 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention.bias import (
+    causal_lower_right,  # pyright: ignore[reportUnknownVariableType] - not typed
+)
 
 from qwen3_vl_retrieval.engine.kernels.varlen import VarlenKernel, build_spans
-from qwen3_vl_retrieval.engine.language.attention import (
-    CausalMasks,
-    attend_by_kernel,
-    attend_causally,
-    attend_from_last,
-)
-from qwen3_vl_retrieval.engine.language.packing import AttentionGroup, HeadLayout, group_rows
 
-__all__ = ["Arrangement", "EndToEnd", "LayerPrefixes", "SideBySide"]
+__all__ = [
+    "Arrangement",
+    "AttentionGroup",
+    "CausalMasks",
+    "EndToEnd",
+    "HeadLayout",
+    "LayerPrefixes",
+    "SideBySide",
+    "attend_by_kernel",
+    "attend_causally",
+    "attend_from_last",
+    "group_rows",
+]
+
+
+_MAX_PADDING_SHARE = 0.15
+"""Largest share of a group that may be padding: a little more to compute against one kernel call more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionGroup:
+    """Neighbouring rows whose attention is computed at once.
+
+    Attributes:
+        start: Place of the first row's first token among the packed tokens.
+        lengths: Tokens of each row.
+        prefix: Which of the prefixes the rows continue; `None` for rows that are whole.
+    """
+
+    start: int
+    lengths: tuple[int, ...]
+    prefix: int | None
+
+    @property
+    def token_count(self) -> int:
+        """Tokens of all rows."""
+        return sum(self.lengths)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max(self.lengths)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all rows are of one length, so that the packed tokens are a rectangle already."""
+        return len(set(self.lengths)) == 1
+
+    def place_tokens(self) -> Int64[np.ndarray, "rows length"]:
+        """Returns the place of each row's tokens among the packed ones; padding repeats the row's last."""
+        starts = self.start + np.cumsum([0, *self.lengths[:-1]])
+        lengths = np.array(self.lengths)
+        return starts[:, None] + np.minimum(np.arange(self.longest), lengths[:, None] - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLayout:
+    """How heads lie in attention.
+
+    Attributes:
+        heads: Of the queries.
+        groups: Heads of keys and values; neighbouring heads of the queries share one.
+        folds: Whether heads that share keys are laid side by side as further queries. Otherwise keys are repeated.
+    """
+
+    heads: int
+    groups: int
+    folds: bool
+
+    @property
+    def shared(self) -> int:
+        """Heads side by side in place of one."""
+        return self.heads // self.groups if self.folds else 1
+
+    @property
+    def rows_of_keys(self) -> int:
+        """Heads that keys are laid out for."""
+        return self.heads // self.shared
+
+    def place_queries(self, group: AttentionGroup) -> Int64[np.ndarray, "rows keyed length shared"]:
+        """Returns the places of a group's queries among those of all tokens, head after head."""
+        heads = np.arange(self.heads).reshape(self.rows_of_keys, 1, self.shared)
+        return group.place_tokens()[:, None, :, None] * self.heads + heads
+
+    def place_keys(self, places: Int64[np.ndarray, "rows keys"]) -> Int64[np.ndarray, "rows keyed keys"]:
+        """Returns the same for keys, or values, of the tokens at these places."""
+        groups = np.arange(self.rows_of_keys) * self.groups // self.rows_of_keys
+        return places[:, None] * self.groups + groups[:, None]
+
+    def place_mixed(self, group: AttentionGroup) -> Int64[np.ndarray, "tokens heads"]:
+        """Returns where each token's heads lie in what `place_queries` laid out, padding left out."""
+        rows, tokens = np.nonzero(np.arange(group.longest) < np.array(group.lengths)[:, None])
+        heads = np.arange(self.heads)
+        keyed = rows[:, None] * self.rows_of_keys + heads // self.shared
+        return (keyed * group.longest + tokens[:, None]) * self.shared + heads % self.shared
+
+
+def group_rows(lengths: Sequence[int], prefixes: Sequence[int | None]) -> list[AttentionGroup]:
+    """Returns the groups of rows that lie end to end in this order.
+
+    Args:
+        lengths: Tokens of each row; rows of similar lengths should be neighbours.
+        prefixes: Which prefix each row continues, if any.
+    """
+    groups: list[AttentionGroup] = []
+    start = first = 0
+    for row in range(1, len(lengths) + 1):
+        chosen = lengths[first : row + 1]
+        padded = len(chosen) * max(chosen)
+        if (
+            row < len(lengths)
+            and prefixes[row] == prefixes[first]
+            and padded - sum(chosen) <= _MAX_PADDING_SHARE * padded
+        ):
+            continue
+        groups.append(AttentionGroup(start, tuple(lengths[first:row]), prefixes[first]))
+        start += groups[-1].token_count
+        first = row
+    return groups
+
+
+_QUERY_BLOCK = 512
+"""Tokens whose attention is computed at once: later keys, which none of them may see, are left out."""
+
+_KEPT_MASK_ELEMENTS = 1 << 20
+"""Of one mask; a batch has as many masks as groups of similar lengths, eight or so."""
+
+
+class CausalMasks:
+    """Masks of one batch: what a token may not see is minus infinity. Every layer asks for the same few."""
+
+    def __init__(self) -> None:
+        self._masks: dict[tuple[int, int, int], Tensor] = {}
+
+    def find(self, length: int, before: int, shared: int, like: Tensor) -> Float[Tensor, "queries keys"]:
+        """Returns the mask of `length` tokens with `shared` queries each, behind `before` more keys."""
+        found = self._masks.get((length, before, shared))
+        if found is None:
+            hidden = torch.full((length, before + length), -torch.inf, dtype=like.dtype, device=like.device)
+            found = hidden.triu_(before + 1).repeat_interleave(shared, dim=0)
+            # Those of long rows are as large as the states of the row, and are made again for each layer.
+            if found.numel() <= _KEPT_MASK_ELEMENTS:
+                self._masks[length, before, shared] = found
+        return found
+
+
+def attend_causally(
+    query: Float[Tensor, "rows groups queries size"],
+    key: Float[Tensor, "rows groups keys size"],
+    value: Float[Tensor, "rows groups keys size"],
+    *,
+    shared: int,
+    masks: CausalMasks,
+) -> Float[Tensor, "rows groups queries size"]:
+    """Returns what each token takes from itself and those before it.
+
+    There may be more keys than tokens with queries: the first ones belong to tokens before them all. Heads that share
+    keys are further queries of a token, so that keys are repeated neither in memory nor in arithmetic.
+
+    Args:
+        query: Of the tokens, `shared` of each side by side.
+        key: Of the tokens, and before them of those that all of them see.
+        value: Likewise.
+        shared: Heads for each head of the keys.
+        masks: Of the batch.
+    """
+    length = query.shape[2] // shared
+    before = key.shape[2] - length
+    blocks: list[Tensor] = []
+    for start in range(0, length, _QUERY_BLOCK):
+        end = min(start + _QUERY_BLOCK, length)
+        seen = masks.find(end - start, before + start, shared, query)
+        own, keys, values = (
+            query[:, :, start * shared : end * shared],
+            key[:, :, : before + end],
+            value[:, :, : before + end],
+        )
+        blocks.append(functional.scaled_dot_product_attention(own, keys, values, attn_mask=seen))
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
+
+
+def attend_by_kernel(
+    query: Float[Tensor, "rows heads length size"],
+    key: Float[Tensor, "rows heads keys size"],
+    value: Float[Tensor, "rows heads keys size"],
+) -> Float[Tensor, "rows heads length size"]:
+    """Returns the same as `attend_causally`, in the form that GPUs have fused kernels for: no mask in memory.
+
+    Keys are there for every head; the kernels skip what a token may not see.
+    """
+    # A tensor for dispatch only; torch's stubs do not know that it is one.
+    seen = cast("Tensor", causal_lower_right(query.shape[2], key.shape[2]))
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+
+
+def attend_from_last(
+    query: Float[Tensor, "rows groups shared size"],
+    key: Float[Tensor, "rows groups keys size"],
+    value: Float[Tensor, "rows groups keys size"],
+    key_counts: Int64[Tensor, " rows"] | None,
+) -> Float[Tensor, "rows groups shared size"]:
+    """Returns what the last token of each row takes from the row.
+
+    Args:
+        query: Of the last tokens alone.
+        key: Of all tokens, padded on the right.
+        value: Likewise.
+        key_counts: Keys of each row that are not padding; `None` if none is.
+    """
+    seen = None
+    if key_counts is not None:
+        seen = (torch.arange(key.shape[2], device=key.device) < key_counts[:, None])[:, None, None]
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+
 
 LayerPrefixes: TypeAlias = Sequence[tuple[Float[Tensor, "_ groups size"], Float[Tensor, "_ groups size"]]]
 """Keys and values of each prefix in one layer."""
