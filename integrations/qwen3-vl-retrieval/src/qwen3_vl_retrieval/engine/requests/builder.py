@@ -115,7 +115,7 @@ class RequestBuilder:
             return self._tokenizer.tokenize(render_embedding_prompt(groups[0].render(), instruction=instruction))
 
         tokens, media, fitted = self._fit((contents,), tokenize, is_pair=False)
-        cut = truncate_item(tokens, max_length=self._max_length)
+        cut = tokens if len(tokens) <= self._max_length else truncate_item(tokens, max_length=self._max_length)
         prefix = find_prefix(cut, query_media=0, query_visuals=0, is_pair=False)
         return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted, prefix)
 
@@ -133,11 +133,7 @@ class RequestBuilder:
             return self._tokenizer.tokenize(elements)
 
         tokens, media, fitted = self._fit((query, document), tokenize, is_pair=True)
-        if self._pair_truncation == "reference":
-            special = self._tokenizer.find_special_tokens(tokens)
-            cut = truncate_pair_as_reference(tokens, special, max_length=self._max_length)
-        else:
-            cut = truncate_pair(tokens, max_length=self._max_length)
+        cut = tokens if len(tokens) <= self._max_length else self._truncate_pair(tokens)
         own = media[: len(query.media)]
         visuals = sum(item.pair_count for item in own)
         prefix = find_prefix(cut, query_media=len(own), query_visuals=visuals, is_pair=True)
@@ -152,6 +148,8 @@ class RequestBuilder:
     ) -> tuple[TokenSequence, tuple[PreparedMedia, ...], str | None]:
         """Tokens whose text may still be too long, but whose media fits; the media, and what was done to it."""
         tokens = tokenize(groups)
+        if len(tokens) <= self._max_length:
+            return tokens, _join_media(groups), None
         body_length = len(tokens) - (np.count_nonzero(tokens.roles == Role.SUFFIX) if is_pair else 0)
         if body_length > self._max_length and self._on_overflow == "error":
             raise InputTooLongError(
@@ -178,6 +176,12 @@ class RequestBuilder:
             f"{first_required} tokens of pictures, clips and instruction cannot be reduced to {self._max_length}; "
             "give fewer of them or raise max_length"
         )
+
+    def _truncate_pair(self, tokens: TokenSequence) -> TokenSequence:
+        if self._pair_truncation == "reference":
+            special = self._tokenizer.find_special_tokens(tokens)
+            return truncate_pair_as_reference(tokens, special, max_length=self._max_length)
+        return truncate_pair(tokens, max_length=self._max_length)
 
     def _compute_share(self, tokens: TokenSequence, required: int) -> float:
         """Share of the media's tokens that fits beside the prompt and up to a quarter of text."""
