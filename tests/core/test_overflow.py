@@ -21,7 +21,7 @@ def noise():
 def test_a_picture_that_does_not_fit_gets_fewer_pixels_and_one_warning(make_embedder, noise):
     embedder = make_embedder(max_length=300)
     pictures = [{"image": noise(900, 900)}, {"image": noise(640, 900)}, "text"]
-    with pytest.warns(UserWarning, match=r"item 0: .* exceed 300: 1 picture.* reduced to .*, and 1 more") as caught:
+    with pytest.warns(UserWarning, match=r"item 0: .* exceed 300: 1 image.* reduced to .*, and 1 more") as caught:
         requests = embedder.prepare(pictures)
     assert len(caught) == 1
     assert all(len(request) <= 300 for request in requests)

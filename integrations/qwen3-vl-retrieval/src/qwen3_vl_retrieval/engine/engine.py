@@ -12,7 +12,6 @@ from typing import Any, get_args
 import torch
 from tqdm.auto import tqdm
 
-from qwen3_vl_retrieval.engine.kernels.allocation import keep_freed_memory
 from qwen3_vl_retrieval.engine.requests.builder import (
     MAX_HELD_BYTES,
     Contents,
@@ -90,13 +89,13 @@ class Engine:
         role: What the items are called in errors: `"item"` or `"document"`.
         media_policy: What may be opened.
         pixel_budget: Limits on the pixels that the model sees.
-        frame_sampling: How frames are taken from clips.
+        frame_sampling: How frames are taken from videos.
         image_reading: How images are read, see `read_image`.
         max_length: Tokens of an item at most.
         on_overflow: What happens to an item beyond that.
         pair_truncation: Which side of a long pair is cut.
         max_batch_tokens: Tokens of a batch at most; `None` chooses by device.
-        vision_cache_bytes: Memory for the features of pictures that later calls may show again; `None` chooses by
+        vision_cache_bytes: Memory for the features of images that later calls may show again; `None` chooses by
             device, 0 keeps none.
 
     Attributes:
@@ -120,8 +119,6 @@ class Engine:
         vision_cache_bytes: int | None = None,
     ) -> None:
         _check_options(max_length, on_overflow, pair_truncation, max_batch_tokens)
-        if model.device.type == "cpu":
-            keep_freed_memory()
         compute_alone_in_children()
         tokenizer = PromptTokenizer(processor.tokenizer)
         layout = PatchLayout.from_processor(processor.image_processor)
@@ -173,7 +170,7 @@ class Engine:
     ) -> list[Request | InputError]:
         """Returns the request of each item, or the error that names its position, without computing anything.
 
-        The pixels of `shared_keys` (a query's pictures) belong to all requests and stay whatever the others hold.
+        The pixels of `shared_keys` (a query's images) belong to all requests and stay whatever the others hold.
         """
         held = HeldPixels(self.max_held_bytes)
 
@@ -215,7 +212,7 @@ class Engine:
         return self._spread(await asyncio.wrap_future(future), prepared)
 
     def encode_media(self, prepared: Sequence[Request | InputError]) -> dict[int, InputError]:
-        """Keeps the features of all pictures and clips; returns what cannot be read, by position."""
+        """Keeps the features of all images and videos; returns what cannot be read, by position."""
         positions = [position for position, request in enumerate(prepared) if isinstance(request, Request)]
         failures = {position: request for position, request in enumerate(prepared) if isinstance(request, InputError)}
         requests = [request for request in prepared if isinstance(request, Request)]

@@ -16,7 +16,7 @@ __all__ = ["PackedRow", "PrefixStates", "VisionFeatures", "copy_to_device"]
 
 @dataclass(frozen=True, slots=True)
 class VisionFeatures:
-    """What the language model takes in place of the visual placeholders of one picture or clip.
+    """What the language model takes in place of the visual placeholders of one image or video.
 
     Attributes:
         embeddings: One input embedding per visual token.

@@ -23,9 +23,9 @@ class EngineStatistics:
         tokens_computed: Tokens that passed through the language model, padding included.
         prefix_tokens_computed: Those among them that belonged to shared beginnings.
         prefix_tokens_reused: Tokens that were not computed because a beginning was known.
-        vision_encodes: Pictures and clips that passed through the vision tower.
-        vision_cache_hits: Pictures and clips whose features were known.
-        frame_pairs_repeated: Pairs of frames of clips that were equal to an earlier one, and not encoded again.
+        vision_encodes: Images and videos that passed through the vision tower.
+        vision_cache_hits: Images and videos whose features were known.
+        frame_pairs_repeated: Pairs of frames of videos that were equal to an earlier one, and not encoded again.
         batches: Forward passes of the language model, those of shared beginnings not counted.
         splits: Batches that were halved because the memory did not suffice.
         seconds_reading: Spent reading, decoding, resizing and tokenising.

@@ -29,7 +29,7 @@ __all__ = ["Checkpoint", "ModelKind", "locate_checkpoint"]
 ModelKind: TypeAlias = Literal["embedding", "reranker"]
 """What a model is for."""
 
-# Everything that loading reads. Repositories also hold scripts and pictures.
+# Everything that loading reads. Repositories also hold scripts and images.
 _FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
 
 _OFFLINE_ADVICE = (

@@ -24,8 +24,8 @@ class RetrievalDefaults:
     """Sizes that a model expects.
 
     Attributes:
-        pixel_budget: Limits on the pixels of pictures and frames.
-        frame_sampling: How frames are taken from clips.
+        pixel_budget: Limits on the pixels of images and frames.
+        frame_sampling: How frames are taken from videos.
     """
 
     pixel_budget: PixelBudget

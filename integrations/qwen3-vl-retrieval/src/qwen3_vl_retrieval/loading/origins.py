@@ -15,8 +15,8 @@ class ModelOrigin:
 
     Args:
         load: Returns the model; found by its name in the other process.
-        name_or_path: Of the model.
-        options: Of the call. An access token is left out: it is read from the environment there.
+        name_or_path: Name or path of the model.
+        options: Options of the call. An access token is left out: it is read from the environment there.
     """
 
     def __init__(self, load: Callable[..., Any], name_or_path: str, options: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ def int8_step(dimensions: int) -> float:
 
 
 def check_precision(precision: str, *, dimensions: int, normalize: bool) -> None:
-    """Passes silently if vectors can be returned in `precision`.
+    """Raises `ValueError` unless vectors can be returned in `precision`.
 
     Raises:
         ValueError: The precision is unknown, needs unit vectors, or does not fill whole bytes.

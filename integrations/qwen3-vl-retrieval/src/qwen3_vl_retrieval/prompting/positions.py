@@ -14,9 +14,9 @@ __all__ = ["compute_positions"]
 def compute_positions(sequence: TokenSequence) -> Int32[np.ndarray, "3 length"]:
     """Returns the temporal, row and column position of each token.
 
-    Text advances all three by one per token. A picture or pair of frames stands at one temporal position, its rows
+    Text advances all three by one per token. A image or pair of frames stands at one temporal position, its rows
     and columns counted from there, and the text after it continues behind its longer side (`get_rope_index` of
-    `transformers.models.qwen3_vl`, where timestamps rather than positions tell the frames of a clip apart).
+    `transformers.models.qwen3_vl`, where timestamps rather than positions tell the frames of a video apart).
     """
     positions = np.empty((3, len(sequence)), dtype=np.int32)
     is_visual = sequence.roles == Role.VISUAL

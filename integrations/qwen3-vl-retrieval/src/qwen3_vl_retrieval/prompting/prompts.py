@@ -93,12 +93,12 @@ class SpecialToken:
 
 @dataclass(frozen=True, slots=True)
 class MediaSlot:
-    """Place that a picture or clip takes in a prompt.
+    """Place that a image or video takes in a prompt.
 
     Attributes:
-        height: Rows of visual tokens of the picture, or of each pair of frames.
+        height: Rows of visual tokens of the image, or of each pair of frames.
         width: Columns of visual tokens.
-        timestamps: Seconds of each pair of frames; `None` for a picture.
+        timestamps: Seconds of each pair of frames; `None` for a image.
     """
 
     height: int
@@ -108,7 +108,7 @@ class MediaSlot:
 
 @dataclass(frozen=True, slots=True)
 class VisualRun:
-    """The visual tokens of one picture or one pair of frames."""
+    """The visual tokens of one image or one pair of frames."""
 
     height: int
     width: int

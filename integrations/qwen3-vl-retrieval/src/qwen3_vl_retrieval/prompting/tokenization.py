@@ -30,7 +30,7 @@ from qwen3_vl_retrieval.prompting.prompts import (
 __all__ = ["PromptTokenizer", "TokenSequence"]
 
 _WORDING = (Role.TEMPLATE, Role.SUFFIX, Role.TIMESTAMP)
-"""Of runs that come again and again."""
+"""Tokenised runs that are kept: instructions and headers come again and again."""
 
 _KEPT_WORDINGS = 256
 
@@ -50,7 +50,7 @@ class TokenSequence:
     Attributes:
         token_ids: Vocabulary ids, visual placeholders included.
         roles: The `Role` of each token.
-        visuals: The pictures and pairs of frames, in the order of their placeholders.
+        visuals: The images and pairs of frames, in the order of their placeholders.
     """
 
     token_ids: Int32[np.ndarray, " length"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -23,14 +22,6 @@ _logger = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-5
 
-_PART_ROWS = 256
-"""Rows that an activation takes at once: what it makes on the way stays in the caches."""
-
-_GELU_SLOPE = 2 * math.sqrt(2 / math.pi)
-_GELU_BEND = 0.044715
-"""GELU in its approximation by tanh (Hendrycks and Gimpel, arXiv 1606.08415, section 2): x times the logistic function
-of slope * (x + bend * x ** 3), because (1 + tanh(z)) / 2 is the logistic function of 2 z."""
-
 
 def apply_linear(layer: Any, states: Float[Tensor, "rows inputs"]) -> Float[Tensor, "rows outputs"]:
     """Returns what the layer makes of `states`."""
@@ -43,13 +34,7 @@ def apply_linear_gelu(layer: Any, states: Float[Tensor, "rows inputs"]) -> Float
     """Returns GELU, in its approximation by tanh, of what the layer makes of `states`."""
     if _is_served(layer, states):
         return torch.ops.mkldnn._linear_pointwise(states, layer.weight, layer.bias, "gelu", [], "tanh")
-    if not _is_plain(layer, states):
-        return functional.gelu(layer(states), approximate="tanh")
-    result = functional.linear(states, layer.weight)
-    for start in range(0, len(result), _PART_ROWS):
-        part = result[start : start + _PART_ROWS]
-        _apply_gelu_in_place(part if layer.bias is None else part.add_(layer.bias))
-    return result
+    return functional.gelu(layer(states), approximate="tanh")
 
 
 def add_linear(
@@ -63,12 +48,6 @@ def add_linear(
     if _is_served(layer, states):
         return torch.ops.mkldnn._linear_pointwise.binary(states, residual, layer.weight, layer.bias, "add")
     return residual.add_(layer.bias).addmm_(states, layer.weight.t())
-
-
-def _apply_gelu_in_place(states: Float[Tensor, "rows outputs"]) -> None:
-    # PyTorch's takes twice as long on CPUs with AVX2: tanh is what takes it.
-    slope = torch.full((), _GELU_SLOPE)
-    states.mul_(torch.addcmul(slope, states, states, value=_GELU_SLOPE * _GELU_BEND).mul_(states).sigmoid_())
 
 
 def _is_served(layer: Any, states: Tensor) -> bool:

@@ -30,7 +30,7 @@ class RowSpans:
 
     Attributes:
         query_bounds: Where each row's queries begin; at the end, where the last one's end.
-        key_bounds: Likewise for keys; the same tensor where each row has as many keys as queries.
+        key_bounds: The same for keys; the same tensor where each row has as many keys as queries.
         longest_query: Queries of a row at most.
         longest_key: Keys of a row at most.
         is_causal: Whether a query sees no further than its own place, counted from the row's end.
@@ -109,7 +109,7 @@ def _attend_by_flash_attn(query: Tensor, key: Tensor, value: Tensor, spans: RowS
 
 
 _TRIALS = (
-    # (queries, keys, causal): whole rows, rows behind a prefix, last tokens alone, pictures.
+    # (queries, keys, causal): whole rows, rows behind a prefix, last tokens alone, images.
     ((3, 70, 1, 200), (3, 70, 1, 200), True),
     ((3, 70, 1, 200), (20, 70, 18, 264), True),
     ((1, 1, 1), (5, 130, 31), False),
@@ -117,7 +117,7 @@ _TRIALS = (
 )
 
 _TOLERANCE = 2e-2
-"""Of values of about one: bfloat16 has eight bits."""
+"""Allowed difference of values of about one: bfloat16 has eight bits."""
 
 
 @torch.inference_mode()

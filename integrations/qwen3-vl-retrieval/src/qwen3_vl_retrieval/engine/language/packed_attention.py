@@ -78,7 +78,7 @@ class HeadLayout:
     """How heads lie in attention.
 
     Attributes:
-        heads: Of the queries.
+        heads: Heads of the queries.
         groups: Heads of keys and values; neighbouring heads of the queries share one.
         folds: Whether heads that share keys are laid side by side as further queries. Otherwise keys are repeated.
     """
@@ -143,7 +143,7 @@ _QUERY_BLOCK = 512
 """Tokens whose attention is computed at once: later keys, which none of them may see, are left out."""
 
 _KEPT_MASK_ELEMENTS = 1 << 20
-"""Of one mask; a batch has as many masks as groups of similar lengths, eight or so."""
+"""Elements of the largest mask that is kept; a batch has a mask for each group of similar lengths, about eight."""
 
 
 class CausalMasks:
@@ -178,11 +178,11 @@ def attend_causally(
     keys are further queries of a token, so that keys are repeated neither in memory nor in arithmetic.
 
     Args:
-        query: Of the tokens, `shared` of each side by side.
-        key: Of the tokens, and before them of those that all of them see.
-        value: Likewise.
+        query: Queries of the tokens, `shared` for each token side by side.
+        key: Keys of the tokens, behind those of the prefix that all of them see.
+        value: Values in the same order as the keys.
         shared: Heads for each head of the keys.
-        masks: Of the batch.
+        masks: The masks of the batch.
     """
     length = query.shape[2] // shared
     before = key.shape[2] - length
@@ -222,9 +222,9 @@ def attend_from_last(
     """Returns what the last token of each row takes from the row.
 
     Args:
-        query: Of the last tokens alone.
-        key: Of all tokens, padded on the right.
-        value: Likewise.
+        query: Queries of the last tokens.
+        key: Keys of all tokens, padded on the right.
+        value: Values of all tokens, padded on the right.
         key_counts: Keys of each row that are not padding; `None` if none is.
     """
     seen = None
@@ -262,7 +262,7 @@ class SideBySide:
         lengths: Tokens of each row.
         prefixes: Which prefix each row continues, if any.
         prefix_lengths: Tokens of each prefix.
-        layout: Of the heads.
+        layout: Layout of the heads.
         move: Copies an array to the device.
     """
 
@@ -322,7 +322,7 @@ class EndToEnd:
         prefix_lengths: Tokens of each prefix.
         move: Copies an array to the device.
         kernel: That takes rows so.
-        device: Of the rows.
+        device: Device of the rows.
     """
 
     def __init__(
@@ -391,10 +391,10 @@ class _PlacedGroup:
     """An attention group with its indices on the device.
 
     Args:
-        group: It.
+        group: The group to place.
         prefix: Places of its prefix among the tokens of all prefixes.
         before: Tokens of all prefixes.
-        layout: Of the heads.
+        layout: Layout of the heads.
         move: Copies an array to the device.
     """
 

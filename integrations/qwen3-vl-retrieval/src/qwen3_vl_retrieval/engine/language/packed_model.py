@@ -59,12 +59,12 @@ class PackedLanguageModel:
         hidden = batch.embed()
         *layers, last = self._model.layers
         for number, layer in enumerate(map(self._widen, layers)):
-            query, key, value = project_states(layer, hidden, batch.turns)
+            query, key, value = project_states(layer, hidden, batch.angles)
             keys.append(key)
             values.append(value)
             mixed = batch.attend(number, query, key, value)
             hidden = batch.add_deepstack(finish_layer(layer, hidden, mixed), number)
-        _, key, value = project_states(self._widen(last), hidden, batch.turns)
+        _, key, value = project_states(self._widen(last), hidden, batch.angles)
         return PrefixStates((*keys, key), (*values, value))
 
     @torch.inference_mode()
@@ -79,10 +79,10 @@ class PackedLanguageModel:
         hidden = batch.embed()
         *layers, last = self._model.layers
         for number, layer in enumerate(map(self._widen, layers)):
-            mixed = batch.attend(number, *project_states(layer, hidden, batch.turns))
+            mixed = batch.attend(number, *project_states(layer, hidden, batch.angles))
             hidden = batch.add_deepstack(finish_layer(layer, hidden, mixed), number)
         last = self._widen(last)
-        query, key, value = project_states(last, hidden, batch.turns, queries=batch.last_places)
+        query, key, value = project_states(last, hidden, batch.angles, queries=batch.last_places)
         mixed = batch.attend_last(len(layers), query, key, value)
         hidden = finish_layer(last, hidden[batch.last_places], mixed)
         return normalize_states(self._model.norm, hidden)
@@ -105,7 +105,7 @@ class _Batch:
         cos, sin = model.rotary_emb(torch.empty(0, dtype=self._dtype, device=self._device), positions[:, None])
         half = cos.shape[-1] // 2
         # Both halves are equal.
-        self.turns = RotaryAngles.build(cos[0, :, None, :half], sin[0, :, None, :half])
+        self.angles = RotaryAngles(cos[0, :, None, :half], sin[0, :, None, :half])
         starts = ends - lengths
         self._visual_places = self._move(
             np.concatenate([row.visual_places + start for row, start in zip(rows, starts, strict=True)])
@@ -156,7 +156,7 @@ class _Batch:
 def project_states(
     layer: Any,
     hidden: Float[Tensor, "tokens hidden"],
-    turns: RotaryAngles,
+    angles: RotaryAngles,
     *,
     queries: Int64[Tensor, " asked"] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -166,11 +166,11 @@ def project_states(
     size = attention.head_dim
     key = attention.k_proj(normalized).view(len(hidden), -1, size)
     value = attention.v_proj(normalized).view(len(hidden), -1, size)
-    key = turns.turn(normalize_states(attention.k_norm, key))
+    key = angles.rotate(normalize_states(attention.k_norm, key))
     if queries is not None:
-        normalized, turns = normalized[queries], turns.select(queries)
+        normalized, angles = normalized[queries], angles.select(queries)
     query = attention.q_proj(normalized).view(len(normalized), -1, size)
-    return turns.turn(normalize_states(attention.q_norm, query)), key, value
+    return angles.rotate(normalize_states(attention.q_norm, query)), key, value
 
 
 def finish_layer(

@@ -37,7 +37,7 @@ class PaddedLanguageModel:
         return len(lengths) * max(lengths)
 
     def compute_prefix(self, row: PackedRow) -> PrefixStates:
-        """Is never asked for."""
+        """Raises `NotImplementedError`: `shares_prefixes` is false."""
         raise NotImplementedError("transformers' forward pass shares no prefixes")
 
     @torch.inference_mode()

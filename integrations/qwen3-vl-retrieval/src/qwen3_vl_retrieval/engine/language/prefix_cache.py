@@ -28,7 +28,7 @@ class PromptPrefix:
 
     Attributes:
         length: Tokens of it.
-        media_count: How many of the prompt's pictures and clips are among them.
+        media_count: How many of the prompt's images and videos are among them.
         is_lasting: Whether later calls will begin alike: an instruction does, a query does not.
     """
 
@@ -42,15 +42,15 @@ def find_prefix(tokens: TokenSequence, *, query_media: int, query_visuals: int, 
 
     Args:
         tokens: The prompt.
-        query_media: Pictures and clips of a pair's query.
-        query_visuals: Pictures and pairs of frames of a pair's query.
+        query_media: Images and videos of a pair's query.
+        query_visuals: Images and pairs of frames of a pair's query.
         is_pair: Whether it is a pair.
     """
     own_role = Role.DOCUMENT if is_pair else Role.QUERY
     candidates = [len(tokens) - 1, *np.flatnonzero(tokens.mark_roles(own_role, Role.SUFFIX))[:1].tolist()]
     if len(tokens.visuals) > query_visuals:
         start = _find_visual(tokens, query_visuals) - 1
-        # The mark before a picture, and the time before the mark, belong to the picture.
+        # The mark before a image, and the time before the mark, belong to the image.
         while tokens.roles[start - 1] == Role.TIMESTAMP:
             start -= 1
         candidates.append(start)
@@ -61,7 +61,7 @@ def find_prefix(tokens: TokenSequence, *, query_media: int, query_visuals: int, 
 
 
 def _find_visual(tokens: TokenSequence, number: int) -> int:
-    """The place of the first token of a picture or pair of frames."""
+    """The place of the first token of a image or pair of frames."""
     is_visual = tokens.roles == Role.VISUAL
     starts = np.flatnonzero(is_visual & ~np.concatenate(([False], is_visual[:-1])))
     return int(starts[number])

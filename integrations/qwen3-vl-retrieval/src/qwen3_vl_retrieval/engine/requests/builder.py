@@ -45,7 +45,7 @@ class Contents:
 
     Attributes:
         parts: The parts in order.
-        media: The pictures and clips among them, in order.
+        media: The images and videos among them, in order.
     """
 
     parts: tuple[Part, ...]
@@ -63,7 +63,7 @@ class Request:
 
     Attributes:
         tokens: The prompt, within the model's length.
-        media: Its pictures and clips, in the order of their placeholders.
+        media: Its images and videos, in the order of their placeholders.
         fitted: What was reduced to make it fit, for a warning; `None` if nothing was.
         prefix: The beginning that others may share, if there is any.
     """
@@ -96,7 +96,7 @@ class RequestBuilder:
         self._pair_truncation: PairTruncation = pair_truncation
 
     def read_contents(self, parts: Sequence[Part]) -> Contents:
-        """Returns the parts with every picture and clip among them read.
+        """Returns the parts with every image and video among them read.
 
         Raises:
             MediaError: One of them cannot be read, or may not be.
@@ -173,7 +173,7 @@ class RequestBuilder:
                 return tokens, _join_media(smaller), fitted
             share *= 0.8
         raise InputTooLongError(
-            f"{first_required} tokens of pictures, clips and instruction cannot be reduced to {self._max_length}; "
+            f"{first_required} tokens of images, videos and instruction cannot be reduced to {self._max_length}; "
             "give fewer of them or raise max_length"
         )
 
@@ -207,15 +207,15 @@ def _join_media(groups: Sequence[Contents]) -> tuple[PreparedMedia, ...]:
 
 
 def _describe_media(media: Sequence[PreparedMedia]) -> str:
-    pictures = sum(item.slot.timestamps is None for item in media)
+    images = sum(item.slot.timestamps is None for item in media)
     frames = sum(2 * item.pair_count for item in media if item.slot.timestamps is not None)
-    named = [(pictures, "picture(s)"), (frames, "frame(s)")]
+    named = [(images, "image(s)"), (frames, "frame(s)")]
     listed = " and ".join(f"{count} {name}" for count, name in named if count)
     return f"{listed} of {sum(item.token_count for item in media)} tokens"
 
 
 MAX_HELD_BYTES = 1 << 30
-"""Decoded pixels that a call keeps between reading and computing; beyond it pictures are decoded a second time."""
+"""Decoded pixels that a call keeps between reading and computing; beyond it images are decoded a second time."""
 
 T = TypeVar("T")
 

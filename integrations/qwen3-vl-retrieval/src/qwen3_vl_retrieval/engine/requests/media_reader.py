@@ -107,12 +107,12 @@ _PAIR_OVERHEAD_TOKENS = 10
 """Tokens of a timestamp and of the start and end marks around a pair of frames, about."""
 
 _FEWEST_FRAME_TOKENS = 16
-"""Visual tokens of a frame below which a clip gives up frames rather than pixels."""
+"""Visual tokens of a frame below which a video gives up frames rather than pixels."""
 
 
 @dataclass(slots=True, eq=False)
 class PreparedMedia:
-    """A picture or clip at the size that the model will see.
+    """A image or video at the size that the model will see.
 
     Attributes:
         part: What the caller gave.
@@ -133,7 +133,7 @@ class PreparedMedia:
 
     @property
     def pair_count(self) -> int:
-        """Temporal patches: 1 for a picture, half the frames of a clip."""
+        """Temporal patches: 1 for a image, half the frames of a video."""
         return 1 if self.slot.timestamps is None else len(self.slot.timestamps)
 
     @property
@@ -146,10 +146,10 @@ class PreparedMedia:
         self._pixels = None
 
     def load(self) -> UInt8[np.ndarray, "frames height width 3"]:
-        """Returns the pixels, one frame for a picture.
+        """Returns the pixels, one frame for a image.
 
         Raises:
-            MediaError: They were released and can no longer be read, or have changed since.
+            MediaError: If they were released and the file can no longer be read, or has changed since.
         """
         if self._pixels is not None:
             return self._pixels
@@ -167,7 +167,7 @@ class MediaReader:
     Args:
         policy: What may be opened.
         budget: Limits on pixels.
-        sampling: How frames are taken from clips.
+        sampling: How frames are taken from videos.
         reading: How images are read, see `read_image`.
         is_known: Whether the features of a content key are kept, so that its pixels are not needed.
     """
@@ -228,12 +228,12 @@ class MediaReader:
 
     def _prepare(self, part: ImagePart | VideoPart, budget: PixelBudget, sampling: FrameSampling) -> PreparedMedia:
         if isinstance(part, ImagePart):
-            pixels = _read_picture(part, self._policy, budget, self._reading)
+            pixels = _read_image(part, self._policy, budget, self._reading)
             timestamps = None
         else:
-            clip = read_clip(part, policy=self._policy, sampling=sampling, budget=budget, reading=self._reading)
-            pixels = clip.frames
-            times = clip.frame_times
+            video = read_clip(part, policy=self._policy, sampling=sampling, budget=budget, reading=self._reading)
+            pixels = video.frames
+            times = video.frame_times
             timestamps = tuple((times[i] + times[i + 1]) / 2 for i in range(0, len(times), 2))
         _, height, width, _ = pixels.shape
         slot = MediaSlot(height // TOKEN_SIDE_PIXELS, width // TOKEN_SIDE_PIXELS, timestamps)
@@ -245,13 +245,13 @@ class MediaReader:
     ) -> Callable[[], npt.NDArray[np.uint8]]:
         def read_again() -> npt.NDArray[np.uint8]:
             if isinstance(part, ImagePart):
-                return _read_picture(part, self._policy, budget, self._reading)
+                return _read_image(part, self._policy, budget, self._reading)
             return read_clip(part, policy=self._policy, sampling=sampling, budget=budget, reading=self._reading).frames
 
         return read_again
 
 
-def _read_picture(
+def _read_image(
     part: ImagePart, policy: MediaPolicy, budget: PixelBudget, reading: ImageReading
 ) -> npt.NDArray[np.uint8]:
     resized = read_resized_image(
@@ -261,7 +261,7 @@ def _read_picture(
 
 
 def digest_pixels(pixels: npt.NDArray[np.uint8], *, is_video: bool) -> bytes:
-    """Returns the content key of a picture, or of frames of a clip."""
+    """Returns the content key of a image, or of frames of a video."""
     digest = hashlib.blake2b(repr((pixels.shape, is_video)).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()

@@ -82,7 +82,7 @@ def split_batch(batch: Sequence[int]) -> tuple[list[int], list[int]]:
 
 
 _FREE_SHARE = 0.8
-"""Of the free memory that a batch may take: the allocator's pieces do not fit without gaps."""
+"""Share of the free memory that a batch may take: the allocator's blocks leave gaps."""
 
 _FEWEST_TOKENS = 256
 """Below that, what was measured is the cost of a batch and not of its tokens."""
@@ -130,7 +130,7 @@ class BudgetFile:
     """Bytes per token by model and device, in a JSON file that processes share; one that cannot be used is ignored.
 
     Args:
-        path: Of the file; made when there is something to keep.
+        path: Path of the file, which is created when there is something to write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -166,10 +166,10 @@ class TokenBudget:
     """The limit on the tokens of a batch; one thread computes at a time.
 
     Args:
-        device: Of the model.
+        device: Device of the model.
         limit: Given by the caller, and then only lowered when the memory did not suffice; `None` chooses by device
             and follows what is measured.
-        memory: Of the device; `None` measures nothing.
+        memory: Memory of the device; `None` measures nothing.
         file: Where what is learnt stays.
         key: Names model and device in it.
 

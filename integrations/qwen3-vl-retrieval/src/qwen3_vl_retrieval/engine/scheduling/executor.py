@@ -91,8 +91,8 @@ class Job:
     """A request to compute, and whom its result is for.
 
     Attributes:
-        request: It.
-        positions: Of all requests that are equal to it.
+        request: The request to compute.
+        positions: Positions of all requests that are equal to it.
         prefix: The beginning that is computed apart; `None` if it is not.
     """
 
@@ -137,7 +137,7 @@ def build_row(
 ) -> PackedRow:
     """Returns the tokens of a job that pass through the model: those behind its prefix, or the prefix itself.
 
-    Rotary positions are those of the whole prompt: a picture in the prefix moves all that follow.
+    Rotary positions are those of the whole prompt: a image in the prefix moves all that follow.
     """
     request = job.request
     at, media_at = (0, 0)
@@ -162,15 +162,15 @@ def _name_prefix(request: Request) -> PrefixKey | None:
 
 
 _PREFIX_BYTES = 256 * 2**20
-"""Keys and values of shared beginnings: at the 2B shape 2,300 tokens, some forty instructions or two pictures."""
+"""Keys and values of shared beginnings: at the 2B shape 2,300 tokens, some forty instructions or two images."""
 
 
 class Executor:
     """One model on one device. Any number of threads may call `run`; forward passes take turns, short work first.
 
     Args:
-        model: `Qwen3VLModel`.
-        layout: Of its patches.
+        model: The `Qwen3VLModel`.
+        layout: Geometry of the patches.
         features: Where visual features stay between runs.
         statistics: What is counted goes there.
         max_batch_tokens: Tokens of a forward pass at most; `None` chooses by device.
@@ -248,7 +248,7 @@ class Executor:
         return outcome
 
     def encode_media(self, requests: Sequence[Request]) -> dict[int, InputError]:
-        """Fills the cache with the features of the requests' pictures and clips; returns those that cannot be read."""
+        """Fills the cache with the features of the requests' images and videos; returns those that cannot be read."""
         outcome = Outcome(torch.zeros(len(requests), 1))
         jobs = merge_equal(requests)
         batches = deque(plan_batches([len(job.request) for job in jobs], max_batch_tokens=self.max_batch_tokens))

@@ -49,7 +49,7 @@ class PixelLoader:
         """Returns the pixels, read before or now.
 
         Raises:
-            MediaError: They can no longer be read, or have changed.
+            MediaError: If the file can no longer be read, or has changed.
         """
         started = self._started.pop(media.key, None)
         return media.load() if started is None else started.result()
@@ -65,14 +65,14 @@ class PixelLoader:
 
 
 class FramePairs:
-    """The distinct pairs of pictures and clips; a picture is one pair.
+    """The distinct pairs of images and videos; a image is one pair.
 
     Args:
-        media: Pictures and clips, in the order in which they are to be computed.
-        pixels: Of each, by content key.
+        media: Images and videos, in the order in which they are to be computed.
+        pixels: Pixels by content key.
 
     Attributes:
-        frames: What is to be computed of each picture or clip, two frames a pair or a picture's only one; those of
+        frames: What is to be computed of each image or video, two frames a pair or a image's only one; those of
             which another has everything are left out.
         sizes: Height and width in visual tokens of each pair of `frames`.
         repeated_count: Pairs that are equal to an earlier one.
@@ -100,7 +100,7 @@ class FramePairs:
         self.repeated_count = sum(map(len, self._orders)) - len(places)
 
     def spread(self, features: Float[Tensor, "tokens hidden"]) -> list[Float[Tensor, "_ hidden"]]:
-        """Returns the features of each picture and clip from those of the distinct pairs, end to end."""
+        """Returns the features of each image and video from those of the distinct pairs, end to end."""
         ends = list(accumulate((height * width for height, width in self.sizes), initial=0))
         bounds = list(pairwise(ends))
         spread: list[Tensor] = []
@@ -122,11 +122,11 @@ Five pages at once took a tenth longer (benchmarks/LOG.md, speed). A GPU takes w
 
 
 class VisionEncoder:
-    """Encodes pictures and clips with the model's vision tower; content that is known is not encoded again.
+    """Encodes images and videos with the model's vision tower; content that is known is not encoded again.
 
     Args:
         tower: `Qwen3VLVisionModel`.
-        layout: Of the patches.
+        layout: Geometry of the patches.
         cache: Where features stay for later runs.
         statistics: What is counted goes there.
     """
@@ -156,7 +156,7 @@ class VisionEncoder:
         return features
 
     def _encode_new(self, media: Sequence[PreparedMedia], pixels: Pixels) -> dict[bytes, VisionFeatures]:
-        # Pictures of one size are neighbours: they share attention.
+        # Images of one size are neighbours: they share attention.
         ordered = sorted(media, key=lambda item: (item.slot.height, item.slot.width))
         encoded: dict[bytes, VisionFeatures] = {}
         for group in _group_media(ordered, max_tokens=self._max_tokens):
@@ -180,7 +180,7 @@ class VisionEncoder:
 
 
 def _group_media(media: Sequence[PreparedMedia], *, max_tokens: int | None) -> list[list[PreparedMedia]]:
-    """Neighbours that are encoded together; a picture or clip beyond `max_tokens` is alone."""
+    """Neighbours that are encoded together; a image or video beyond `max_tokens` is alone."""
     groups: list[list[PreparedMedia]] = []
     tokens = 0
     for item in media:

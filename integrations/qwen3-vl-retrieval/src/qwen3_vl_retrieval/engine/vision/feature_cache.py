@@ -1,4 +1,4 @@
-"""Visual features of pictures that have been seen, kept within a bound of memory."""
+"""Visual features of images that have been seen, kept within a bound of memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FeatureCache:
     Safe to use from several threads.
 
     Args:
-        device: Of the model.
+        device: Device of the model.
         max_device_bytes: Memory of the device that features may take.
         max_host_bytes: Memory of the host for those that found no room there; without a GPU it is not used.
     """

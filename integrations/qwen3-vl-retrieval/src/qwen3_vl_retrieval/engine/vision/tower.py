@@ -1,8 +1,8 @@
-"""The vision tower over many pictures at once.
+"""The vision tower over many images at once.
 
 The computation is that of `Qwen3VLVisionModel` of transformers, with its own weights and modules;
-`tests/core/test_vision_tower.py` compares the two. What differs is the arrangement: upstream attends picture after
-picture, and cuts patches with a three-dimensional convolution, which some versions of torch compute ten times slower
+`tests/core/test_vision_tower.py` compares the two. What differs is the arrangement: upstream attends image after
+image, and cuts patches with a three-dimensional convolution, which some versions of torch compute ten times slower
 than the matrix product that it is.
 """
 
@@ -28,30 +28,30 @@ __all__ = ["Grid", "ImagesEndToEnd", "ImagesSideBySide", "PatchPositions", "Visi
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchPositions:
-    """Where the patches of a picture are, in their order.
+    """Where the patches of a image are, in their order.
 
     Attributes:
         learned: Added to the patches before the first layer.
-        turns: By which each layer turns queries and keys.
+        angles: By which each layer angles queries and keys.
     """
 
     learned: Float32[Tensor, "patches hidden"]
-    turns: RotaryAngles
+    angles: RotaryAngles
 
 
 class ImagesSideBySide:
-    """Pictures of one size as a rectangle, for kernels that take nothing else.
+    """Images of one size as a rectangle, for kernels that take nothing else.
 
     Args:
-        positions: Of the patches of each size.
-        counts: Pictures of each size, which lie end to end.
+        positions: Positions of the patches for each size.
+        counts: Images of each size, which lie end to end.
     """
 
     def __init__(self, positions: Sequence[PatchPositions], counts: Sequence[int]) -> None:
         self._runs = list(zip(positions, counts, strict=True))
 
     def attend(self, attention: Any, hidden: Float[Tensor, "patches hidden"]) -> Float[Tensor, "patches hidden"]:
-        """Returns what each patch takes from its picture."""
+        """Returns what each patch takes from its image."""
         states = apply_linear(attention.qkv, hidden).view(len(hidden), 3, attention.num_heads, -1)
         mixed: list[Tensor] = []
         start = 0
@@ -59,7 +59,7 @@ class ImagesSideBySide:
             size = len(positions.learned)
             own = states[start : start + count * size].view(count, size, *states.shape[1:])
             query, key, value = (own[:, :, number].transpose(1, 2) for number in range(3))
-            query, key = (_turn(turned, positions.turns) for turned in (query, key))
+            query, key = (_rotate(rotated, positions.angles) for rotated in (query, key))
             # On a CPU, rows of one head that lie together take a tenth less time than those of all heads side by side:
             # so do queries and keys, which are written anew.
             value = value if value.is_cuda else value.contiguous()
@@ -70,11 +70,11 @@ class ImagesSideBySide:
 
 
 class ImagesEndToEnd:
-    """All pictures in one call, as they lie in memory.
+    """All images in one call, as they lie in memory.
 
     Args:
-        positions: Of the patches of each size.
-        counts: Pictures of each size, which lie end to end.
+        positions: Positions of the patches for each size.
+        counts: Images of each size, which lie end to end.
         kernel: That takes rows so.
     """
 
@@ -83,24 +83,24 @@ class ImagesEndToEnd:
         runs = list(zip(positions, counts, strict=True))
         sizes = [len(own.learned) for own, count in runs for _ in range(count)]
         self._spans = build_spans(sizes, sizes, is_causal=False, device=positions[0].learned.device)
-        cos = torch.cat([own.turns.cos.repeat(count, 1) for own, count in runs])[:, None]
-        sin = torch.cat([own.turns.sin.repeat(count, 1) for own, count in runs])[:, None]
-        self._turns = RotaryAngles.build(cos, sin)
+        cos = torch.cat([own.angles.cos.repeat(count, 1) for own, count in runs])[:, None]
+        sin = torch.cat([own.angles.sin.repeat(count, 1) for own, count in runs])[:, None]
+        self._angles = RotaryAngles(cos, sin)
 
     def attend(self, attention: Any, hidden: Float[Tensor, "patches hidden"]) -> Float[Tensor, "patches hidden"]:
-        """Returns what each patch takes from its picture."""
+        """Returns what each patch takes from its image."""
         query, key, value = apply_linear(attention.qkv, hidden).view(len(hidden), 3, attention.num_heads, -1).unbind(1)
-        query, key = (_turn(turned, self._turns) for turned in (query, key))
+        query, key = (_rotate(rotated, self._angles) for rotated in (query, key))
         return self._kernel(query, key, value, self._spans).flatten(1)
 
 
-def _turn(states: Float[Tensor, "*places size"], turns: RotaryAngles) -> Float[Tensor, "*places size"]:
+def _rotate(states: Float[Tensor, "*places size"], angles: RotaryAngles) -> Float[Tensor, "*places size"]:
     """Rotary positions, in float32 as upstream (`apply_rotary_pos_emb_vision`)."""
-    return turns.turn(states.float()).to(states.dtype)
+    return angles.rotate(states.float()).to(states.dtype)
 
 
 Grid: TypeAlias = tuple[int, int]
-"""Rows and columns of the patches of a picture or pair of frames."""
+"""Rows and columns of the patches of a image or pair of frames."""
 
 _ROPE_THETA = 10_000.0
 """`Qwen3VLVisionRotaryEmbedding` of transformers 4.57."""
@@ -110,7 +110,7 @@ _MAX_GRIDS = 64
 
 
 class VisionTower:
-    """Computes the features of pictures and pairs of frames.
+    """Computes the features of images and pairs of frames.
 
     Args:
         model: `Qwen3VLVisionModel` in evaluation mode, on one device.
@@ -134,8 +134,8 @@ class VisionTower:
         """Returns the input embeddings of the language model, and what is added behind each of its first layers.
 
         Args:
-            patches: Of all pictures end to end, in the order of `cut_patches`.
-            grids: One for each picture or pair of frames; equal ones should be neighbours.
+            patches: Patches of all images end to end, in the order of `cut_patches`.
+            grids: One for each image or pair of frames; equal ones should be neighbours.
         """
         model = self._model
         projection = self._widen(model.patch_embed.proj)
@@ -144,10 +144,10 @@ class VisionTower:
         located, counts = [self._locate(grid) for grid, _ in runs], [count for _, count in runs]
         learned = torch.cat([own.learned.repeat(count, 1) for own, count in zip(located, counts, strict=True)])
         hidden = hidden.add_(learned.to(hidden.dtype))
-        pictures = self._arrange(located, counts, hidden.dtype)
+        images = self._arrange(located, counts, hidden.dtype)
         deepstack: list[Tensor] = []
         for number, block in enumerate(map(self._widen, model.blocks)):
-            mixed = pictures.attend(block.attn, block.norm1(hidden))
+            mixed = images.attend(block.attn, block.norm1(hidden))
             hidden = add_linear(block.attn.proj, mixed, hidden)
             normalized = block.norm2(hidden)
             if self._is_known_activation:
@@ -168,7 +168,7 @@ class VisionTower:
         return ImagesSideBySide(located, counts) if kernel is None else ImagesEndToEnd(located, counts, kernel)
 
     def _locate_patches(self, grid: Grid) -> PatchPositions:
-        """Positions of one picture's patches, in their order: merged patches are neighbours."""
+        """Positions of one image's patches, in their order: merged patches are neighbours."""
         model, (height, width), merge = self._model, grid, self._model.spatial_merge_size
 
         def order(values: Tensor) -> Tensor:
@@ -184,4 +184,4 @@ class VisionTower:
         rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         angles = torch.cat([order(rows)[:, None] * frequencies, order(columns)[:, None] * frequencies], dim=-1)
         angles = angles.to(self.device)
-        return PatchPositions(order(resampled), RotaryAngles.build(angles.cos(), angles.sin()))
+        return PatchPositions(order(resampled), RotaryAngles(angles.cos(), angles.sin()))
