@@ -228,7 +228,7 @@ def test_a_small_cache_keeps_what_was_used_last(make_reranker, pages):
 
 def _encode(reranker, page):
     reranker.score("one", [page])
-    (features,) = reranker._engine.executor._features._near.entries.values()
+    (features,) = reranker._engine.executor._features._near._entries.values()
     return features.embeddings, *features.deepstack
 
 

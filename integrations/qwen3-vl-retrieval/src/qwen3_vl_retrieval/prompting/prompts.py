@@ -93,12 +93,12 @@ class SpecialToken:
 
 @dataclass(frozen=True, slots=True)
 class MediaSlot:
-    """Place that a image or video takes in a prompt.
+    """Place that an image or video takes in a prompt.
 
     Attributes:
         height: Rows of visual tokens of the image, or of each pair of frames.
         width: Columns of visual tokens.
-        timestamps: Seconds of each pair of frames; `None` for a image.
+        timestamps: Seconds of each pair of frames; `None` for an image.
     """
 
     height: int

@@ -23,7 +23,7 @@ def count_required_tokens(sequence: TokenSequence, *, is_pair: bool) -> int:
 def truncate_item(sequence: TokenSequence, *, max_length: int) -> TokenSequence:
     """Returns the sequence cut on the right, the end-of-text token kept, as the official embedder cuts.
 
-    What is cut first is the header of the assistant's turn, then text from its end. Where text precedes a image
+    What is cut first is the header of the assistant's turn, then text from its end. Where text precedes an image
     (interleaved parts), the image stays and the text before it gives way.
     """
     excess = len(sequence) - max_length

@@ -7,11 +7,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from qwen3_vl_retrieval.engine.language.prefix_cache import PromptPrefix, find_prefix
 from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader, PreparedMedia
 from qwen3_vl_retrieval.errors import InputError, InputTooLongError
 from qwen3_vl_retrieval.items import CoercedInput, Part, TextPart
@@ -31,12 +30,34 @@ from qwen3_vl_retrieval.prompting.truncation import (
     truncate_pair_as_reference,
 )
 
-__all__ = ["Contents", "HeldPixels", "Request", "RequestBuilder", "prepare_all"]
+__all__ = ["Contents", "HeldPixels", "PrefixKey", "PromptPrefix", "Request", "RequestBuilder", "prepare_all"]
 
 
 _FIT_ATTEMPTS = 6
 _SUFFIX_TOKENS = 5
 """Tokens of `<|im_end|>\\n<|im_start|>assistant\\n`."""
+
+
+PrefixKey: TypeAlias = tuple[bytes, tuple[bytes, ...]]
+"""Tokens and content keys of the media among them: equal for equal beginnings, whatever follows."""
+
+_MIN_TOKENS = 4
+"""Shorter beginnings are computed with their rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPrefix:
+    """The beginning of a prompt that others may share.
+
+    Attributes:
+        length: Tokens of it.
+        media_count: How many of the prompt's images and videos are among them.
+        is_lasting: Whether later calls will begin alike: an instruction does, a query does not.
+    """
+
+    length: int
+    media_count: int
+    is_lasting: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +137,7 @@ class RequestBuilder:
 
         tokens, media, fitted = self._fit((contents,), tokenize, is_pair=False)
         cut = tokens if len(tokens) <= self._max_length else truncate_item(tokens, max_length=self._max_length)
-        prefix = find_prefix(cut, query_media=0, query_visuals=0, is_pair=False)
+        prefix = _find_prefix(cut, query_media=0, query_visuals=0, is_pair=False)
         return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted, prefix)
 
     def build_pair(self, query: Contents, document: Contents, *, instruction: str) -> Request:
@@ -136,7 +157,7 @@ class RequestBuilder:
         cut = tokens if len(tokens) <= self._max_length else self._truncate_pair(tokens)
         own = media[: len(query.media)]
         visuals = sum(item.pair_count for item in own)
-        prefix = find_prefix(cut, query_media=len(own), query_visuals=visuals, is_pair=True)
+        prefix = _find_prefix(cut, query_media=len(own), query_visuals=visuals, is_pair=True)
         return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted, prefix)
 
     def _fit(
@@ -196,6 +217,36 @@ class RequestBuilder:
                 "shorten the instruction or raise max_length"
             )
         return min(available / media, 1.0)
+
+
+def _find_prefix(tokens: TokenSequence, *, query_media: int, query_visuals: int, is_pair: bool) -> PromptPrefix | None:
+    """Returns what comes before the item of an embedding, or before the document of a pair; `None` if it is too short.
+
+    Args:
+        tokens: The prompt.
+        query_media: Images and videos of a pair's query.
+        query_visuals: Images and pairs of frames of a pair's query.
+        is_pair: Whether it is a pair.
+    """
+    own_role = Role.DOCUMENT if is_pair else Role.QUERY
+    candidates = [len(tokens) - 1, *np.flatnonzero(tokens.mark_roles(own_role, Role.SUFFIX))[:1].tolist()]
+    if len(tokens.visuals) > query_visuals:
+        start = _find_visual(tokens, query_visuals) - 1
+        # The mark before an image, and the time before the mark, belong to the image.
+        while tokens.roles[start - 1] == Role.TIMESTAMP:
+            start -= 1
+        candidates.append(start)
+    length = min(candidates)
+    if length < _MIN_TOKENS:
+        return None
+    return PromptPrefix(length, query_media, is_lasting=not is_pair)
+
+
+def _find_visual(tokens: TokenSequence, number: int) -> int:
+    """The place of the first token of an image or pair of frames."""
+    is_visual = tokens.roles == Role.VISUAL
+    starts = np.flatnonzero(is_visual & ~np.concatenate(([False], is_visual[:-1])))
+    return int(starts[number])
 
 
 def _describe_cut(whole: TokenSequence, cut: TokenSequence) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import UInt8
 
+from qwen3_vl_retrieval.engine.bounded_cache import BoundedCache
 from qwen3_vl_retrieval.errors import MediaError
-from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.items import DocumentPage, ImagePart, VideoPart
 from qwen3_vl_retrieval.media import (
     FrameSampling,
@@ -30,38 +29,15 @@ from qwen3_vl_retrieval.media.policy import shorten_name
 from qwen3_vl_retrieval.media.sources import open_source
 from qwen3_vl_retrieval.prompting.prompts import MediaSlot
 
-__all__ = ["MediaReader", "PreparedMedia", "SourceCache", "digest_pixels", "identify_source"]
+__all__ = ["MediaReader", "PreparedMedia", "digest_pixels", "identify_source"]
 
 
-_MAX_ENTRIES = 16_384
-"""Some hundred bytes each."""
+_MAX_SOURCES = 16_384
+"""Sources whose size and content key are remembered, some hundred bytes each."""
 
 _SETTLED_SECONDS = 2.0
 """A file written since may be written once more without its time of change moving on: some file systems count in
 whole seconds, FAT in two."""
-
-
-class SourceCache:
-    """Sizes and content keys by what was read. Safe to use from several threads."""
-
-    def __init__(self) -> None:
-        self._entries: OrderedDict[bytes, tuple[MediaSlot, bytes]] = OrderedDict()
-        self._lock = ForkSafeLock()
-
-    def find(self, identity: bytes) -> tuple[MediaSlot, bytes] | None:
-        """Returns the place in a prompt and the content key, or `None` if it has not been seen."""
-        with self._lock:
-            found = self._entries.get(identity)
-            if found is not None:
-                self._entries.move_to_end(identity)
-            return found
-
-    def keep(self, identity: bytes, slot: MediaSlot, key: bytes) -> None:
-        """Remembers what was read; the longest unused is forgotten for it."""
-        with self._lock:
-            self._entries[identity] = (slot, key)
-            if len(self._entries) > _MAX_ENTRIES:
-                self._entries.popitem(last=False)
 
 
 def identify_source(part: ImagePart | VideoPart, policy: MediaPolicy) -> bytes | None:
@@ -133,7 +109,7 @@ class PreparedMedia:
 
     @property
     def pair_count(self) -> int:
-        """Temporal patches: 1 for a image, half the frames of a video."""
+        """Temporal patches: 1 for an image, half the frames of a video."""
         return 1 if self.slot.timestamps is None else len(self.slot.timestamps)
 
     @property
@@ -146,7 +122,7 @@ class PreparedMedia:
         self._pixels = None
 
     def load(self) -> UInt8[np.ndarray, "frames height width 3"]:
-        """Returns the pixels, one frame for a image.
+        """Returns the pixels, one frame for an image.
 
         Raises:
             MediaError: If they were released and the file can no longer be read, or has changed since.
@@ -186,7 +162,7 @@ class MediaReader:
         self._sampling = sampling
         self._reading: ImageReading = reading
         self._is_known = is_known
-        self._sources = SourceCache()
+        self._sources = BoundedCache[bytes, tuple[MediaSlot, bytes]](_MAX_SOURCES)
 
     def read(self, part: ImagePart | VideoPart) -> PreparedMedia:
         """Returns the part decoded, and resized as the official scripts do.
@@ -202,7 +178,7 @@ class MediaReader:
             return PreparedMedia(part, *seen, None, read_again)
         media = self._prepare(part, self._budget, self._sampling)
         if identity is not None:
-            self._sources.keep(identity, media.slot, media.key)
+            self._sources.keep(identity, (media.slot, media.key))
         return media
 
     def read_smaller(self, media: PreparedMedia, share: float) -> PreparedMedia:
@@ -261,7 +237,7 @@ def _read_image(
 
 
 def digest_pixels(pixels: npt.NDArray[np.uint8], *, is_video: bool) -> bytes:
-    """Returns the content key of a image, or of frames of a video."""
+    """Returns the content key of an image, or of frames of a video."""
     digest = hashlib.blake2b(repr((pixels.shape, is_video)).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()

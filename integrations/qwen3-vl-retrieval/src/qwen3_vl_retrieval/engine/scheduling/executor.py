@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from qwen3_vl_retrieval.engine.bounded_cache import BoundedCache
 from qwen3_vl_retrieval.engine.language.packed_model import PackedLanguageModel
 from qwen3_vl_retrieval.engine.language.padded_model import PaddedLanguageModel
-from qwen3_vl_retrieval.engine.language.prefix_cache import PrefixCache, PrefixKey
-from qwen3_vl_retrieval.engine.requests.builder import Request
+from qwen3_vl_retrieval.engine.requests.builder import PrefixKey, Request
 from qwen3_vl_retrieval.engine.requests.media_reader import PreparedMedia
 from qwen3_vl_retrieval.engine.scheduling.batching import build_budget, pack_batches, plan_batches, split_batch
 from qwen3_vl_retrieval.engine.scheduling.priority_lock import PriorityLock
@@ -137,7 +137,7 @@ def build_row(
 ) -> PackedRow:
     """Returns the tokens of a job that pass through the model: those behind its prefix, or the prefix itself.
 
-    Rotary positions are those of the whole prompt: a image in the prefix moves all that follow.
+    Rotary positions are those of the whole prompt: an image in the prefix moves all that follow.
     """
     request = job.request
     at, media_at = (0, 0)
@@ -189,7 +189,7 @@ class Executor:
         self._language = choose_language_model(model)
         self._vision = VisionEncoder(model.visual, layout, features, statistics)
         self._features = features
-        self._prefixes = PrefixCache(_PREFIX_BYTES)
+        self._prefixes = BoundedCache[PrefixKey, PrefixStates](_PREFIX_BYTES, measure=_count_bytes)
         self._statistics = statistics
         self._lock = PriorityLock()
         self._budget = build_budget(model, max_batch_tokens)
@@ -410,6 +410,10 @@ def choose_language_model(model: Any) -> PackedLanguageModel | PaddedLanguageMod
     if is_sdpa and len(devices) == 1:
         return PackedLanguageModel(language_model)
     return PaddedLanguageModel(language_model)
+
+
+def _count_bytes(states: PrefixStates) -> int:
+    return states.byte_count
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

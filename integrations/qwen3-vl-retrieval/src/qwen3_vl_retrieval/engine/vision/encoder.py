@@ -65,14 +65,14 @@ class PixelLoader:
 
 
 class FramePairs:
-    """The distinct pairs of images and videos; a image is one pair.
+    """The distinct pairs of images and videos; an image is one pair.
 
     Args:
         media: Images and videos, in the order in which they are to be computed.
         pixels: Pixels by content key.
 
     Attributes:
-        frames: What is to be computed of each image or video, two frames a pair or a image's only one; those of
+        frames: What is to be computed of each image or video, two frames a pair or an image's only one; those of
             which another has everything are left out.
         sizes: Height and width in visual tokens of each pair of `frames`.
         repeated_count: Pairs that are equal to an earlier one.
@@ -180,7 +180,7 @@ class VisionEncoder:
 
 
 def _group_media(media: Sequence[PreparedMedia], *, max_tokens: int | None) -> list[list[PreparedMedia]]:
-    """Neighbours that are encoded together; a image or video beyond `max_tokens` is alone."""
+    """Neighbours that are encoded together; an image or video beyond `max_tokens` is alone."""
     groups: list[list[PreparedMedia]] = []
     tokens = 0
     for item in media:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
 
+from qwen3_vl_retrieval.engine.bounded_cache import BoundedCache
 from qwen3_vl_retrieval.engine.states import VisionFeatures
 from qwen3_vl_retrieval.forks import ForkSafeLock
 
@@ -26,24 +25,25 @@ class FeatureCache:
     def __init__(self, device: torch.device, *, max_device_bytes: int, max_host_bytes: int = 0) -> None:
         self._device = device
         self._lock = ForkSafeLock()
-        self._near = _Tier(max_device_bytes)
-        self._far = _Tier(max_host_bytes if device.type != "cpu" else 0)
+        self._near = BoundedCache[bytes, VisionFeatures](max_device_bytes, measure=_count_bytes)
+        self._far = BoundedCache[bytes, VisionFeatures](
+            max_host_bytes if device.type != "cpu" else 0, measure=_count_bytes
+        )
 
     @property
     def byte_count(self) -> int:
         """Memory that the features take, that of the device and of the host together."""
-        return self._near.byte_count + self._far.byte_count
+        return self._near.size + self._far.size
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._near.entries or key in self._far.entries
+        return key in self._near or key in self._far
 
     def find(self, key: bytes) -> VisionFeatures | None:
         """Returns the features of a content key on the device, or `None`."""
         with self._lock:
-            found = self._near.entries.get(key)
-            if found is not None:
-                self._near.entries.move_to_end(key)
-                return found
+            near = self._near.find(key)
+            if near is not None:
+                return near
             far = self._far.take(key)
             if far is None:
                 return None
@@ -52,11 +52,11 @@ class FeatureCache:
             return near
 
     def keep(self, key: bytes, features: VisionFeatures) -> None:
-        """Keeps a copy of features, and lets the longest unused go for it; those larger than the bound are not kept."""
-        if features.byte_count > self._near.max_bytes:
+        """Keeps a copy of features, for which the longest unused give way; those beyond the bound are not kept."""
+        if not self._near.admits(features):
             return
         with self._lock:
-            if key not in self._near.entries:
+            if key not in self._near:
                 self._place(key, features.copy_to(self._device))
 
     def clear(self) -> None:
@@ -66,36 +66,11 @@ class FeatureCache:
             self._far.clear()
 
     def _place(self, key: bytes, features: VisionFeatures) -> None:
-        for old_key, old in self._near.add(key, features):
-            if old.byte_count <= self._far.max_bytes:
-                self._far.add(old_key, old.copy_to(torch.device("cpu")))
+        for old_key, old in self._near.keep(key, features):
+            if self._far.admits(old):
+                self._far.keep(old_key, old.copy_to(torch.device("cpu")))
 
 
-class _Tier:
-    """A least-recently-used store bounded in bytes."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.byte_count = 0
-        self.entries: OrderedDict[bytes, VisionFeatures] = OrderedDict()
-
-    def add(self, key: bytes, features: VisionFeatures) -> list[tuple[bytes, VisionFeatures]]:
-        """Adds features and returns what had to go for them."""
-        self.entries[key] = features
-        self.byte_count += features.byte_count
-        gone: list[tuple[bytes, VisionFeatures]] = []
-        while self.byte_count > self.max_bytes:
-            old = self.entries.popitem(last=False)
-            self.byte_count -= old[1].byte_count
-            gone.append(old)
-        return gone
-
-    def take(self, key: bytes) -> VisionFeatures | None:
-        found = self.entries.pop(key, None)
-        if found is not None:
-            self.byte_count -= found.byte_count
-        return found
-
-    def clear(self) -> None:
-        self.entries.clear()
-        self.byte_count = 0
+def _count_bytes(features: VisionFeatures) -> int:
+    """Returns the memory that features take."""
+    return features.byte_count

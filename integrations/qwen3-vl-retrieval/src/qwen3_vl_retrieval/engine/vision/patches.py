@@ -70,7 +70,7 @@ class PatchLayout:
 def cut_patches(
     frames: UInt8[Tensor, "frames height width 3"], layout: PatchLayout
 ) -> Float32[Tensor, "patches values"]:
-    """Returns the normalised patches of a image (one frame, repeated in time) or a video (an even number).
+    """Returns the normalised patches of an image (one frame, repeated in time) or a video (an even number).
 
     Patches are ordered so that the `merge_size`² patches of a visual token are neighbours; within a patch, values
     are ordered colour, frame, row, column. Reference: `Qwen2VLImageProcessor._preprocess` and

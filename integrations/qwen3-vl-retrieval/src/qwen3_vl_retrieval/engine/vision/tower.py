@@ -28,7 +28,7 @@ __all__ = ["Grid", "ImagesEndToEnd", "ImagesSideBySide", "PatchPositions", "Visi
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchPositions:
-    """Where the patches of a image are, in their order.
+    """Where the patches of an image are, in their order.
 
     Attributes:
         learned: Added to the patches before the first layer.
@@ -100,7 +100,7 @@ def _rotate(states: Float[Tensor, "*places size"], angles: RotaryAngles) -> Floa
 
 
 Grid: TypeAlias = tuple[int, int]
-"""Rows and columns of the patches of a image or pair of frames."""
+"""Rows and columns of the patches of an image or pair of frames."""
 
 _ROPE_THETA = 10_000.0
 """`Qwen3VLVisionRotaryEmbedding` of transformers 4.57."""
