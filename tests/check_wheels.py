@@ -17,6 +17,7 @@ _NAMESPACES = {
     "llama_index",
     "embeddings",
     "postprocessor",
+    "schema",
     "retrievers",
     "indices",
     "node_parser",

@@ -138,7 +138,7 @@ def test_without_being_asked_the_attached_picture_is_not_searched_with(pictures)
 @pytest.mark.parametrize(
     ("block", "said"),
     [
-        (None, "attached no picture"),
+        (None, "attached no image"),
         (ImageBlock(image=b"no picture at all, but bytes"), "cannot be opened"),
         (ImageBlock(url="https://example.org/a.png"), "cannot be opened"),
         (ImageBlock(url="file:///etc/hostname"), "cannot be opened"),

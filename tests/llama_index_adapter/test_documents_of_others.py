@@ -8,11 +8,11 @@ import pytest
 from llama_index.core import SimpleDirectoryReader
 from llama_index.core.schema import Document, ImageDocument, ImageNode, NodeWithScore, TextNode
 
-from llama_index.embeddings.qwen3_vl.nodes import build_node_item
 from llama_index.indices.qwen3_vl.documents import hash_document
 from llama_index.node_parser.qwen3_vl import MediaNodeParser
 from llama_index.node_parser.qwen3_vl.document_files import list_document_files
-from llama_index.postprocessor.qwen3_vl_rerank.node_media import list_node_media
+from llama_index.schema.qwen3_vl.node_media import list_node_media
+from llama_index.schema.qwen3_vl.nodes import build_node_item
 
 TEXTS = {
     "a drawing": {"file_path": "logo.svg", "file_name": "logo.svg", "file_type": "image/svg+xml"},

@@ -330,7 +330,7 @@ def test_it_survives_dicts_and_json_without_secrets(tmp_path):
     assert values["class_name"] == "Qwen3VLEmbedding"
     for made in (Qwen3VLEmbedding.from_dict(values), Qwen3VLEmbedding.from_json(embedding.to_json())):
         assert made.to_dict() == values
-        assert (made.token, made.pixel_budget) == (None, embedding.pixel_budget)
+        assert (made.token, made.loading_options) == (None, embedding.loading_options)
         assert made.media_policy == MediaPolicy(allow_dirs=(str(tmp_path),), allow_hosts=("example.org",))
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from llama_index.embeddings.qwen3_vl import MultiModalQueryBundle, Qwen3VLEmbedding
 from llama_index.embeddings.qwen3_vl.caching import COLLECTION
-from llama_index.embeddings.qwen3_vl.contents import hash_item
+from llama_index.schema.qwen3_vl.contents import hash_item
 from llama_index_adapter.plain_models import PlainEmbedder
 from qwen3_vl_retrieval import MediaError, MediaPolicy, MultimodalInput
 from rounding import bound

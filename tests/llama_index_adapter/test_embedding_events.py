@@ -16,7 +16,7 @@ from llama_index.core.schema import ImageNode, QueryBundle
 from PIL import Image
 
 from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
-from llama_index.embeddings.qwen3_vl.contents import describe_item
+from llama_index.schema.qwen3_vl.contents import describe_item
 from llama_index_adapter.plain_models import PlainEmbedder
 from qwen3_vl_retrieval import MediaError, MultimodalInput
 

@@ -44,6 +44,21 @@ def test_making_objects_loads_no_model():
     assert done.returncode == 0, done.stderr
 
 
+def test_copies_of_a_plain_embedder_load_no_model():
+    code = (
+        "import copy, pickle, sys;"
+        "from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding;"
+        "from llama_index_adapter.plain_models import PlainEmbedder;"
+        "made = Qwen3VLEmbedding(embedder=PlainEmbedder());"
+        "copies = [made.model_copy(), copy.copy(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made))];"
+        "[one.get_text_embedding('red') for one in copies];"
+        "sys.exit('torch' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", PACKAGES)
 def test_public_names_exist_and_packages_are_typed(name):
     assert name.rpartition(".")[2].startswith("qwen3_vl")

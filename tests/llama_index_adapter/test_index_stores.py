@@ -23,7 +23,7 @@ from llama_index.indices.qwen3_vl.stores import (
     replace_nodes,
 )
 from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever
-from llama_index.retrievers.qwen3_vl.scores import read_fingerprint
+from llama_index.retrievers.qwen3_vl.vector_stores import read_fingerprint
 from qwen3_vl_retrieval import FingerprintMismatchError
 
 

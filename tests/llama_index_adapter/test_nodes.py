@@ -22,7 +22,7 @@ from llama_index.core.vector_stores import VectorStoreQuery
 from llama_index.vector_stores.chroma import ChromaVectorStore
 from PIL import Image
 
-from llama_index.embeddings.qwen3_vl.nodes import build_node_item, build_node_items, read_caption
+from llama_index.schema.qwen3_vl.nodes import build_node_item, build_node_items, read_caption
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError
 from qwen3_vl_retrieval.index import build_item
 
@@ -181,7 +181,7 @@ def test_a_reference_is_its_text_or_else_its_object(picture):
 
 def test_a_node_with_nothing_in_it_is_refused():
     for node in (TextNode(text=" "), Node(), Document(), IndexNode(text="", index_id="1")):
-        with pytest.raises(InputError, match="has neither text nor picture nor clip; leave it out"):
+        with pytest.raises(InputError, match="has neither text nor image nor video; leave it out"):
             build_node_item(node)
     with pytest.raises(InputError, match="sound cannot be embedded: transcribe it"):
         build_node_item(Node(audio_resource=resource(path="talk.mp3")))
@@ -255,13 +255,13 @@ def test_a_document_of_a_picture_comes_back_as_text_and_is_found_by_its_file(chr
     found = pass_through(chroma, ImageDocument(image_path=picture, metadata={"file_path": picture}))
     assert type(found) is TextNode
     assert build_node_item(found) == {"image": picture}
-    with pytest.raises(InputError, match="has neither text nor picture nor clip"):
+    with pytest.raises(InputError, match="has neither text nor image nor video"):
         build_node_item(TextNode(text="", metadata={}))
 
 
 def test_a_document_of_a_picture_without_its_file_is_lost(chroma, picture):
     found = pass_through(chroma, Document(image_resource=resource(path=picture)))
-    with pytest.raises(InputError, match="has neither text nor picture nor clip"):
+    with pytest.raises(InputError, match="has neither text nor image nor video"):
         build_node_item(found)
 
 

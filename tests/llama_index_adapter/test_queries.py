@@ -10,7 +10,7 @@ from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle
 from PIL import Image
 
 from llama_index.embeddings.qwen3_vl import MultiModalQueryBundle
-from llama_index.embeddings.qwen3_vl.queries import build_query_item, list_query_items
+from llama_index.schema.qwen3_vl.queries import build_query_item, list_query_items
 from qwen3_vl_retrieval import InputError, MultimodalInput
 
 

@@ -255,7 +255,7 @@ def test_the_methods_of_a_multimodal_retriever(index, pictures, questions):
     assert ids(retriever.text_to_image_retrieve(QueryBundle(questions[0], image_path=picture))) == ids(
         retriever.text_to_image_retrieve(questions[0])
     )
-    with pytest.raises(InputError, match="no picture to search by"):
+    with pytest.raises(InputError, match="no image to search by"):
         retriever.image_to_image_retrieve(QueryBundle("words"))
 
     async def run():

@@ -11,8 +11,8 @@ from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index.vector_stores.chroma import ChromaVectorStore
 
-from llama_index.retrievers.qwen3_vl.multimodal_index_stores import MultimodalIndexStore
-from llama_index.retrievers.qwen3_vl.scores import find_chroma_collection, find_cosine
+from llama_index.retrievers.qwen3_vl.multimodal_index import MultimodalIndexStore
+from llama_index.retrievers.qwen3_vl.vector_stores import find_chroma_collection, find_cosine
 
 
 def make_store(space, name):

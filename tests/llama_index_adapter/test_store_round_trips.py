@@ -22,11 +22,11 @@ from llama_index.core.schema import (
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index.vector_stores.chroma import ChromaVectorStore
 
-from llama_index.embeddings.qwen3_vl.nodes import build_node_item
 from llama_index.indices.qwen3_vl import UnifiedMultiModalIndex
 from llama_index.indices.qwen3_vl.media_folders import MediaFolder
 from llama_index.indices.qwen3_vl.stored_nodes import prepare_node
 from llama_index.retrievers.qwen3_vl.found_nodes import restore_node
+from llama_index.schema.qwen3_vl.nodes import build_node_item
 from qwen3_vl_retrieval import InputError
 from rounding import bound
 

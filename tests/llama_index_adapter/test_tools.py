@@ -98,7 +98,7 @@ def test_nothing_to_search_with_is_said():
     tool = multimodal_retriever_tool(PresetRetriever([]), **_ABOUT)
     with pytest.raises(InputError, match="query is empty"):
         tool.call(query="  ")
-    with pytest.raises(InputError, match="attached no picture"):
+    with pytest.raises(InputError, match="attached no image"):
         tool.call(query="red", use_attached_image=True)
     assert [block.text for block in tool.call(query="red").blocks] == ["Nothing was found."]
 
@@ -123,13 +123,13 @@ def test_pictures_are_few_and_small(pictures):
     for block, picture in zip(shown, open_images(shown), strict=True):
         assert picture.width * picture.height <= 2_000
         assert len(block.resolve_image().read()) <= 2_000
-    assert "at most 2 pictures" in blocks[-1].text
+    assert "at most 2 images" in blocks[-1].text
 
 
 def test_clips_are_frames_or_blocks_or_nothing(pictures):
     blocks = _ask([_clip(pictures)], max_frames=3)
     assert len(open_images(blocks)) == 3
-    assert "3 pictures of it follow" in blocks[0].text
+    assert "3 images of it follow" in blocks[0].text
     (text, block) = _ask([_clip(pictures)], video="block")
     assert isinstance(block, VideoBlock)
     assert block.resolve_video().read() == (pictures / "clip.mp4").read_bytes()

@@ -1,7 +1,7 @@
 """Vectors that are kept between runs, in any key-value store of LlamaIndex.
 
 LlamaIndex keeps them by the text alone, so that a query is given the vector of a document of the same words, and one
-model that of another. Here the key is everything that a vector depends on, and pictures have one, too.
+model that of another. Here the key is everything that a vector depends on, and images have one, too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from llama_index.core.storage.kvstore.types import BaseKVStore
 
-from llama_index.embeddings.qwen3_vl.contents import hash_item
-from llama_index.embeddings.qwen3_vl.sources import Item
+from llama_index.schema.qwen3_vl.contents import hash_item
+from llama_index.schema.qwen3_vl.sources import Item
 from qwen3_vl_retrieval import Fingerprint, MediaPolicy
 
 __all__ = ["COLLECTION", "VectorCache"]

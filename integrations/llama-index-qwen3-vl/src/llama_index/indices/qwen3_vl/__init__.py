@@ -1,4 +1,4 @@
-"""One index of texts, pictures, pages and clips in one vector space."""
+"""One index of texts, images, pages and videos in one vector space."""
 
 from __future__ import annotations
 

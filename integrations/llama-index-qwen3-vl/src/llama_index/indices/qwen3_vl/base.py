@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, Unpack
+from typing import Any, Self, TypeAlias, TypedDict, Unpack
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.callbacks.base import CallbackManager
@@ -22,49 +22,81 @@ from llama_index.core.tools import FunctionTool
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
+from llama_index.embeddings.qwen3_vl.base import Qwen3VLEmbedding, require_embedding
 from llama_index.indices.qwen3_vl.documents import aparse_documents, hash_document, parse_documents
-from llama_index.indices.qwen3_vl.engine_options import list_names, require_known
-from llama_index.indices.qwen3_vl.engines import RETRIEVER_OPTIONS, build_chat_engine, build_query_engine, build_tool
-from llama_index.indices.qwen3_vl.file_insertion import FileInsertion
-from llama_index.indices.qwen3_vl.file_nodes import Reading
-from llama_index.indices.qwen3_vl.media_folders import MediaFolder
-from llama_index.indices.qwen3_vl.options import (
-    DEFAULT_COLLECTION,
-    IndexOptions,
-    NodeOptions,
-    OpenOptions,
-    find_default_embedding,
-    open_storage,
+from llama_index.indices.qwen3_vl.engines import (
+    RETRIEVER_OPTIONS,
+    build_chat_engine,
+    build_query_engine,
+    build_tool,
+    list_names,
+    require_known,
 )
+from llama_index.indices.qwen3_vl.files import FileInsertion, FileOptions
+from llama_index.indices.qwen3_vl.media_folders import MediaFolder
 from llama_index.indices.qwen3_vl.stored_nodes import is_blank, prepare_node
 from llama_index.indices.qwen3_vl.stores import (
     areplace_nodes,
     bind_store,
     build_summary,
     hold_store,
+    is_flat,
     list_document_ids,
     open_chroma_store,
+    open_storage,
     replace_nodes,
     require_writer,
     split_rows,
 )
 from llama_index.postprocessor.qwen3_vl_rerank import Qwen3VLRerank
 from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever
-from llama_index.retrievers.qwen3_vl.multimodal_index_stores import MultimodalIndexStore
-from llama_index.retrievers.qwen3_vl.scores import read_fingerprint
-from llama_index.retrievers.qwen3_vl.sources import is_plain, open_multimodal_index, require_embedding
+from llama_index.retrievers.qwen3_vl.multimodal_index import MultimodalIndexStore, is_plain, open_multimodal_index
+from llama_index.retrievers.qwen3_vl.vector_stores import read_fingerprint
 from qwen3_vl_retrieval import InputError, MediaPolicy, StoreError
 from qwen3_vl_retrieval.index import FailedFile, MultimodalIndex
-from qwen3_vl_retrieval.metadata import check_metadata
+from qwen3_vl_retrieval.options import list_option_names
 from qwen3_vl_retrieval.paths import encode_name
 
 __all__ = ["UnifiedMultiModalIndex"]
 
 _LOGGER = logging.getLogger(__name__)
 
+_DEFAULT_COLLECTION = "multimodal"
+
 _Placed: TypeAlias = "tuple[int, BaseNode]"
 """A node, with its place in the list of the caller."""
+
+
+class NodeOptions(TypedDict, total=False):
+    """The options of `UnifiedMultiModalIndex`, which describes them, on nodes; any other fails."""
+
+    media_dir: str | Path | None
+    objects: list[IndexNode] | None
+    transformations: list[TransformComponent] | None
+    callback_manager: CallbackManager | None
+    show_progress: bool
+    use_async: bool
+    insert_batch_size: int
+
+
+class OpenOptions(NodeOptions, total=False):
+    """Those, and the embedding."""
+
+    embed_model: Qwen3VLEmbedding | None
+
+
+class IndexOptions(OpenOptions, total=False):
+    """Those, and where nodes are kept."""
+
+    storage_context: StorageContext | None
+    vector_store: BasePydanticVectorStore | None
+    persist_dir: str | Path | None
+    collection_name: str
+    lock_timeout_seconds: float
+
+
+class FileIndexOptions(IndexOptions, FileOptions, total=False):
+    """The options of `UnifiedMultiModalIndex` and of `add_files`."""
 
 
 class UnifiedMultiModalIndex(VectorStoreIndex):
@@ -120,7 +152,7 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         storage_context: StorageContext | None = None,
         vector_store: BasePydanticVectorStore | None = None,
         persist_dir: str | Path | None = None,
-        collection_name: str = DEFAULT_COLLECTION,
+        collection_name: str = _DEFAULT_COLLECTION,
         lock_timeout_seconds: float = 10.0,
         media_dir: str | Path | None = None,
         index_struct: IndexDict | None = None,
@@ -133,7 +165,7 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         **others: Any,
     ) -> None:
         require_known(others, list_names(type(self).__init__), type(self).__name__)
-        model = require_embedding(find_default_embedding() if embed_model is None else embed_model)
+        model = require_embedding(_find_default_embedding() if embed_model is None else embed_model)
         context = open_storage(storage_context, vector_store, persist_dir, collection_name, lock_timeout_seconds)
         folder = None if persist_dir is None else Path(persist_dir).absolute() / "media"
         self._media_folder = MediaFolder(
@@ -179,27 +211,15 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
     def from_files(
         cls,
         paths: str | Path | Iterable[str | Path],
-        *,
-        on_error: Literal["raise", "skip"] = "raise",
-        metadata: Mapping[str, str | int | float | bool] | None = None,
-        window_seconds: float = 30.0,
-        overlap_seconds: float = 5.0,
-        cut_at_scenes: bool = False,
-        **options: Unpack[IndexOptions],
+        **options: Unpack[FileIndexOptions],
     ) -> Self:
-        """Returns an index of files and folders; arguments are those of `add_files`, options those of the class.
+        """Returns an index of files and folders; the options are those of `add_files` and of the class.
 
         Over a `persist_dir` that exists, what is there and unchanged is not embedded again.
         """
-        index = cls([], **options)
-        index.add_files(
-            paths,
-            on_error=on_error,
-            metadata=metadata,
-            window_seconds=window_seconds,
-            overlap_seconds=overlap_seconds,
-            cut_at_scenes=cut_at_scenes,
-        )
+        reading = list_option_names(FileOptions)
+        index = cls([], **{name: value for name, value in options.items() if name not in reading})  # pyright: ignore[reportArgumentType] - the options of the class
+        index.add_files(paths, **{name: value for name, value in options.items() if name in reading})  # pyright: ignore[reportArgumentType] - the others
         return index
 
     @classmethod
@@ -207,7 +227,7 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         cls,
         persist_dir: str | Path,
         *,
-        collection_name: str = DEFAULT_COLLECTION,
+        collection_name: str = _DEFAULT_COLLECTION,
         lock_timeout_seconds: float = 10.0,
         **options: Unpack[OpenOptions],
     ) -> Self:
@@ -291,7 +311,7 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
             # It embeds nothing, and is never loaded.
             embed_model = Qwen3VLEmbedding(stored.model)
         else:
-            embed_model = require_embedding(find_default_embedding() if embed_model is None else embed_model)
+            embed_model = require_embedding(_find_default_embedding() if embed_model is None else embed_model)
             if reranker is not None and not is_plain(reranker):
                 raise ValueError(
                     "instruction, score_threshold, on_error and keep_retrieval_score of Qwen3VLRerank have no effect "
@@ -309,12 +329,7 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
     def add_files(
         self,
         paths: str | Path | Iterable[str | Path],
-        *,
-        on_error: Literal["raise", "skip"] = "raise",
-        metadata: Mapping[str, str | int | float | bool] | None = None,
-        window_seconds: float = 30.0,
-        overlap_seconds: float = 5.0,
-        cut_at_scenes: bool = False,
+        **options: Unpack[FileOptions],
     ) -> list[FailedFile]:
         """Adds files and folders, and returns what could not be read.
 
@@ -324,21 +339,14 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
 
         Args:
             paths: Files of any kind that `qwen3vl index` reads, and folders with such files.
-            on_error: `"raise"` ends at the first that cannot be read, `"skip"` adds the others; see `failures`.
-            metadata: Metadata of every node, as flat scalars.
-            window_seconds: Length of a window of a video.
-            overlap_seconds: What a window shares with the one before.
-            cut_at_scenes: Let windows end where the image changes.
+            **options: How files are read, and what becomes of broken ones; see `FileOptions`.
 
         Raises:
             InputError: if a file cannot be read, and that is not to be skipped, or there is none; the message names it.
                 Also if no store can hold the `metadata`.
         """
         policy = self._media_folder.policy
-        windows = {"window_seconds": window_seconds, "overlap_seconds": overlap_seconds, "cut_at_scenes": cut_at_scenes}
-        rules = MediaPolicy() if policy is None else policy
-        reading = Reading(policy=rules, options=windows, metadata={} if metadata is None else check_metadata(metadata))
-        insertion = FileInsertion(self, reading, on_error=on_error)
+        insertion = FileInsertion(self, MediaPolicy() if policy is None else policy, **options)
         insertion.run(paths)
         self._failures += insertion.failures
         return insertion.failures
@@ -510,7 +518,7 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         self,
         *,
         name: str = "search_media",
-        description: str = "Finds texts, pictures, pages and clips by what they say and show, and shows them.",
+        description: str = "Finds texts, images, pages and videos by what they say and show, and shows them.",
         **options: Any,
     ) -> FunctionTool:
         """Returns a tool for agents, which gets images back and may search by those that the user attached.
@@ -576,14 +584,14 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
             )
         prepared: dict[str, _Placed] = {}
         blank = 0
-        is_flat = bool(getattr(self._vector_store, "flat_metadata", False))
+        keeps_scalars = is_flat(self._vector_store)
         for place, node in enumerate(nodes):
             if is_blank(node):
                 blank += 1
                 continue
             try:
                 one = prepare_node(
-                    node, self._media_folder, caption_mode=self._embed_model.caption_mode, is_flat=is_flat
+                    node, self._media_folder, caption_mode=self._embed_model.caption_mode, is_flat=keeps_scalars
                 )
             except InputError as error:
                 raise error.at(place, role="node") from error
@@ -608,6 +616,11 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
 
     def _resolve_llm(self, llm: Any) -> Any:
         return Settings.llm if llm is None else resolve_llm(llm, callback_manager=self._callback_manager)
+
+
+def _find_default_embedding() -> Any:
+    """What `Settings` were given, or `None`: asking them would make a model of OpenAI where there is none."""
+    return Settings._embed_model  # pyright: ignore[reportPrivateUsage] - LlamaIndex has no other way
 
 
 def _split(nodes: Sequence[_Placed], size: int) -> Iterator[Sequence[_Placed]]:

@@ -1,4 +1,4 @@
-"""Documents on their way to becoming nodes: texts are split, pictures and clips stay whole, and each is known again."""
+"""Documents on their way to becoming nodes: texts are split, images and videos stay whole, and each is known again."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ __all__ = ["aparse_documents", "hash_document", "number_parts", "parse_documents
 def parse_documents(
     documents: Sequence[BaseNode], transformations: Sequence[TransformComponent], *, show_progress: bool = False
 ) -> list[BaseNode]:
-    """Returns the nodes of documents, in their order: what holds a picture or clip as it is, text transformed.
+    """Returns the nodes of documents, in their order: what holds an image or video as it is, text transformed.
 
-    Splitters would make text of a `Document` with a picture, and fail for a `Node`. What parsers split has ids that are
+    Splitters would make text of a `Document` with an image, and fail for a `Node`. What parsers split has ids that are
     the same whenever the same document is parsed.
 
     Raises:
@@ -95,7 +95,7 @@ def _divide(documents: Sequence[BaseNode]) -> tuple[list[BaseNode], list[BaseNod
 
 
 def _recover(document: BaseNode) -> BaseNode:
-    """The document of a picture or clip that a reader without the right parser has read as text."""
+    """The document of an image or video that a reader without the right parser has read as text."""
     if not isinstance(document, Document) or holds_media(document):
         return document
     name = document.metadata.get("file_path")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
+from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.chat_engine import (
     CondensePlusContextChatEngine,
     CondenseQuestionChatEngine,
@@ -19,15 +22,59 @@ from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.llms import LLM
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.tools import FunctionTool
+from pydantic import ConfigDict
 
-from llama_index.indices.qwen3_vl.chat_nodes import ChatNodes
-from llama_index.indices.qwen3_vl.engine_options import list_names, require_known, split_options
 from llama_index.postprocessor.qwen3_vl_rerank import MediaGuard
 from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever
 from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.options import list_option_names
 
-__all__ = ["RETRIEVER_OPTIONS", "build_chat_engine", "build_query_engine", "build_tool"]
+__all__ = [
+    "RETRIEVER_OPTIONS",
+    "build_chat_engine",
+    "build_query_engine",
+    "build_tool",
+    "list_names",
+    "require_known",
+]
+
+_HINTS = {
+    "image_similarity_top_k": "all media share one space: similarity_top_k counts them together, and "
+    "text_to_image_retrieve finds images alone",
+    "image_vector_store": "all media share one space and one store: give vector_store, persist_dir or storage_context",
+    "image_embed_model": "one model embeds all media: give embed_model=Qwen3VLEmbedding(…)",
+    "image_store": "all media share one space and one store: give vector_store, persist_dir or storage_context",
+    "is_image_to_text": "images are embedded as images, with their text: leave it out",
+    "is_text_vector_store_empty": "all media share one store: leave it out",
+    "is_image_vector_store_empty": "all media share one store: leave it out",
+    "doc_ids": "give filters, or delete_ref_doc: vector stores ignore doc_ids",
+    "node_ids": "give filters: vector stores ignore node_ids",
+    "image_query_engine": "give as_query_engine a multimodal llm",
+    "multi_modal_llm": "give it as llm",
+}
+"""What to do in place of options that other indexes have."""
+
+
+def list_names(*functions: Callable[..., Any]) -> frozenset[str]:
+    """Returns the names of what functions can be given by name."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return frozenset(
+        name
+        for function in functions
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in kinds and name != "self"
+    )
+
+
+def require_known(options: Mapping[str, Any], known: frozenset[str], owner: str) -> None:
+    """Raises `TypeError` if an option is unknown; the message says which there are, or what to do in its place."""
+    for name in options:
+        if name not in known:
+            hint = _HINTS.get(name, f"allowed are {', '.join(sorted(known))}")
+            raise TypeError(f"{owner} has no option {quote(name)}; {hint}")
+
 
 RETRIEVER_OPTIONS = list_names(Qwen3VLRetriever.__init__) - {"index"}
 
@@ -39,7 +86,7 @@ _CHAT_ENGINES: dict[tuple[ChatMode, bool], Any] = {
     (ChatMode.BEST, True): MultiModalCondensePlusContextChatEngine,
     (ChatMode.BEST, False): CondensePlusContextChatEngine,
 }
-"""With whether the language model sees pictures."""
+"""With whether the language model sees images."""
 
 
 def build_query_engine(
@@ -51,15 +98,16 @@ def build_query_engine(
         TypeError: An option is neither.
         ValueError: The language model is no chat model.
     """
-    from llama_index.query_engine.qwen3_vl import MultiModalQueryEngine
+    from llama_index.query_engine.qwen3_vl.base import MultiModalQueryEngine, QueryEngineOptions, SynthesisOptions
 
     own = {"retriever", "llm", "multimodal"}
     if is_multimodal:
-        names = list_names(MultiModalQueryEngine.from_args, MultiModalQueryEngine.__init__) - own
-        chosen, rest = split_options(options, RETRIEVER_OPTIONS, names, "as_query_engine")
+        names = list_names(MultiModalQueryEngine.from_args) - own
+        names |= list_option_names(QueryEngineOptions) | list_option_names(SynthesisOptions)
+        chosen, rest = _divide(options, RETRIEVER_OPTIONS, names, "as_query_engine")
         return MultiModalQueryEngine.from_args(index.as_retriever(**chosen), llm=llm, **rest)
     names = list_names(RetrieverQueryEngine.from_args) - own
-    chosen, rest = split_options(options, RETRIEVER_OPTIONS, names, "as_query_engine")
+    chosen, rest = _divide(options, RETRIEVER_OPTIONS, names, "as_query_engine")
     return RetrieverQueryEngine.from_args(index.as_retriever(**chosen), llm=llm, multimodal=False, **rest)
 
 
@@ -90,9 +138,9 @@ def build_chat_engine(
             "condense_question or simple"
         )
     names = list_names(made.from_defaults) - {"llm", "multi_modal_llm", "retriever"}
-    chosen, rest = split_options(options, RETRIEVER_OPTIONS, names, f"as_chat_engine({quote(mode.value)})")
+    chosen, rest = _divide(options, RETRIEVER_OPTIONS, names, f"as_chat_engine({quote(mode.value)})")
     if is_multimodal:
-        rest["node_postprocessors"] = _show_pictures(rest.get("node_postprocessors"))
+        rest["node_postprocessors"] = _show_images(rest.get("node_postprocessors"))
     named = {"multi_modal_llm" if is_multimodal else "llm": llm}
     return made.from_defaults(retriever=index.as_retriever(**chosen), **named, **rest)
 
@@ -107,12 +155,67 @@ def build_tool(index: VectorStoreIndex, name: str, description: str, options: Ma
 
     # The retriever judges as many candidates as it fetches; the tool would judge what is left of them.
     names = list_names(multimodal_retriever_tool) - {"retriever", "name", "description", "reranker"}
-    chosen, rest = split_options(options, RETRIEVER_OPTIONS, names, "as_tool")
+    chosen, rest = _divide(options, RETRIEVER_OPTIONS, names, "as_tool")
     return multimodal_retriever_tool(index.as_retriever(**chosen), name=name, description=description, **rest)
 
 
-def _show_pictures(postprocessors: list[BaseNodePostprocessor] | None) -> list[BaseNodePostprocessor]:
+def _show_images(postprocessors: list[BaseNodePostprocessor] | None) -> list[BaseNodePostprocessor]:
     given = [] if postprocessors is None else list(postprocessors)
     if not any(isinstance(one, MediaGuard) for one in given):
         given.append(MediaGuard())
-    return [*given, ChatNodes()]
+    return [*given, _ChatNodes()]
+
+
+def _divide(
+    options: Mapping[str, Any], first: frozenset[str], second: frozenset[str], owner: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the options that are among the names of each of two; both are given what both know.
+
+    Raises:
+        TypeError: As in `require_known`.
+    """
+    require_known(options, first | second, owner)
+    return (
+        {name: value for name, value in options.items() if name in first},
+        {name: value for name, value in options.items() if name in second},
+    )
+
+
+class _ChatNodes(BaseNodePostprocessor):
+    """Turns each node into a text and the images that it shows: those engines see no other.
+
+    It is the last of the postprocessors, behind a `MediaGuard`, which makes images of pages and videos.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Returns the name of the class."""
+        return "ChatNodes"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        del query_bundle
+        return [NodeWithScore(node=part, score=one.score) for one in nodes for part in _split(one.node)]
+
+
+def _split(node: BaseNode) -> list[BaseNode]:
+    images = [block for block in node.get_content_blocks(MetadataMode.NONE) if isinstance(block, ImageBlock)]
+    if not images:
+        return [node]
+    shared: dict[str, Any] = {
+        "metadata": node.metadata,
+        "excluded_llm_metadata_keys": node.excluded_llm_metadata_keys,
+        "relationships": node.relationships,
+    }
+    text = node.get_content(metadata_mode=MetadataMode.NONE)
+    # Also without a text: what is said of the image, such as its page, is in the metadata.
+    parts: list[BaseNode] = [TextNode(id_=node.node_id, text=text, **shared)]
+    for number, block in enumerate(images):
+        encoded = base64.b64encode(block.resolve_image().read()).decode("ascii")
+        parts.append(
+            ImageNode(id_=f"{node.node_id}-{number}", image=encoded, image_mimetype=block.image_mimetype, **shared)
+        )
+    return parts

@@ -31,14 +31,14 @@ class MediaFolder:
     policy: MediaPolicy | None
 
     def keep(self, source: str | bytes, medium: Medium) -> str:
-        """Returns the path of a picture or clip that is given as data, `data:` URI, URL or path; a path stays itself.
+        """Returns the path of an image or video that is given as data, `data:` URI, URL or path; a path stays itself.
 
-        A picture behind a URL is downloaded and kept as PNG. A clip behind a URL stays there.
+        An image behind a URL is downloaded and kept as PNG. A video behind a URL stays there.
 
         Raises:
             InputError: There is no folder to write to, or the data are damaged.
             MediaPolicyError: URLs are not allowed, or the data are too large.
-            MediaError: It is no picture, or no clip.
+            MediaError: It is no image, or no video.
         """
         if isinstance(source, bytes):
             return str(self._write(source, medium))
@@ -49,19 +49,19 @@ class MediaFolder:
             return str(decode_path(source))
         if "://" not in source:
             return source
-        pictures = draw_document("", {"media_type": medium, medium: source}, policy=self.policy, max_frames=1)
+        images = draw_document("", {"media_type": medium, medium: source}, policy=self.policy, max_frames=1)
         if medium == "video":
             return source
-        return str(self._write(encode_png(pictures[0]), medium))
+        return str(self._write(encode_png(images[0]), medium))
 
     def _write(self, content: bytes, medium: Medium) -> Path:
         return keep_media(content, medium, self.folder, policy=self.policy)
 
 
 def describe_file(source: str, medium: Medium) -> dict[str, Any]:
-    """Returns metadata of a picture or clip: `image` or `video`, and of a local file what is known without a model.
+    """Returns metadata of an image or video: `image` or `video`, and of a local file what is known without a model.
 
-    Those are `mime_type`, `sha256`, and of a picture `width` and `height`. Of a file that is not there, or no picture,
+    Those are `mime_type`, `sha256`, and of an image `width` and `height`. Of a file that is not there, or no image,
     that is nothing: embedding it says what is wrong.
     """
     told: dict[str, Any] = {medium: source if "://" in source else encode_path(Path(source))}

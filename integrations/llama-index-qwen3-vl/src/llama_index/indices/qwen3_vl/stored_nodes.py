@@ -18,9 +18,9 @@ from llama_index.core.schema import (
 )
 
 from llama_index.embeddings.qwen3_vl import CaptionMode
-from llama_index.embeddings.qwen3_vl.sources import build_resource, decode_base64
 from llama_index.indices.qwen3_vl.media_folders import MediaFolder, describe_file
 from llama_index.retrievers.qwen3_vl.found_nodes import HIDDEN_KEYS
+from llama_index.schema.qwen3_vl.sources import build_resource, read_image_node, read_resource
 from qwen3_vl_retrieval import InputError
 from qwen3_vl_retrieval.index import Medium
 from qwen3_vl_retrieval.metadata import check_metadata, check_text
@@ -34,18 +34,18 @@ def prepare_node(
 ) -> BaseNode:
     """Returns a node that comes back from a store as it went in; the given one is left alone.
 
-    Pictures and clips are in files, named by `image` and `video` of the metadata, too, and a `Document` is a `Node`
+    Images and videos are in files, named by `image` and `video` of the metadata, too, and a `Document` is a `Node`
     with itself as its source: stores give documents back as text.
 
     Args:
         node: Of any type.
         folder: Where data are written.
-        caption_mode: Of the embedding: whether a picture with a text is `"mixed"`, or an `"image"`.
+        caption_mode: Of the embedding: whether an image with a text is `"mixed"`, or an `"image"`.
         is_flat: Whether the store keeps scalars alone.
 
     Raises:
         InputError: There is nowhere to write data to, or a metadatum that the store does not keep.
-        MediaError: Data are no picture or clip.
+        MediaError: Data are no image or video.
         MediaPolicyError: A URL is not allowed.
     """
     prepared = convert_document(node) if isinstance(node, Document) else node.model_copy()
@@ -70,7 +70,7 @@ def prepare_node(
 
 
 def holds_media(node: BaseNode) -> bool:
-    """Returns whether a node has a picture or clip of its own."""
+    """Returns whether a node has an image or video of its own."""
     if isinstance(node, Node):
         return node.image_resource is not None or node.video_resource is not None
     return isinstance(node, ImageNode)
@@ -87,7 +87,7 @@ def is_blank(node: BaseNode) -> bool:
 
 
 def convert_document(document: Document, *, node_id: str | None = None) -> Node:
-    """Returns a document as a node whose source it is, with its pictures and clips."""
+    """Returns a document as a node whose source it is, with its images and videos."""
     relationships = dict(document.relationships)
     relationships.setdefault(NodeRelationship.SOURCE, RelatedNodeInfo(node_id=document.node_id))
     fields: dict[str, Any] = {name: getattr(document, name) for name in Node.model_fields}
@@ -105,7 +105,13 @@ def _settle(node: BaseNode, folder: MediaFolder) -> dict[Medium, str]:
         resource: MediaResource | None = getattr(node, f"{medium}_resource")
         if resource is None:
             continue
-        given = _read_resource(resource, medium, folder)
+        held = read_resource(resource, medium, folder.policy)
+        if held is None:
+            raise InputError(
+                f"the {medium}_resource has neither data nor path nor url; a store that was written without media_dir "
+                "lost its data: give the path of a file"
+            )
+        given = str(held) if isinstance(held, Path) else held
         source = folder.keep(given, medium)
         settled = build_resource(
             source if "://" in source else Path(source), mime_type=resource.mimetype, text=resource.text
@@ -117,11 +123,8 @@ def _settle(node: BaseNode, folder: MediaFolder) -> dict[Medium, str]:
 
 
 def _settle_image_node(node: ImageNode, folder: MediaFolder) -> dict[Medium, str]:
-    given: str | bytes | None = node.image_path or node.image_url
-    if node.image:
-        is_uri = node.image[:5].lower() == "data:"
-        given = node.image if is_uri else decode_base64(node.image, "image", folder.policy)
-    if not given:
+    given = read_image_node(node, folder.policy)
+    if given is None:
         return {}
     source = folder.keep(given, "image")
     uri = source if "://" in source else encode_path(Path(source))
@@ -130,21 +133,8 @@ def _settle_image_node(node: ImageNode, folder: MediaFolder) -> dict[Medium, str
     return {"image": source}
 
 
-def _read_resource(resource: MediaResource, medium: Medium, folder: MediaFolder) -> str | bytes:
-    if resource.data:
-        return decode_base64(resource.data, medium, folder.policy)
-    if resource.path is not None:
-        return str(resource.path)
-    if resource.url is not None:
-        return str(resource.url)
-    raise InputError(
-        f"the {medium}_resource has neither data nor path nor url; a store that was written without media_dir lost its "
-        "data: give the path of a file"
-    )
-
-
 def _note_origin(node: BaseNode, given: str | bytes) -> None:
-    """The URL that a picture was downloaded from is its source."""
+    """The URL that an image was downloaded from is its source."""
     if isinstance(given, str) and "://" in given and given[:5].lower() != "data:":
         node.metadata = {"source": given} | node.metadata
 

@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from llama_index.core.schema import BaseNode
+from llama_index.core.storage.storage_context import StorageContext
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from llama_index.retrievers.qwen3_vl.scores import find_chroma_collection, read_fingerprint
+from llama_index.retrievers.qwen3_vl.vector_stores import find_chroma_collection, is_chroma_store, read_fingerprint
 from qwen3_vl_retrieval import Fingerprint, FingerprintMismatchError, StoreError
 from qwen3_vl_retrieval.chroma import (
     STAMP,
@@ -30,15 +31,25 @@ __all__ = [
     "bind_store",
     "build_summary",
     "hold_store",
+    "is_flat",
     "list_document_ids",
     "list_stored_ids",
     "open_chroma_store",
+    "open_storage",
     "replace_nodes",
     "require_writer",
     "split_rows",
 ]
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class _FlatStore(Protocol):
+    """The field of LlamaIndex's stores that `BasePydanticVectorStore` does not declare."""
+
+    flat_metadata: bool
+
 
 _ROWS_AT_ONCE = 5_000
 """Chroma takes 5,461 rows at once (`get_max_batch_size` of chromadb 1.5.9), and its SQLite 32,766 values."""
@@ -79,6 +90,40 @@ def open_chroma_store(
             f"{quote(directory.folder)} has no collection {quote(collection_name)}; it has "
             f"{directory.list_collections()}"
         ) from error
+
+
+def open_storage(
+    storage_context: StorageContext | None,
+    vector_store: BasePydanticVectorStore | None,
+    persist_dir: str | Path | None,
+    collection_name: str,
+    lock_timeout_seconds: float,
+) -> StorageContext:
+    """Returns where nodes are kept.
+
+    Args:
+        storage_context: One of the caller's.
+        vector_store: In place of it.
+        persist_dir: In place of both: a folder for Chroma.
+        collection_name: Name of the collection of Chroma.
+        lock_timeout_seconds: As in `open_chroma_store`.
+
+    Raises:
+        ValueError: if more than one is given.
+    """
+    given = [place for place in (storage_context, vector_store, persist_dir) if place is not None]
+    if len(given) > 1:
+        raise ValueError("give one of storage_context, vector_store and persist_dir: each says where nodes are kept")
+    if storage_context is not None:
+        return storage_context
+    if persist_dir is not None:
+        vector_store = open_chroma_store(persist_dir, collection_name, lock_timeout_seconds=lock_timeout_seconds)
+    return StorageContext.from_defaults(vector_store=vector_store)
+
+
+def is_flat(store: BasePydanticVectorStore) -> bool:
+    """Returns whether a store says that it keeps scalars alone, as many stores of LlamaIndex do."""
+    return isinstance(store, _FlatStore) and store.flat_metadata
 
 
 def hold_store(store: BasePydanticVectorStore) -> AbstractContextManager[None]:
@@ -184,9 +229,12 @@ async def areplace_nodes(store: BasePydanticVectorStore, nodes: Sequence[BaseNod
 
 
 def _find_shared(store: BasePydanticVectorStore) -> SharedCollection | None:
-    # By its attribute: importing the class imports chromadb, which need not be installed.
-    shared = getattr(store, "shared_collection", None)
-    return shared if isinstance(shared, SharedCollection) else None
+    if not is_chroma_store(store):
+        return None
+    # Imports chromadb, which is there: a store of it has been made.
+    from llama_index.indices.qwen3_vl.chroma_stores import SharedChromaStore
+
+    return store.shared_collection if isinstance(store, SharedChromaStore) else None
 
 
 def _read_summary(summary: str | None) -> Fingerprint | None:

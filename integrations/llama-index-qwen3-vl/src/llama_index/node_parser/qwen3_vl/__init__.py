@@ -1,4 +1,4 @@
-"""Documents of pictures, PDFs and clips as nodes, and the pipelines that ingest them."""
+"""Documents of images, PDFs and videos as nodes, and the pipelines that ingest them."""
 
 from llama_index.node_parser.qwen3_vl.base import MediaNodeParser
 from llama_index.node_parser.qwen3_vl.pages import PDFPageImageParser

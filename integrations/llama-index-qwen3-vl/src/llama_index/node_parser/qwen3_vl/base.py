@@ -1,4 +1,4 @@
-"""Documents of pictures and clips as nodes that every store of LlamaIndex gives back as they were."""
+"""Documents of images and videos as nodes that every store of LlamaIndex gives back as they were."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from qwen3_vl_retrieval.paths import encode_path, show_path
 
 __all__ = ["MediaNodeParser"]
 
-_WHOLE_CLIP_SECONDS = 1e9
-"""Longer than any clip: one window."""
+_WHOLE_VIDEO_SECONDS = 1e9
+"""Longer than any video: one window."""
 
 
 class MediaNodeParser(FileParser):
-    """Makes a `Node` of every document, `ImageDocument` and `ImageNode` of a picture or clip.
+    """Makes a `Node` of every document, `ImageDocument` and `ImageNode` of an image or video.
 
-    Stores give an `ImageDocument` back as a text node without the picture, and splitters lose it; a `Node` keeps
-    caption and picture, and both reach the embedding, the reranker and the language model.
+    Stores give an `ImageDocument` back as a text node without the image, and splitters lose it; a `Node` keeps
+    caption and image, and both reach the embedding, the reranker and the language model.
 
     ```python
     nodes = MediaNodeParser().get_nodes_from_documents(SimpleDirectoryReader("photos").load_data())
@@ -42,7 +42,7 @@ class MediaNodeParser(FileParser):
 
     media_dir: str | Path | None = Field(
         default=None,
-        description="Folder for pictures and clips that are given as data, named by their hash; stores lose data.",
+        description="Folder for images and videos that are given as data, named by their hash; stores lose data.",
     )
 
     def _parse_document(self, document: BaseNode) -> list[Node] | None:
@@ -61,7 +61,7 @@ class MediaNodeParser(FileParser):
             described = self._describe(file, source)
             contents.append(str(described.get("sha256", source)))
             about = {**described, **about}
-            # Of two files the picture is the one that is named.
+            # Of two files the image is the one that is named.
             fixed = {**{name: described[name] for name in (file.kind, "sha256") if name in described}, **fixed}
         metadata = {**about, **own, **fixed}
         mime_types = {file.kind: file.mime_type for file in files}
@@ -80,7 +80,7 @@ class MediaNodeParser(FileParser):
         if isinstance(source, str):
             return {file.kind: source, "source": source}
         try:
-            units = read_units(source, self._policy, window_seconds=_WHOLE_CLIP_SECONDS, overlap_seconds=0.0)
+            units = read_units(source, self._policy, window_seconds=_WHOLE_VIDEO_SECONDS, overlap_seconds=0.0)
             described = describe_unit(units[0]) if units and units[0].media_type == file.kind else {}
             if not described:
                 # A name that says something else, or nothing.

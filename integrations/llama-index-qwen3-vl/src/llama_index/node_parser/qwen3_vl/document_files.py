@@ -1,4 +1,4 @@
-"""Which pictures, clips and PDFs a document stands for, however readers of LlamaIndex say so."""
+"""Which images, videos and PDFs a document stands for, however readers of LlamaIndex say so."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from typing import Any, Literal, TypeAlias
 
 from llama_index.core.schema import BaseNode, ImageNode, MediaResource, MetadataMode, Node
 
-from llama_index.embeddings.qwen3_vl.sources import decode_base64
+from llama_index.schema.qwen3_vl.sources import read_image_node, read_resource
 from qwen3_vl_retrieval import MediaPolicy
 from qwen3_vl_retrieval.index import decode_data_uri, find_local_file, hash_file
-from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["DocumentFile", "FileKind", "find_text", "is_unit", "list_document_files"]
 
@@ -36,7 +35,7 @@ _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentFile:
-    """A picture, clip or PDF that a document stands for.
+    """An image, video or PDF that a document stands for.
 
     Attributes:
         kind: What it is taken for.
@@ -70,8 +69,10 @@ def list_document_files(node: BaseNode, *, media_policy: MediaPolicy | None = No
         InputError: Its data is no base64.
     """
     if isinstance(node, ImageNode):
-        source = _find_image_source(node, media_policy)
-        return [] if source is None else [DocumentFile(kind="image", source=source, mime_type=node.image_mimetype)]
+        source = read_image_node(node, media_policy)
+        if source is None:
+            return []
+        return [DocumentFile(kind="image", source=_locate(source, media_policy), mime_type=node.image_mimetype)]
     if not isinstance(node, Node):
         return []
     files: list[DocumentFile] = []
@@ -80,16 +81,16 @@ def list_document_files(node: BaseNode, *, media_policy: MediaPolicy | None = No
         ("video", node.video_resource),
     )
     for kind, resource in resources:
-        source = _find_resource_source(resource, kind, media_policy)
+        source = read_resource(resource, kind, media_policy)
         if resource is not None and source is not None:
-            files.append(DocumentFile(kind=kind, source=source, mime_type=resource.mimetype))
+            files.append(DocumentFile(kind=kind, source=_locate(source, media_policy), mime_type=resource.mimetype))
     return files if files else _list_named_files(node, media_policy)
 
 
 def find_text(node: BaseNode) -> str:
     """Returns the text or caption of a document, without metadata.
 
-    Readers without a reader for pictures give the bytes of a file as if they were a text; that is no caption.
+    Readers without a reader for images give the bytes of a file as if they were a text; that is no caption.
     """
     text = node.get_content(metadata_mode=MetadataMode.NONE)
     return "" if text.startswith("%PDF-") or _BINARY.search(text) else text
@@ -139,29 +140,10 @@ def _find_kind(name: str, metadata: Mapping[str, Any]) -> FileKind | None:
             return None
 
 
-def _find_image_source(node: ImageNode, media_policy: MediaPolicy | None) -> Path | bytes | str | None:
-    if node.image:
-        is_uri = node.image[:5].lower() == "data:"
-        return _locate(node.image, media_policy) if is_uri else decode_base64(node.image, "image", media_policy)
-    if node.image_path:
-        return decode_path(node.image_path)
-    return _locate(node.image_url, media_policy) if node.image_url else None
-
-
-def _find_resource_source(
-    resource: MediaResource | None, kind: str, media_policy: MediaPolicy | None
-) -> Path | bytes | str | None:
-    if resource is None:
-        return None
-    if resource.data:
-        return decode_base64(resource.data, kind, media_policy)
-    if resource.path is not None:
-        return resource.path
-    return None if resource.url is None else _locate(str(resource.url), media_policy)
-
-
-def _locate(name: str, media_policy: MediaPolicy | None) -> Path | bytes | str:
+def _locate(name: str | bytes | Path, media_policy: MediaPolicy | None) -> Path | bytes | str:
     """The path that a path or `file:` URI names, the content of a `data:` URI, or the URL."""
+    if not isinstance(name, str):
+        return name
     if name[:5].lower() == "data:":
         # Metadata name files: they hold no data.
         return decode_data_uri(name, media_policy)

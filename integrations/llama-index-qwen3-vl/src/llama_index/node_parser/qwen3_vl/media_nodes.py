@@ -1,4 +1,4 @@
-"""The nodes of pictures, pages and clips: media by path, captions as text, metadata that travel."""
+"""The nodes of images, pages and videos: media by path, captions as text, metadata that travel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, MediaResource, Node, NodeRelationship, RelatedNodeType
 
-from llama_index.embeddings.qwen3_vl.sources import build_resource
+from llama_index.schema.qwen3_vl.sources import build_resource
 
 __all__ = ["build_media_node", "build_node_id"]
 
@@ -32,7 +32,7 @@ _PLUMBING = (
 
 _UNSAID = (*_PLUMBING, "page", "start", "end", "file_name")
 """Metadata that are not embedded. `media_type` is not among them: LlamaIndex's `VectorStoreIndex` leaves out nodes of
-which nothing is to be embedded as text, whatever pictures they have."""
+which nothing is to be embedded as text, whatever images they have."""
 
 
 def build_media_node(
@@ -44,7 +44,7 @@ def build_media_node(
     metadata: Mapping[str, Any],
     mime_types: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Node:
-    """Returns the node of a picture, page or clip of a document.
+    """Returns the node of an image, page or video of a document.
 
     It always has a text, if only an empty one: of a `Node` without one LlamaIndex's cache of transformations sees
     nothing, not even the metadata, and takes any two such nodes for the same.

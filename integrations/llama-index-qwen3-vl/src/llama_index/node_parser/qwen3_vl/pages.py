@@ -1,4 +1,4 @@
-"""PDFs as the pictures of their pages."""
+"""PDFs as the images of their pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["PDFPageImageParser"]
 
 
 class PDFPageImageParser(FileParser):
-    """Makes a node of every page of a PDF: a picture for the models, with the text layer for language models.
+    """Makes a node of every page of a PDF: an image for the models, with the text layer for language models.
 
     A document stands for a PDF if its metadata name one, as `source` or `file_path`; what text it has, which is what a
     reader made of the file, is dropped. Of the documents that LlamaIndex's readers make of a PDF, one a page with its
@@ -34,11 +34,11 @@ class PDFPageImageParser(FileParser):
     The metadata of a page are `media_type="page"`, `source`, `page` (from 1), `sha256` of the PDF, and the document's.
     Pages are rendered when they are embedded, judged or shown (`MediaGuard`, `MultiModalQueryEngine` and
     `multimodal_retriever_tool` do); with `media_dir` they are rendered here too, so that `get_content_blocks` has the
-    picture, for code that knows nothing of pages. Other documents are left as they are.
+    image, for code that knows nothing of pages. Other documents are left as they are.
     """
 
     media_dir: str | Path | None = Field(
-        default=None, description="Folder for the pictures of the pages, as PNG; by default they are not written."
+        default=None, description="Folder for the images of the pages, as PNG; by default they are not written."
     )
 
     def _parse_document(self, document: BaseNode) -> list[Node] | None:

@@ -1,4 +1,4 @@
-"""Ingestion whose cache and docstore know pictures by what is in them."""
+"""Ingestion whose cache and docstore know images by what is in them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _logger = logging.getLogger(__name__)
 
 
 class TextDocumentSplitter(TransformComponent):
-    """Cuts the texts among the nodes, and leaves pictures, pages and clips as they are.
+    """Cuts the texts among the nodes, and leaves images, pages and videos as they are.
 
-    LlamaIndex's splitters lose the picture of a document, and raise for a `Node`.
+    LlamaIndex's splitters lose the image of a document, and raise for a `Node`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -50,11 +50,11 @@ class TextDocumentSplitter(TransformComponent):
 
 
 class MultiModalIngestionPipeline(IngestionPipeline):
-    """An `IngestionPipeline` whose cache and docstore tell pictures apart.
+    """An `IngestionPipeline` whose cache and docstore tell images apart.
 
-    LlamaIndex's cache knows nodes by their texts: of two pictures without a caption the second comes back as the first.
-    Its docstore knows pictures by their paths: one that was replaced is not embedded again. Here the SHA-256 of each
-    picture, clip and PDF is put into the metadata of its document before anything else, where both see it. Documents
+    LlamaIndex's cache knows nodes by their texts: of two images without a caption the second comes back as the first.
+    Its docstore knows images by their paths: one that was replaced is not embedded again. Here the SHA-256 of each
+    image, video and PDF is put into the metadata of its document before anything else, where both see it. Documents
     are copied for that, never changed. What is behind a URL is not read, and is known by the URL.
     """
 
@@ -80,7 +80,7 @@ def multimodal_ingestion_pipeline(
     cache: IngestionCache | None = None,
     disable_cache: bool = False,
 ) -> MultiModalIngestionPipeline:
-    """Returns a pipeline from documents of texts, pictures, PDFs and clips to nodes, or into a vector store.
+    """Returns a pipeline from documents of texts, images, PDFs and videos to nodes, or into a vector store.
 
     ```python
     pipeline = multimodal_ingestion_pipeline(
@@ -90,15 +90,15 @@ def multimodal_ingestion_pipeline(
     ```
 
     With a docstore and a vector store, documents with ids that stay the same are updated: unchanged ones are skipped,
-    and a picture that was replaced behind the same path is embedded again, and its old vector deleted.
+    and an image that was replaced behind the same path is embedded again, and its old vector deleted.
 
     Args:
         embed_model: Last of the transformations, such as `Qwen3VLEmbedding`; `None` leaves embedding to an index.
         transformations: In place of `MediaNodeParser`, `PDFPageImageParser`, `VideoSegmenter` and the splitter.
         text_splitter: Cuts texts; `None` is a `SentenceSplitter`.
-        media_dir: Folder for media that are given as data, and for the pictures of pages; `None` writes nothing.
+        media_dir: Folder for media that are given as data, and for the images of pages; `None` writes nothing.
         media_policy: What may be opened; `None` is any local file, and no URL.
-        segment_seconds: Length of a window of a clip.
+        segment_seconds: Length of a window of a video.
         overlap_seconds: What a window shares with the one before.
         on_error: What becomes of a document whose file cannot be read: `"raise"` names it, `"skip"` leaves it out. A
             docstore remembers a document that was left out until its file changes.

@@ -1,4 +1,4 @@
-"""Clips as windows of time."""
+"""Videos as windows of time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["VideoSegmenter"]
 
 
 class VideoSegmenter(FileParser):
-    """Makes a node of every window of a clip: a moment is found in a window, not in an hour.
+    """Makes a node of every window of a video: a moment is found in a window, not in an hour.
 
     ```python
     document = Document(id_="talk.mp4", metadata={"file_path": "talk.mp4"})
@@ -27,7 +27,7 @@ class VideoSegmenter(FileParser):
     ```
 
     The metadata of a window have its `start` and `end` in seconds; its `video_resource` is the whole file, of which
-    the models see the window. A caption stays with every window. A clip that is not longer than a window is one node.
+    the models see the window. A caption stays with every window. A video that is not longer than a window is one node.
     Documents of anything else, and windows, are left as they are.
 
     Raises:
@@ -38,7 +38,7 @@ class VideoSegmenter(FileParser):
     overlap_seconds: float = Field(
         default=5.0, ge=0, description="What a window shares with the one before, so that no moment is cut in two."
     )
-    cut_at_scenes: bool = Field(default=False, description="Let windows end where the picture changes, too.")
+    cut_at_scenes: bool = Field(default=False, description="Let windows end where the image changes, too.")
 
     @model_validator(mode="after")
     def _check_windows(self) -> Self:
@@ -54,7 +54,7 @@ class VideoSegmenter(FileParser):
             return None
         path = files[0].source
         if isinstance(path, bytes):
-            raise InputError("the clip is given as data; let a MediaNodeParser with a media_dir go before")
+            raise InputError("the video is given as data; let a MediaNodeParser with a media_dir go before")
         if isinstance(path, str):
             # A URL: the models open it as a whole, if their policy lets them.
             return None

@@ -15,16 +15,17 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from pydantic import Field
 
-from llama_index.embeddings.qwen3_vl.models import LoadingOptions, RerankerOptions
-from llama_index.embeddings.qwen3_vl.nodes import build_node_item, read_caption
-from llama_index.embeddings.qwen3_vl.queries import build_query_item
-from llama_index.embeddings.qwen3_vl.sources import Item
+from llama_index.embeddings.qwen3_vl.model_component import ModelComponent, ModelOptions
+from llama_index.schema.qwen3_vl.nodes import build_node_item, read_caption
+from llama_index.schema.qwen3_vl.queries import build_query_item
+from llama_index.schema.qwen3_vl.sources import Item
 from qwen3_vl_retrieval import (
     InputError,
     OnUnreadable,
     PlainReranker,
     Ranked,
     Reranker,
+    adapt_reranker,
     arank_documents,
     rank_documents,
 )
@@ -36,7 +37,7 @@ _RETRIEVAL_SCORE = "retrieval_score"
 _DISPATCHER = get_dispatcher(__name__)
 
 
-class RerankOptions(LoadingOptions, total=False):
+class RerankOptions(ModelOptions, total=False):
     """The options of `Qwen3VLRerank` besides the model; its fields describe them, and any other fails."""
 
     top_n: int
@@ -44,7 +45,6 @@ class RerankOptions(LoadingOptions, total=False):
     score_threshold: float | None
     keep_retrieval_score: bool
     on_error: OnUnreadable
-    callback_manager: Any
 
 
 class _Asked(TypedDict):
@@ -65,8 +65,8 @@ class _RankOptions(TypedDict):
     role: str
 
 
-class Qwen3VLRerank(RerankerOptions, BaseNodePostprocessor):
-    """Orders nodes by the probability that they answer a query; reads text, pictures, pages, clips and mixtures.
+class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
+    """Orders nodes by the probability that they answer a query; reads text, images, pages, videos and mixtures.
 
     Nodes of every type are judged by what they show, see `build_node_item`; queries are texts, bundles with an
     `image_path`, and `MultiModalQueryBundle`. New `NodeWithScore` objects are returned, best first, with scores in
@@ -85,12 +85,13 @@ class Qwen3VLRerank(RerankerOptions, BaseNodePostprocessor):
     Args:
         model: Name on the hub, folder, or `pocket`.
         reranker: A ready object (`Qwen3VLReranker`, or any `Reranker`) in place of a name.
-        options: The fields below, and those of `ModelOptions`.
+        options: The fields below, and the loading options of `ModelOptions`.
 
     Raises:
         ValueError: An option is unknown, out of range, or does not fit the model that was given.
     """
 
+    model: str = Field(default=_DEFAULT, description="Name on the hub, folder, or `pocket`; see `reranker`.")
     top_n: int = Field(default=2, ge=1, description="Nodes to return at most.")
     instruction: str | None = Field(
         default=None,
@@ -108,6 +109,8 @@ class Qwen3VLRerank(RerankerOptions, BaseNodePostprocessor):
         "text instead, if it has one, and `drop` leaves it out; either is logged as a warning.",
     )
 
+    _ready_name = "reranker"
+
     def __init__(
         self,
         model: str | Path = _DEFAULT,
@@ -119,12 +122,30 @@ class Qwen3VLRerank(RerankerOptions, BaseNodePostprocessor):
         values: dict[str, Any] = {**options, **({"model": str(model)} if is_named else {})}
         super().__init__(**values)
         if reranker is not None:
-            self._accept_reranker(reranker)
+            try:
+                adapted = adapt_reranker(reranker, media_policy=self.media_policy)
+            except TypeError as error:
+                raise ValueError(f"{error}; give one, a name, or a folder") from error
+            self._accept_ready(reranker, adapted, field="model", name=adapted.model_id)
 
     @classmethod
     def class_name(cls) -> str:
         """Returns the name in serialised forms."""
         return "Qwen3VLRerank"
+
+    @property
+    def reranker(self) -> Reranker:
+        """The reranker, loaded at first use; the same object for all who name the same model and options.
+
+        Raises:
+            ModelError: The model cannot be found or loaded.
+        """
+        if self._engine is None:
+            # Loads torch, which this module does not.
+            from qwen3_vl_retrieval import share_reranker
+
+            self._engine = share_reranker(self.model, **self._list_share_options())
+        return self._engine
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None

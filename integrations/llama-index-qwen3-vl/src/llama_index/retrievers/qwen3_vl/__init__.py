@@ -1,4 +1,4 @@
-"""Retrieval of texts, pictures, pages and clips by texts, pictures and clips."""
+"""Retrieval of texts, images, pages and videos by texts, images and videos."""
 
 from __future__ import annotations
 

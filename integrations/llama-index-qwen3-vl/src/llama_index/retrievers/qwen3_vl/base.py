@@ -1,48 +1,62 @@
-"""Retrieval from one vector space: by text, picture, clip or a mixture, in one stage or two."""
+"""Retrieval from one vector space: by text, image, video or a mixture, in one stage or two."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
 
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
+from llama_index.core.base.embeddings.base import similarity
 from llama_index.core.callbacks.base import CallbackManager
+from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore, QueryBundle, QueryType
-from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQueryMode
+from llama_index.core.vector_stores import SimpleVectorStore
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+    VectorStoreQueryResult,
+)
 
-from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
-from llama_index.retrievers.qwen3_vl.filters import join_media_types
-from llama_index.retrievers.qwen3_vl.first_stages import NodeSource, Recall, arecall_nodes, recall_nodes
-from llama_index.retrievers.qwen3_vl.found_nodes import MediaKind, classify_node, shows_picture
-from llama_index.retrievers.qwen3_vl.index_searches import IndexSearch, search_index
-from llama_index.retrievers.qwen3_vl.query_bundles import build_bundle, build_picture_bundle, keep_media, keep_text
-from llama_index.retrievers.qwen3_vl.scores import read_fingerprint
-from llama_index.retrievers.qwen3_vl.second_stages import ajudge_nodes, judge_nodes, label_scores
-from llama_index.retrievers.qwen3_vl.sources import Searchable, find_source
+from llama_index.embeddings.qwen3_vl import MultiModalQueryBundle
+from llama_index.embeddings.qwen3_vl.base import Qwen3VLEmbedding, require_embedding
+from llama_index.retrievers.qwen3_vl.filters import build_where, join_media_types
+from llama_index.retrievers.qwen3_vl.found_nodes import (
+    FoundNode,
+    MediaKind,
+    classify_node,
+    convert_hit,
+    restore_node,
+    shows_image,
+)
+from llama_index.retrievers.qwen3_vl.multimodal_index import MultimodalIndexStore, is_plain, open_multimodal_index
+from llama_index.retrievers.qwen3_vl.vector_stores import find_cosine, read_fingerprint
+from llama_index.schema.qwen3_vl.queries import build_query_item
+from qwen3_vl_retrieval import InputError, StoreError
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import MultimodalIndex
 
-__all__ = ["Qwen3VLRetriever"]
+__all__ = ["Qwen3VLRetriever", "Searchable"]
+
+Searchable: TypeAlias = "VectorStoreIndex | BasePydanticVectorStore | MultimodalIndex | str | Path"
+"""An index of LlamaIndex, a vector store that keeps nodes, an index of the command line, or the folder of one."""
 
 _FETCHED = 50
 """Candidates for a reranker, as many as `MultimodalIndex.search` takes."""
 
-_PICTURES: tuple[MediaKind, ...] = ("image", "page", "mixed")
+_GROWTH = 4
+"""How many times as many rows are asked for when too few of them are wanted."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Scope:
-    """Which nodes are wanted; `None` is all of them."""
-
-    media_types: Sequence[MediaKind] | None = None
-    accepts: Callable[[BaseNode], bool] | None = None
+_IMAGES: tuple[MediaKind, ...] = ("image", "page", "mixed")
 
 
 class Qwen3VLRetriever(MultiModalRetriever):
-    """Finds texts, pictures, pages and clips in one vector space, and lets a reranker that sees them choose.
+    """Finds texts, images, pages and videos in one vector space, and lets a reranker that sees them choose.
 
     A query is a text, a `QueryBundle` with `image_path`, or a `MultiModalQueryBundle`; it is never changed. It goes
     wherever a retriever of LlamaIndex goes, and where a `MultiModalRetriever` is expected.
@@ -56,7 +70,7 @@ class Qwen3VLRetriever(MultiModalRetriever):
     retriever.retrieve(MultiModalQueryBundle("the same in blue", images=["mug.jpg"]))
     ```
 
-    Scores are cosines, with a reranker its probabilities. Each is a `Node` with its picture or clip; pages of PDFs
+    Scores are cosines, with a reranker its probabilities. Each is a `Node` with its image or video; pages of PDFs
     are drawn when a language model is shown them.
 
     Args:
@@ -65,7 +79,7 @@ class Qwen3VLRetriever(MultiModalRetriever):
             `MultimodalIndex.search` returns, in its order.
         embed_model: Embeds queries; by default the one of the index. Needed with a store or a folder.
         similarity_top_k: Nodes at most.
-        reranker: Judges the candidates, whatever its `top_n`, by the query's text, pictures and clips.
+        reranker: Judges the candidates, whatever its `top_n`, by the query's text, images and videos.
         fetch_k: Candidates to judge; 50 by default, or `similarity_top_k` if that is more.
         filters: What nodes must meet.
         modalities: Kinds of nodes to find, of `"text"`, `"image"`, `"page"`, `"video"` and `"mixed"`; `None` is all.
@@ -104,28 +118,22 @@ class Qwen3VLRetriever(MultiModalRetriever):
         verbose: bool = False,
     ) -> None:
         _check_options(similarity_top_k, fetch_k, modalities, score)
-        source = find_source(index, embed_model=embed_model, reranker=reranker)
-        if source.multimodal_index is not None and vector_store_query_mode != VectorStoreQueryMode.DEFAULT:
+        self._multimodal_index: MultimodalIndex | None = None
+        self._vector_store: BasePydanticVectorStore | None = None
+        self._index: VectorStoreIndex | None = None
+        self._embed_model: Qwen3VLEmbedding | None = None
+        self._reranker = reranker
+        self._open(index, embed_model)
+        if self._multimodal_index is not None and vector_store_query_mode != VectorStoreQueryMode.DEFAULT:
             raise ValueError(
                 "vector_store_query_mode is for vector stores; an index of the command line has its own way"
             )
-        self._multimodal_index = source.multimodal_index
-        self._embed_model = source.embed_model
-        self._reranker = source.reranker
-        self._nodes: NodeSource | None = None
-        if source.vector_store is not None:
-            policy = None if source.embed_model is None else source.embed_model.media_policy
-            self._nodes = NodeSource(
-                vector_store=source.vector_store,
-                index=source.index,
-                media_policy=policy,
-                is_cosine=score == "cosine",
-            )
-        self._names_media = bool(getattr(source.index, "names_media", False))
+        self._names_media = bool(getattr(self._index, "names_media", False))
         self._is_checked = False
         self._similarity_top_k, self._fetch_k = similarity_top_k, fetch_k
         self._filters = filters
-        self._scope = _Scope(media_types=None if modalities is None else tuple(modalities))
+        self._modalities = None if modalities is None else tuple(modalities)
+        self._is_cosine = score == "cosine"
         self._keep_scores = keep_scores
         self._mode = VectorStoreQueryMode(vector_store_query_mode)
         self._options = {} if vector_store_kwargs is None else dict(vector_store_kwargs)
@@ -148,125 +156,267 @@ class Qwen3VLRetriever(MultiModalRetriever):
 
     def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Returns the nodes that are text alone."""
-        return self._find(build_bundle(str_or_query_bundle), _Scope(media_types=("text",)))
+        return self._find(_build_bundle(str_or_query_bundle), ("text",))
 
     async def atext_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Returns the same as `text_retrieve`."""
-        return await self._afind(build_bundle(str_or_query_bundle), _Scope(media_types=("text",)))
+        return await self._afind(_build_bundle(str_or_query_bundle), ("text",))
 
     def text_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Returns pictures and pages for the text of a query.
+        """Returns images and pages for the text of a query.
 
         Raises:
             InputError: There is no text.
         """
-        return self._text_to_image_retrieve(build_bundle(str_or_query_bundle))
+        return self._text_to_image_retrieve(_build_bundle(str_or_query_bundle))
 
     async def atext_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Returns the same as `text_to_image_retrieve`."""
-        return await self._atext_to_image_retrieve(build_bundle(str_or_query_bundle))
+        return await self._atext_to_image_retrieve(_build_bundle(str_or_query_bundle))
 
     def image_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Returns pictures and pages for the pictures and clips of a query; a `str` is the path of a picture.
+        """Returns images and pages for the images and videos of a query; a `str` is the path of an image.
 
         Raises:
-            InputError: There is neither picture nor clip.
+            InputError: There is neither image nor video.
         """
-        return self._image_to_image_retrieve(build_picture_bundle(str_or_query_bundle))
+        return self._image_to_image_retrieve(_build_image_bundle(str_or_query_bundle))
 
     async def aimage_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Returns the same as `image_to_image_retrieve`."""
-        return await self._aimage_to_image_retrieve(build_picture_bundle(str_or_query_bundle))
+        return await self._aimage_to_image_retrieve(_build_image_bundle(str_or_query_bundle))
 
     def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._find(keep_text(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
+        return self._find(_keep_text(query_bundle), _IMAGES, has_image=True)
 
     async def _atext_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await self._afind(keep_text(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
+        return await self._afind(_keep_text(query_bundle), _IMAGES, has_image=True)
 
     def _image_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._find(keep_media(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
+        return self._find(_keep_media(query_bundle), _IMAGES, has_image=True)
 
     async def _aimage_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await self._afind(keep_media(query_bundle), _Scope(media_types=_PICTURES, accepts=shows_picture))
+        return await self._afind(_keep_media(query_bundle), _IMAGES, has_image=True)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._find(query_bundle, self._scope)
+        return self._find(query_bundle, self._modalities)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await self._afind(query_bundle, self._scope)
+        return await self._afind(query_bundle, self._modalities)
 
-    def _find(self, bundle: QueryBundle, scope: _Scope) -> list[NodeWithScore]:
+    def _find(
+        self, bundle: QueryBundle, kinds: Sequence[MediaKind] | None, *, has_image: bool = False
+    ) -> list[NodeWithScore]:
+        """The nodes of these kinds, in the order of the last stage; `has_image` leaves mixtures without one out."""
         if self._multimodal_index is not None:
-            found = search_index(self._multimodal_index, self._plan_search(bundle, scope))
+            found = self._search_index(self._multimodal_index, bundle, kinds)
         else:
-            source, model = self._open()
-            vector = bundle.embedding
-            if vector is None:
-                vector = model.get_query_bundle_embedding(bundle)
-            found = recall_nodes(source, self._plan_recall(bundle, vector, scope))
-        chosen: Sequence[NodeWithScore] = found
-        if self._reranker is not None and found:
-            chosen = judge_nodes(self._reranker, found, bundle, self._similarity_top_k)
-        return self._label(chosen, found)
+            store, model = self._check_store()
+            vector = model.get_query_bundle_embedding(bundle) if bundle.embedding is None else bundle.embedding
+            found = self._search_store(store, replace(bundle, embedding=vector), kinds, has_image=has_image)
+        if self._reranker is None or not found:
+            return self._label(found, found)
+        judge = _set_top_n(self._reranker, self._similarity_top_k)
+        return self._label(judge.postprocess_nodes([*found], query_bundle=bundle)[: self._similarity_top_k], found)
 
-    async def _afind(self, bundle: QueryBundle, scope: _Scope) -> list[NodeWithScore]:
+    async def _afind(
+        self, bundle: QueryBundle, kinds: Sequence[MediaKind] | None, *, has_image: bool = False
+    ) -> list[NodeWithScore]:
         if self._multimodal_index is not None:
-            search = self._plan_search(bundle, scope)
-            found = await asyncio.to_thread(search_index, self._multimodal_index, search)
+            found = await asyncio.to_thread(self._search_index, self._multimodal_index, bundle, kinds)
         else:
             # In a thread: the first use loads the model.
-            source, model = await asyncio.to_thread(self._open)
+            store, model = await asyncio.to_thread(self._check_store)
             vector = bundle.embedding
             if vector is None:
                 vector = await model.aget_query_bundle_embedding(bundle)
-            found = await arecall_nodes(source, self._plan_recall(bundle, vector, scope))
-        chosen: Sequence[NodeWithScore] = found
-        if self._reranker is not None and found:
-            chosen = await ajudge_nodes(self._reranker, found, bundle, self._similarity_top_k)
-        return self._label(chosen, found)
+            found = await self._asearch_store(store, replace(bundle, embedding=vector), kinds, has_image=has_image)
+        if self._reranker is None or not found:
+            return self._label(found, found)
+        judge = _set_top_n(self._reranker, self._similarity_top_k)
+        judged = await judge.apostprocess_nodes([*found], query_bundle=bundle)
+        return self._label(judged[: self._similarity_top_k], found)
 
-    def _open(self) -> tuple[NodeSource, Qwen3VLEmbedding]:
+    def _open(self, searchable: Searchable, embed_model: Qwen3VLEmbedding | None) -> None:
+        """Finds what is searched, opened if it is a folder, and the models that belong to it."""
+        if isinstance(searchable, (str, Path)):
+            if embed_model is None:
+                raise ValueError(
+                    f"embed_model is missing: the Qwen3VLEmbedding that wrote the index {quote(searchable)}"
+                )
+            self._multimodal_index = open_multimodal_index(searchable, embed_model, self._reranker)
+            if is_plain(self._reranker):
+                self._reranker = None
+            return
+        index = searchable if isinstance(searchable, VectorStoreIndex) else None
+        store = searchable.vector_store if isinstance(searchable, VectorStoreIndex) else searchable
+        if isinstance(store, MultimodalIndexStore):
+            store = store.client
+        if isinstance(store, MultimodalIndex):
+            if embed_model is not None:
+                raise ValueError("an open MultimodalIndex has its embedder already; leave out embed_model")
+            self._multimodal_index = store
+            return
+        if not isinstance(store, BasePydanticVectorStore):  # pyright: ignore[reportUnnecessaryIsInstance] - from callers
+            raise ValueError(  # noqa: TRY004 - as for other options that do not fit
+                f"got {type(store).__name__}; give a VectorStoreIndex, a vector store, a MultimodalIndex or its folder"
+            )
+        if index is None and not store.stores_text:
+            raise ValueError(
+                f"{type(store).__name__} keeps vectors alone; give the index around it, which has the nodes"
+            )
+        if embed_model is None and index is not None:
+            embed_model = _read_embed_model(index)
+        self._index, self._vector_store, self._embed_model = index, store, require_embedding(embed_model)
+
+    def _check_store(self) -> tuple[BasePydanticVectorStore, Qwen3VLEmbedding]:
         """The store and the embedding, whose spaces are the same."""
-        if self._nodes is None or self._embed_model is None:
+        if self._vector_store is None or self._embed_model is None:
             raise ValueError("the retriever has no vector store")
         if not self._is_checked:
-            stored = read_fingerprint(self._nodes.vector_store)
+            stored = read_fingerprint(self._vector_store)
             if stored is not None:
                 self._embed_model.fingerprint.require_match(stored)
             self._is_checked = True
-        return self._nodes, self._embed_model
+        return self._vector_store, self._embed_model
 
-    def _plan_search(self, bundle: QueryBundle, scope: _Scope) -> IndexSearch:
-        return IndexSearch(
-            bundle=bundle,
-            count=self._count_candidates(),
+    def _search_index(
+        self, index: MultimodalIndex, bundle: QueryBundle, kinds: Sequence[MediaKind] | None
+    ) -> list[FoundNode]:
+        """What the index finds by its own search; scores are probabilities if it has a reranker, else cosines."""
+        if bundle.custom_embedding_strs:
+            raise InputError(
+                "custom_embedding_strs, as of HyDE, are embedded in place of the text, and an index of the command "
+                "line embeds and judges the query itself; give the text as query_str",
+                role="query",
+            )
+        options = dict(self._options)
+        if isinstance(bundle, MultiModalQueryBundle) and bundle.instruction is not None:
+            options["instruction"] = bundle.instruction
+        hits = index.search(
+            build_query_item(bundle),
+            k=self._count_candidates(),
             fetch_k=self._count_fetched(),
-            filters=self._filters,
-            media_types=scope.media_types,
-            options=self._options,
-            keep_scores=self._keep_scores,
+            where=build_where(self._filters),
+            media_types=kinds,
+            **options,
         )
+        return [
+            FoundNode(
+                node=convert_hit(hit, keep_scores=self._keep_scores),
+                score=hit.similarity_score if hit.relevance_score is None else hit.relevance_score,
+            )
+            for hit in hits
+        ]
 
-    def _plan_recall(self, bundle: QueryBundle, vector: Sequence[float], scope: _Scope) -> Recall:
-        kinds, filters, accepts = scope.media_types, self._filters, scope.accepts
-        if kinds is not None:
-            # Texts of others are not marked as such.
-            if self._names_media and "text" not in kinds:
-                filters, is_joined = join_media_types(filters, kinds)
-            else:
-                is_joined = False
-            if not is_joined:
-                accepts = _accept_kinds(kinds, accepts)
-        return Recall(
-            embedding=vector,
+    def _search_store(
+        self,
+        store: BasePydanticVectorStore,
+        bundle: QueryBundle,
+        kinds: Sequence[MediaKind] | None,
+        *,
+        has_image: bool,
+    ) -> list[FoundNode]:
+        """Candidates from the store, best first; more rows are asked for until enough are of the kinds."""
+        count = self._count_candidates()
+        while True:
+            query, accepted = self._build_store_query(bundle, kinds, count)
+            found = self._choose(store, query, store.query(query, **self._options), accepted, has_image=has_image)
+            if found is not None:
+                return found
+            count *= _GROWTH
+
+    async def _asearch_store(
+        self,
+        store: BasePydanticVectorStore,
+        bundle: QueryBundle,
+        kinds: Sequence[MediaKind] | None,
+        *,
+        has_image: bool,
+    ) -> list[FoundNode]:
+        """The same by the store's own asynchronous query, or in a thread if it has none."""
+        if type(store).aquery is BasePydanticVectorStore.aquery:
+            return await asyncio.to_thread(self._search_store, store, bundle, kinds, has_image=has_image)
+        count = self._count_candidates()
+        while True:
+            query, accepted = self._build_store_query(bundle, kinds, count)
+            result = await store.aquery(query, **self._options)
+            found = await asyncio.to_thread(self._choose, store, query, result, accepted, has_image=has_image)
+            if found is not None:
+                return found
+            count *= _GROWTH
+
+    def _build_store_query(
+        self, bundle: QueryBundle, kinds: Sequence[MediaKind] | None, count: int
+    ) -> tuple[VectorStoreQuery, Sequence[MediaKind] | None]:
+        """The query for a number of rows, and the kinds that the store cannot choose by itself."""
+        filters, is_joined = self._filters, False
+        # Texts of others are not marked as such.
+        if kinds is not None and self._names_media and "text" not in kinds:
+            filters, is_joined = join_media_types(filters, kinds)
+        query = VectorStoreQuery(
+            query_embedding=bundle.embedding,
+            similarity_top_k=count,
             query_str=bundle.query_str,
-            count=self._count_candidates(),
-            filters=filters,
             mode=self._mode,
-            options=self._options,
-            accepts=accepts,
+            filters=filters,
         )
+        return query, None if is_joined else kinds
+
+    def _choose(
+        self,
+        store: BasePydanticVectorStore,
+        query: VectorStoreQuery,
+        result: VectorStoreQueryResult,
+        kinds: Sequence[MediaKind] | None,
+        *,
+        has_image: bool,
+    ) -> list[FoundNode] | None:
+        """The nodes that are wanted; `None` if there are too few, and more rows would help."""
+        policy = None if self._embed_model is None else self._embed_model.media_policy
+        nodes = [restore_node(node, media_policy=policy) for node in self._read_nodes(store, result)]
+        scores = self._read_scores(store, query, result, len(nodes))
+        found = [
+            FoundNode(node=node, score=score)
+            for node, score in zip(nodes, scores, strict=True)
+            if (kinds is None or classify_node(node) in kinds) and (not has_image or shows_image(node))
+        ]
+        wanted = self._count_candidates()
+        return None if len(found) < wanted and len(nodes) >= query.similarity_top_k else found[:wanted]
+
+    def _read_nodes(self, store: BasePydanticVectorStore, result: VectorStoreQueryResult) -> list[BaseNode]:
+        if result.nodes is not None:
+            return list(result.nodes)
+        if self._index is None or result.ids is None:
+            raise StoreError(f"{type(store).__name__} returned neither nodes nor the ids of an index's nodes")
+        places = self._index.index_struct.nodes_dict
+        ids = [places.get(row, row) for row in result.ids]
+        kept = {node.node_id: node for node in self._index.docstore.get_nodes(ids, raise_error=False)}
+        lost = [node_id for node_id in ids if node_id not in kept]
+        if lost:
+            raise StoreError(
+                f"the vector store has {quote(lost[0])} and {len(lost) - 1} more, and the docstore has no such "
+                "nodes; load both from the folder that StorageContext.persist wrote, or index the nodes again"
+            )
+        return [kept[node_id] for node_id in ids]
+
+    def _read_scores(
+        self, store: BasePydanticVectorStore, query: VectorStoreQuery, result: VectorStoreQueryResult, count: int
+    ) -> Sequence[float | None]:
+        given = result.similarities
+        if given is None:
+            return [None] * count
+        if not self._is_cosine:
+            return given
+        if (
+            isinstance(store, SimpleVectorStore)
+            and self._mode != VectorStoreQueryMode.DEFAULT
+            and result.ids is not None
+        ):
+            # What it scores by in its other modes is no cosine.
+            return [float(similarity(query.query_embedding or [], store.get(row))) for row in result.ids]
+        cosine = find_cosine(store)
+        return given if cosine is None else [cosine(score) for score in given]
 
     def _count_fetched(self) -> int:
         return max(self._similarity_top_k, _FETCHED if self._fetch_k is None else self._fetch_k)
@@ -275,10 +425,19 @@ class Qwen3VLRetriever(MultiModalRetriever):
         return self._similarity_top_k if self._reranker is None else self._count_fetched()
 
     def _label(self, chosen: Sequence[NodeWithScore], found: Sequence[NodeWithScore]) -> list[NodeWithScore]:
-        is_judged = self._reranker is not None
+        """The chosen nodes; their metadata have the scores of both stages if they are kept, for no model to see."""
         # What an index has found has the scores of both of its stages already.
-        keep_scores = self._keep_scores and (is_judged or self._multimodal_index is None)
-        return [*label_scores(chosen, found, is_judged=is_judged, keep_scores=keep_scores)]
+        if not self._keep_scores or (self._reranker is None and self._multimodal_index is not None):
+            return [FoundNode(node=one.node, score=one.score) for one in chosen]
+        cosines = {one.node.node_id: one.score for one in found}
+        labelled: list[NodeWithScore] = []
+        for one in chosen:
+            scores = {"similarity_score": cosines.get(one.node.node_id)}
+            if self._reranker is not None:
+                scores["relevance_score"] = one.score
+            given = {name: score for name, score in scores.items() if score is not None}
+            labelled.append(FoundNode(node=_add_metadata(one.node, given), score=one.score))
+        return labelled
 
 
 def _check_options(similarity_top_k: int, fetch_k: int | None, modalities: Sequence[str] | None, score: str) -> None:
@@ -293,5 +452,51 @@ def _check_options(similarity_top_k: int, fetch_k: int | None, modalities: Seque
         raise ValueError(f"score={quote(score)} is unknown; allowed are 'cosine' and 'raw'")
 
 
-def _accept_kinds(kinds: Sequence[MediaKind], accepts: Callable[[BaseNode], bool] | None) -> Callable[[BaseNode], bool]:
-    return lambda node: classify_node(node) in kinds and (accepts is None or accepts(node))
+def _set_top_n(reranker: BaseNodePostprocessor, count: int) -> BaseNodePostprocessor:
+    # A copy: how many nodes it keeps elsewhere is for its owner to say.
+    return reranker.model_copy(update={"top_n": count}) if "top_n" in type(reranker).model_fields else reranker
+
+
+def _add_metadata(node: BaseNode, metadata: dict[str, Any]) -> BaseNode:
+    changed = node.model_copy()
+    changed.metadata = {**node.metadata, **metadata}
+    for name in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys"):
+        hidden: list[str] = getattr(node, name)
+        setattr(changed, name, [*hidden, *(key for key in metadata if key not in hidden)])
+    return changed
+
+
+def _read_embed_model(index: VectorStoreIndex) -> Any:
+    return index._embed_model  # pyright: ignore[reportPrivateUsage] - LlamaIndex has no other way
+
+
+def _build_bundle(query: QueryType) -> QueryBundle:
+    """Returns the bundle of a text, or the bundle."""
+    return QueryBundle(query) if isinstance(query, str) else query
+
+
+def _build_image_bundle(query: QueryType) -> QueryBundle:
+    """Returns the bundle of the path of an image, or the bundle."""
+    return QueryBundle("", image_path=query) if isinstance(query, str) else query
+
+
+def _keep_text(bundle: QueryBundle) -> QueryBundle:
+    """Returns a query without its images and videos."""
+    kept = replace(bundle, image_path=None, embedding=None)
+    return replace(kept, images=None, videos=None) if isinstance(kept, MultiModalQueryBundle) else kept
+
+
+def _keep_media(bundle: QueryBundle) -> QueryBundle:
+    """Returns a query without its text.
+
+    Raises:
+        InputError: There is neither image nor video.
+    """
+    is_multimodal = isinstance(bundle, MultiModalQueryBundle)
+    if bundle.image_path is None and not (is_multimodal and (bundle.images or bundle.videos)):
+        raise InputError(
+            "there is no image to search by; give its path, QueryBundle(image_path=…) or "
+            "MultiModalQueryBundle(images=[…])",
+            role="query",
+        )
+    return replace(bundle, query_str="", custom_embedding_strs=None, embedding=None)

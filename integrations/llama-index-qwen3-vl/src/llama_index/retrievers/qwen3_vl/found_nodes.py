@@ -23,7 +23,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from llama_index.embeddings.qwen3_vl.sources import build_resource
+from llama_index.schema.qwen3_vl.sources import build_resource
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.index import Hit, describe_hit, draw_document
 
@@ -35,11 +35,11 @@ __all__ = [
     "classify_node",
     "convert_hit",
     "restore_node",
-    "shows_picture",
+    "shows_image",
 ]
 
 MediaKind: TypeAlias = Literal["text", "image", "page", "video", "mixed"]
-"""What a node is; `mixed` is text with a picture or clip that were embedded together."""
+"""What a node is; `mixed` is text with an image or video that were embedded together."""
 
 HIDDEN_KEYS = (
     "media_type",
@@ -96,7 +96,7 @@ class PageNode(Node):
         return page
 
     def get_content_blocks(self, metadata_mode: MetadataMode = MetadataMode.NONE) -> list[BaseContentBlock]:
-        """Returns metadata, text layer and the picture of the page; without it if the file is gone."""
+        """Returns metadata, text layer and the image of the page; without it if the file is gone."""
         blocks = super().get_content_blocks(metadata_mode)
         if self.image_resource is not None:
             return blocks
@@ -127,17 +127,17 @@ def classify_node(node: BaseNode) -> MediaKind:
     return "image" if node.video_resource is None else "video"
 
 
-def shows_picture(node: BaseNode) -> bool:
-    """Returns whether a node has a picture or is a page."""
+def shows_image(node: BaseNode) -> bool:
+    """Returns whether a node has an image or is a page."""
     if isinstance(node, Node):
         return node.image_resource is not None or classify_node(node) == "page"
     return isinstance(node, ImageNode)
 
 
 def restore_node(node: BaseNode, *, media_policy: MediaPolicy | None = None) -> BaseNode:
-    """Returns a node as it was before the store: with its pictures and clips, and without the empty text it gained.
+    """Returns a node as it was before the store: with its images and videos, and without the empty text it gained.
 
-    What names a picture, page or clip in its metadata alone becomes a `Node`, so that rows that another framework has
+    What names an image, page or video in its metadata alone becomes a `Node`, so that rows that another framework has
     written have their pixels.
     """
     if isinstance(node, (ImageNode, IndexNode)) or not isinstance(node, (Node, TextNode)):
@@ -159,7 +159,7 @@ def restore_node(node: BaseNode, *, media_policy: MediaPolicy | None = None) -> 
 
 
 def convert_hit(hit: Hit, *, keep_scores: bool = False) -> BaseNode:
-    """Returns the node of a hit: a `TextNode` of a text, a `Node` with picture or clip of anything else.
+    """Returns the node of a hit: a `TextNode` of a text, a `Node` with image or video of anything else.
 
     Its id is that of the unit, its source the file.
 
@@ -197,7 +197,7 @@ def _make_node(kind: object, media_policy: MediaPolicy | None, fields: Mapping[s
 
 
 def _list_resources(node: Node) -> dict[str, Any]:
-    """Pictures, sound and clips of a node, by the names of its fields."""
+    """Images, sound and videos of a node, by the names of its fields."""
     names = ("image_resource", "audio_resource", "video_resource")
     return {name: getattr(node, name) for name in names if getattr(node, name) is not None}
 

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 from llama_index.core.base.llms.types import ContentBlock, ImageBlock, TextBlock, VideoBlock
 from llama_index.core.schema import BaseNode, NodeWithScore
 
-from llama_index.postprocessor.qwen3_vl_rerank.node_media import NodeMedium, list_node_media, read_text
-from llama_index.postprocessor.qwen3_vl_rerank.picture_blocks import (
+from llama_index.schema.qwen3_vl.content_blocks import (
     BlockOptions,
     build_blocks,
     count_images,
     share_images,
 )
+from llama_index.schema.qwen3_vl.node_media import NodeMedium, list_node_media, read_text
 from qwen3_vl_retrieval import InputError
 
 __all__ = ["AnswerOptions", "build_answer"]
@@ -42,9 +42,9 @@ class AnswerOptions:
 
 
 def build_answer(nodes: Sequence[NodeWithScore], options: AnswerOptions) -> list[ContentBlock]:
-    """Returns, for each node, a text that names it and holds its words, and then its picture, page or clip.
+    """Returns, for each node, a text that names it and holds its words, and then its image, page or video.
 
-    A picture that cannot be read is said to be so, without the reason: it may name folders of this machine.
+    An image that cannot be read is said to be so, without the reason: it may name folders of this machine.
     """
     if not nodes:
         return [TextBlock(text="Nothing was found.")]
@@ -58,9 +58,9 @@ def build_answer(nodes: Sequence[NodeWithScore], options: AnswerOptions) -> list
         if unread:
             note = "It cannot be shown: the file cannot be read."
         elif need > share == 0:
-            note = f"It is not shown: an answer shows at most {options.max_images} pictures."
+            note = f"It is not shown: an answer shows at most {options.max_images} images."
         elif len(shown) > 1:
-            note = f"{len(shown)} pictures of it follow, in their order."
+            note = f"{len(shown)} images of it follow, in their order."
         blocks += [TextBlock(text=_describe_node(node, rank, note, options)), *shown]
     return blocks
 

@@ -3,23 +3,27 @@
 # Without `from __future__ import annotations`: LlamaIndex finds the context of an agent by the type of the parameter.
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from llama_index.core.async_utils import asyncio_run  # pyright: ignore[reportUnknownVariableType] - not typed
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.base.llms.types import ContentBlock, ImageBlock
+from llama_index.core.base.llms.types import ChatMessage, ContentBlock, ImageBlock, MessageRole
+from llama_index.core.memory import BaseMemory
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import QueryBundle
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context
+from PIL import Image
 from pydantic import BaseModel, Field
 
 from llama_index.embeddings.qwen3_vl import MultiModalQueryBundle
-from llama_index.postprocessor.qwen3_vl_rerank.picture_blocks import BlockOptions, VideoForm
+from llama_index.schema.qwen3_vl.content_blocks import BlockOptions, VideoForm
+from llama_index.schema.qwen3_vl.node_media import NodeMedium, draw_medium
+from llama_index.schema.qwen3_vl.sources import decode_base64
 from llama_index.tools.qwen3_vl.answers import AnswerOptions, build_answer
-from llama_index.tools.qwen3_vl.attached_images import list_attached_images, open_attached_images
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import LEAST_IMAGE_BYTES
@@ -42,7 +46,7 @@ class _SearchArguments(BaseModel):
     query: str = Field(description="What to look for, in words. May be empty if use_attached_image is true.")
     use_attached_image: bool = Field(
         default=False,
-        description="Whether to search with the picture that the user attached, beside the words or alone.",
+        description="Whether to search with the image that the user attached, beside the words or alone.",
     )
 
 
@@ -65,10 +69,10 @@ def multimodal_retriever_tool(
     """Returns a tool that searches with a retriever, and shows what it finds.
 
     What the model gets is, for each node, a text block (rank, id, kind, file name, page or seconds, score, and the
-    node's text or caption) and, after it, image blocks of its picture, its rendered page or frames of its clip.
+    node's text or caption) and, after it, image blocks of its image, its rendered page or frames of its video.
 
     The model says what it looks for in words, as they are (LlamaIndex's `RetrieverTool` wraps them), and whether to
-    search with what the user attached: the pictures of the latest message of the user that has some. It can name no
+    search with what the user attached: the images of the latest message of the user that has some. It can name no
     file and no URL.
 
     ```python
@@ -80,23 +84,23 @@ def multimodal_retriever_tool(
     answer = await agent.run(ChatMessage(role="user", blocks=question))
     ```
 
-    Models of `OpenAIResponses`, `Anthropic`, `GoogleGenAI` and `Ollama` see pictures of tools; LlamaIndex's `OpenAI`
+    Models of `OpenAIResponses`, `Anthropic`, `GoogleGenAI` and `Ollama` see images of tools; LlamaIndex's `OpenAI`
     (chat completions) leaves them out.
 
     Args:
-        retriever: Any; for attached pictures, one that takes `MultiModalQueryBundle`, such as `Qwen3VLRetriever`.
+        retriever: Any; for attached images, one that takes `MultiModalQueryBundle`, such as `Qwen3VLRetriever`.
         name: Of the tool.
         description: When to use it, for the model.
         reranker: Orders and cuts what was found, such as `Qwen3VLRerank`; any postprocessor.
-        max_images: Most pictures of an answer, frames included. The best nodes come first.
-        max_image_pixels: Most pixels of a picture; larger ones are made smaller.
-        max_image_bytes: Most bytes of a picture, as JPEG.
-        video: `"frames"` shows moments of a clip, `"block"` the clip itself, which few models take (`GoogleGenAI`),
-            `"none"` nothing. Windows of a clip, and clips above `max_video_bytes`, are shown as frames.
-        max_frames: Most frames of a clip.
-        max_video_bytes: Most bytes of a clip in a block.
+        max_images: Most images of an answer, frames included. The best nodes come first.
+        max_image_pixels: Most pixels of an image; larger ones are made smaller.
+        max_image_bytes: Most bytes of an image, as JPEG.
+        video: `"frames"` shows moments of a video, `"block"` the video itself, which few models take (`GoogleGenAI`),
+            `"none"` nothing. Windows of a video, and videos above `max_video_bytes`, are shown as frames.
+        max_frames: Most frames of a video.
+        max_video_bytes: Most bytes of a video in a block.
         max_text_characters: Most characters of a node's text.
-        media_policy: What may be opened of nodes and of attached pictures; `None` is any local file, and no URL.
+        media_policy: What may be opened of nodes and of attached images; `None` is any local file, and no URL.
         return_direct: Whether the agent ends with what the tool says.
 
     Raises:
@@ -137,7 +141,7 @@ class _Search:
     media_policy: MediaPolicy | None
 
     def run(self, ctx: Context, query: str = "", use_attached_image: bool = False) -> list[ContentBlock]:
-        attached: list[ImageBlock] = asyncio_run(list_attached_images(ctx)) if use_attached_image else []
+        attached: list[ImageBlock] = asyncio_run(_list_attached_images(ctx)) if use_attached_image else []
         asked = self._build_query(query, attached, use_attached_image=use_attached_image)
         nodes = self.retriever.retrieve(asked)
         if self.reranker is not None:
@@ -145,9 +149,9 @@ class _Search:
         return build_answer(nodes, self.options)
 
     async def arun(self, ctx: Context, query: str = "", use_attached_image: bool = False) -> list[ContentBlock]:
-        attached = await list_attached_images(ctx) if use_attached_image else []
+        attached = await _list_attached_images(ctx) if use_attached_image else []
         if attached:
-            # In a thread: the pictures are opened here.
+            # In a thread: the images are opened here.
             asked = await asyncio.to_thread(self._build_query, query, attached, use_attached_image=True)
         else:
             asked = self._build_query(query, attached, use_attached_image=use_attached_image)
@@ -157,19 +161,19 @@ class _Search:
         return await asyncio.to_thread(build_answer, nodes, self.options)
 
     def _build_query(self, query: str, attached: list[ImageBlock], *, use_attached_image: bool) -> QueryBundle:
-        """Pictures are opened here, under the policy of the tool: the retriever gets pixels.
+        """Images are opened here, under the policy of the tool: the retriever gets pixels.
 
         Raises:
             InputError: There is nothing to search with, or it cannot be opened; the message is for the model.
         """
         if use_attached_image and not attached:
-            raise InputError("the user attached no picture; search with words alone")
+            raise InputError("the user attached no image; search with words alone")
         if not attached:
             if not query.strip():
                 raise InputError("the query is empty; say in words what to look for")
             return QueryBundle(query_str=query)
-        pictures = open_attached_images(attached, self.media_policy)
-        return MultiModalQueryBundle(query_str=query, images=list(pictures))
+        images = _open_attached_images(attached, self.media_policy)
+        return MultiModalQueryBundle(query_str=query, images=list(images))
 
 
 def _check_options(video: str, limits: Mapping[str, Any]) -> None:
@@ -178,3 +182,55 @@ def _check_options(video: str, limits: Mapping[str, Any]) -> None:
     for name, value in limits.items():
         if value < _LEAST[name]:
             raise ValueError(f"{name}={value} must be at least {_LEAST[name]}")
+
+
+async def _list_attached_images(ctx: Context[Any] | None) -> list[ImageBlock]:
+    """Returns the images of the latest message of the user that has some; nothing outside of an agent."""
+    if ctx is None:
+        return []
+    memory = await ctx.store.get("memory", default=None)
+    if not isinstance(memory, BaseMemory):
+        return []
+    return _find_latest(await memory.aget_all())
+
+
+def _open_attached_images(blocks: Sequence[ImageBlock], media_policy: MediaPolicy | None) -> list[Image.Image]:
+    """Returns the images of blocks, opened under the policy.
+
+    Raises:
+        InputError: One of them cannot be opened; the message is written for the model and names no file.
+    """
+    images: list[Image.Image] = []
+    for block in blocks:
+        try:
+            source = _find_source(block, media_policy)
+            medium = NodeMedium(kind="image", metadata={"media_type": "image", "image": source}, path=None)
+            images += draw_medium(medium, media_policy=media_policy)
+        except InputError as error:
+            # The reason may name folders of this machine.
+            raise InputError("the attached image cannot be opened; search with words alone") from error
+    return images
+
+
+def _find_latest(messages: Sequence[ChatMessage]) -> list[ImageBlock]:
+    for message in reversed(messages):
+        if message.role == MessageRole.USER:
+            images = [block for block in message.blocks if isinstance(block, ImageBlock)]
+            if images:
+                return images
+    return []
+
+
+def _find_source(block: ImageBlock, media_policy: MediaPolicy | None) -> bytes | str | Path:
+    """Data, the file that the program named, or a URL that is data or may be opened."""
+    if isinstance(block.image, bytes):
+        return decode_base64(block.image, "attached image", media_policy)
+    if block.image is not None:
+        block.image.seek(0)
+        return bytes(block.image.read())
+    if block.path is not None:
+        return block.path
+    url = "" if block.url is None else str(block.url)
+    if url.partition(":")[0].lower() in ("data", "http", "https"):
+        return url
+    raise InputError("the attached image is neither data, nor a file, nor a URL of http or https")

@@ -1,4 +1,4 @@
-"""Queries of text, pictures and clips, in the form that retrievers, query engines and postprocessors pass along."""
+"""Queries of text, images and videos, in the form that retrievers, query engines and postprocessors pass along."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, TypeAlias, cast
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from PIL import Image
 
-from llama_index.embeddings.qwen3_vl.nodes import build_node_item
-from llama_index.embeddings.qwen3_vl.sources import ImageSource, Item, VideoSource, coerce_image, coerce_video
+from llama_index.schema.qwen3_vl.nodes import build_node_item
+from llama_index.schema.qwen3_vl.sources import ImageSource, Item, VideoSource, coerce_image, coerce_video
 from qwen3_vl_retrieval import InputError, MediaPolicy, MultimodalInput
 
 __all__ = ["MultiModalQueryBundle", "Query", "build_query_item", "list_query_items"]
@@ -19,7 +19,7 @@ __all__ = ["MultiModalQueryBundle", "Query", "build_query_item", "list_query_ite
 
 @dataclass
 class MultiModalQueryBundle(QueryBundle):
-    """A query of text, any number of pictures and clips, and its own instruction.
+    """A query of text, any number of images and videos, and its own instruction.
 
     Wherever LlamaIndex takes a `QueryBundle` it takes this, and passes it on untouched: retrievers, query engines,
     postprocessors and `QueryFusionRetriever(num_queries=1)`.
@@ -33,7 +33,7 @@ class MultiModalQueryBundle(QueryBundle):
     Attributes:
         images: Besides `image_path`, which comes first: paths, URLs or `data:` URIs (`str`), `Path`, bytes, `BytesIO`,
             PIL images, arrays.
-        videos: Clips, likewise; a clip may be the list of its frames.
+        videos: Videos, likewise; a video may be the list of its frames.
         instruction: What the query is to be represented for, and what makes a document relevant; goes before the
             instruction of embedding and reranker.
     """
@@ -53,7 +53,7 @@ def build_query_item(query: Query, *, media_policy: MediaPolicy | None = None) -
     """Returns what an embedder or reranker of the core takes for a query.
 
     A `str`, and the `query_str` of a bundle, is always text, even where it looks like a path. Media stand before the
-    text, as the official scripts have it: clips, pictures, text.
+    text, as the official scripts have it: videos, images, text.
 
     Args:
         query: See `Query`; of a bundle everything but `embedding` and `custom_embedding_strs`.

@@ -1,4 +1,4 @@
-"""Pictures, pages and clips as content blocks of a language model."""
+"""Images, pages and videos as content blocks of a language model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from llama_index.core.base.llms.types import ImageBlock, VideoBlock
 from PIL import Image
 
-from llama_index.postprocessor.qwen3_vl_rerank.node_media import NodeMedium, draw_medium
+from llama_index.schema.qwen3_vl.node_media import NodeMedium, draw_medium
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.index import encode_jpeg
 
@@ -20,20 +20,20 @@ __all__ = ["BlockOptions", "VideoForm", "build_blocks", "count_images", "share_i
 VideoForm: TypeAlias = Literal["frames", "block", "none"]
 
 _SHOWN_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
-"""Those that the APIs of language models take; a picture of another type is shown as JPEG."""
+"""Those that the APIs of language models take; an image of another type is shown as JPEG."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockOptions:
-    """How pictures and clips are shown.
+    """How images and videos are shown.
 
     Attributes:
-        video: Whether a clip is frames, itself, or nothing.
-        max_image_pixels: Most pixels of a picture; `None` is any number.
-        max_image_bytes: Most bytes of a picture; `None` is any number.
-        max_video_bytes: Most bytes of a clip that is shown itself; a larger one is frames. `None` is any number.
+        video: Whether a video is frames, itself, or nothing.
+        max_image_pixels: Most pixels of an image; `None` is any number.
+        max_image_bytes: Most bytes of an image; `None` is any number.
+        max_video_bytes: Most bytes of a video that is shown itself; a larger one is frames. `None` is any number.
         media_policy: What may be opened; `None` is any local file.
-        keeps_files: Whether a picture that fits as it is is named by its path, in place of JPEG data.
+        keeps_files: Whether an image that fits as it is is named by its path, in place of JPEG data.
     """
 
     video: VideoForm = "frames"
@@ -45,7 +45,7 @@ class BlockOptions:
 
 
 def build_blocks(medium: NodeMedium, options: BlockOptions, *, max_images: int) -> list[ImageBlock | VideoBlock]:
-    """Returns what a language model is shown of a medium: the clip itself, or at most `max_images` pictures.
+    """Returns what a language model is shown of a medium: the video itself, or at most `max_images` images.
 
     Raises:
         InputError: It is missing, refused, or cannot be read.
@@ -57,14 +57,14 @@ def build_blocks(medium: NodeMedium, options: BlockOptions, *, max_images: int) 
         return [block]
     if max_images < 1:
         return []
-    pictures = draw_medium(medium, media_policy=options.media_policy, max_frames=max_images)
-    if medium.kind == "image" and options.keeps_files and _fits(pictures[0], medium.path, options):
+    images = draw_medium(medium, media_policy=options.media_policy, max_frames=max_images)
+    if medium.kind == "image" and options.keeps_files and _fits(images[0], medium.path, options):
         return [ImageBlock(path=medium.path)]
-    return [_build_image_block(picture, options) for picture in pictures[:max_images]]
+    return [_build_image_block(image, options) for image in images[:max_images]]
 
 
 def count_images(medium: NodeMedium, options: BlockOptions, *, max_frames: int) -> int:
-    """Returns how many pictures there are to show of a medium; nothing is opened."""
+    """Returns how many images there are to show of a medium; nothing is opened."""
     if medium.kind != "video":
         return 1
     if options.video == "none" or (options.video == "block" and _can_be_whole(medium, options)):
@@ -73,7 +73,7 @@ def count_images(medium: NodeMedium, options: BlockOptions, *, max_frames: int) 
 
 
 def share_images(needs: Sequence[int], most: int | None) -> list[int]:
-    """Returns the pictures of each: one from the first on, and what is left by turns to those that need more."""
+    """Returns the images of each: one from the first on, and what is left by turns to those that need more."""
     if most is None:
         return list(needs)
     shares = [0] * len(needs)
@@ -86,13 +86,13 @@ def share_images(needs: Sequence[int], most: int | None) -> list[int]:
     return shares
 
 
-def _build_image_block(picture: Image.Image, options: BlockOptions) -> ImageBlock:
-    encoded = encode_jpeg(picture, max_pixels=options.max_image_pixels, max_bytes=options.max_image_bytes)
+def _build_image_block(image: Image.Image, options: BlockOptions) -> ImageBlock:
+    encoded = encode_jpeg(image, max_pixels=options.max_image_pixels, max_bytes=options.max_image_bytes)
     return ImageBlock(image=encoded, image_mimetype="image/jpeg")
 
 
 def _can_be_whole(medium: NodeMedium, options: BlockOptions) -> bool:
-    """Whether a clip is a whole file of this machine, or data, and small enough."""
+    """Whether a video is a whole file of this machine, or data, and small enough."""
     if any(medium.metadata.get(name) is not None for name in ("start", "end")):
         return False
     source = medium.metadata.get("video")
@@ -102,10 +102,10 @@ def _can_be_whole(medium: NodeMedium, options: BlockOptions) -> bool:
 
 
 def _build_video_block(medium: NodeMedium, options: BlockOptions) -> VideoBlock | None:
-    """The clip itself; `None` of one that is shown by frames."""
+    """The video itself; `None` of one that is shown by frames."""
     if not _can_be_whole(medium, options):
         return None
-    # Decoding a frame holds the file to the policy, and to being a clip: no other file leaves this way.
+    # Decoding a frame holds the file to the policy, and to being a video: no other file leaves this way.
     draw_medium(medium, media_policy=options.media_policy)
     source = medium.metadata.get("video")
     if medium.path is None:
@@ -117,14 +117,14 @@ def _build_video_block(medium: NodeMedium, options: BlockOptions) -> VideoBlock 
     try:
         return VideoBlock(video=medium.path.read_bytes(), video_mimetype=mime)
     except OSError as error:
-        raise InputError(f"the clip cannot be read: {error}") from error
+        raise InputError(f"the video cannot be read: {error}") from error
 
 
-def _fits(picture: Image.Image, path: Path | None, options: BlockOptions) -> bool:
+def _fits(image: Image.Image, path: Path | None, options: BlockOptions) -> bool:
     if path is None or mimetypes.guess_type(path.name)[0] not in _SHOWN_TYPES:
         return False
     pixels = options.max_image_pixels
-    return (pixels is None or picture.width * picture.height <= pixels) and not _exceeds(path, options.max_image_bytes)
+    return (pixels is None or image.width * image.height <= pixels) and not _exceeds(path, options.max_image_bytes)
 
 
 def _exceeds(path: Path, most: int | None) -> bool:

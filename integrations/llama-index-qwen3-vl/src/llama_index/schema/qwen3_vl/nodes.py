@@ -1,6 +1,6 @@
 """What the models are given for a node, whatever its type and wherever it has been.
 
-Every type of node holds its picture elsewhere, and stores give some of them back as another type. The metadata that
+Every type of node holds its image elsewhere, and stores give some of them back as another type. The metadata that
 travel (`media_type`, `image`, `video`, `source`, `page`, `start`, `end`; see `qwen3_vl_retrieval.index.build_item`) are
 understood of all of them, so that rows of a store that `qwen3vl index` wrote are here what they are there.
 """
@@ -16,13 +16,12 @@ from llama_index.core.schema import (
     BaseNode,
     ImageNode,
     IndexNode,
-    MediaResource,
     MetadataMode,
     Node,
     NodeWithScore,
 )
 
-from llama_index.embeddings.qwen3_vl.sources import Item, decode_base64
+from llama_index.schema.qwen3_vl.sources import Item, read_image_node, read_resource
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import build_item
@@ -30,14 +29,14 @@ from qwen3_vl_retrieval.index import build_item
 __all__ = ["CaptionMode", "build_node_item", "build_node_items", "read_caption"]
 
 CaptionMode: TypeAlias = Literal["fuse", "image_only"]
-"""Whether the text of a picture or clip is seen together with it, or not at all."""
+"""Whether the text of an image or video is seen together with it, or not at all."""
 
 _MEDIA_TYPES = ("text", "image", "page", "video", "mixed")
 _PIXEL_TYPES = ("image", "page", "video")
 """Of a document of these types the models see the pixels alone, whatever its text."""
 
 _MEDIA_KEYS = ("media_type", "image", "image_uri", "image_url", "video", "video_uri", "video_url")
-"""Metadata that say that a text node stands for a picture or clip, of this project and of others."""
+"""Metadata that say that a text node stands for an image or video, of this project and of others."""
 
 _KNOWN_KEYS = (*_MEDIA_KEYS, "source", "page", "start", "end")
 
@@ -51,7 +50,7 @@ def build_node_item(
 ) -> Item:
     """Returns what an embedder or reranker of the core takes for a node.
 
-    Of text it is `get_content(MetadataMode.EMBED)`, as in LlamaIndex. Of a picture or clip it is that and the caption,
+    Of text it is `get_content(MetadataMode.EMBED)`, as in LlamaIndex. Of an image or video it is that and the caption,
     without any metadata: names of files are no content. If there is a `media_type` among the metadata it decides:
     `"image"`, `"page"` and `"video"` are pixels alone, `"mixed"` is both.
 
@@ -160,7 +159,7 @@ def _read_metadata(node: BaseNode) -> Mapping[str, Any]:
     """The metadata, without what others mean by the same names.
 
     Stores write an empty text for `None`. Readers of LlamaIndex name the file as `file_path`: where a store has made a
-    picture a text node without text, because it does not know the type, the file is all that is left.
+    image a text node without text, because it does not know the type, the file is all that is left.
     """
     metadata = {key: value for key, value in node.metadata.items() if key not in _KNOWN_KEYS or value not in (None, "")}
     told = metadata.get("media_type")
@@ -176,32 +175,13 @@ def _read_metadata(node: BaseNode) -> Mapping[str, Any]:
 
 
 def _read_own_media(node: BaseNode, media_policy: MediaPolicy | None) -> tuple[Any, Any]:
-    """The picture and the clip that a node itself holds or names."""
+    """The image and the video that a node itself holds or names."""
     if isinstance(node, ImageNode):
-        return _read_image_node(node, media_policy), None
+        return read_image_node(node, media_policy), None
     if not isinstance(node, Node):
         return None, None
-    image = _read_resource(node.image_resource, "image", media_policy)
-    return image, _read_resource(node.video_resource, "video", media_policy)
-
-
-def _read_image_node(node: ImageNode, media_policy: MediaPolicy | None) -> Any:
-    if node.image:
-        is_uri = node.image[:5].lower() == "data:"
-        return node.image if is_uri else decode_base64(node.image, "image", media_policy)
-    if node.image_path:
-        return node.image_path
-    return node.image_url if node.image_url else None
-
-
-def _read_resource(resource: MediaResource | None, kind: str, media_policy: MediaPolicy | None) -> Any:
-    if resource is None:
-        return None
-    if resource.data:
-        return decode_base64(resource.data, kind, media_policy)
-    if resource.path is not None:
-        return resource.path
-    return None if resource.url is None else str(resource.url)
+    image = read_resource(node.image_resource, "image", media_policy)
+    return image, read_resource(node.video_resource, "video", media_policy)
 
 
 def _read_text(
@@ -216,4 +196,4 @@ def _read_text(
         )
     is_sound = isinstance(node, Node) and node.audio_resource is not None
     advice = "sound cannot be embedded: transcribe it, or leave the node out" if is_sound else "leave it out"
-    raise InputError(f"the {type(node).__name__} {quote(node.node_id)} has neither text nor picture nor clip; {advice}")
+    raise InputError(f"the {type(node).__name__} {quote(node.node_id)} has neither text nor image nor video; {advice}")

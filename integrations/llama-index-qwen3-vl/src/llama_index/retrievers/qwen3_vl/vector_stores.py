@@ -12,7 +12,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from qwen3_vl_retrieval import Fingerprint
 from qwen3_vl_retrieval.chroma import read_stamp
 
-__all__ = ["find_chroma_collection", "find_cosine", "read_fingerprint"]
+__all__ = ["find_chroma_collection", "find_cosine", "is_chroma_store", "read_fingerprint"]
 
 
 def find_cosine(store: BasePydanticVectorStore) -> Callable[[float], float] | None:
@@ -33,8 +33,12 @@ def find_cosine(store: BasePydanticVectorStore) -> Callable[[float], float] | No
 
 def find_chroma_collection(store: BasePydanticVectorStore) -> Any:
     """Returns the collection of a `ChromaVectorStore`; `None` for any other store."""
-    # By name: Chroma need not be installed.
-    return store.client if "ChromaVectorStore" in {base.__name__ for base in type(store).__mro__} else None
+    return store.client if is_chroma_store(store) else None
+
+
+def is_chroma_store(store: BasePydanticVectorStore) -> bool:
+    """Returns whether a store is a `ChromaVectorStore`, told by the name of its class: Chroma need not be installed."""
+    return "ChromaVectorStore" in {base.__name__ for base in type(store).__mro__}
 
 
 def read_fingerprint(store: BasePydanticVectorStore) -> Fingerprint | None:

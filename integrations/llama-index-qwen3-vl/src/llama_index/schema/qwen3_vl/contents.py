@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from llama_index.embeddings.qwen3_vl.sources import Item
+from llama_index.schema.qwen3_vl.sources import Item
 from qwen3_vl_retrieval import MediaError, MediaPolicy, MultimodalInput
 from qwen3_vl_retrieval.index import find_local_file, hash_file
 
@@ -38,7 +38,7 @@ def describe_item(item: Item) -> str:
 def hash_item(item: Item, media_policy: MediaPolicy | None) -> str | None:
     """Returns the SHA-256 of what the model sees of an item; `None` if that cannot be known without asking others.
 
-    Files count by their bytes, so that a picture that was replaced behind the same name is another. URLs are unknown.
+    Files count by their bytes, so that an image that was replaced behind the same name is another. URLs are unknown.
 
     Args:
         item: As the core takes it.
@@ -82,7 +82,7 @@ def _describe(values: Mapping[str, Any]) -> list[str]:
 
 
 def _list(value: Any, kind: str) -> list[Any]:
-    """The media of a field; a list of pictures as a video is one clip."""
+    """The media of a field; a list of images as a video is one video."""
     if value is None:
         return []
     is_list = isinstance(value, (list, tuple)) and kind != "video"
@@ -110,7 +110,7 @@ def _describe_medium(source: object) -> str:
 
 
 def _identify(value: Any, media_policy: MediaPolicy | None, *, is_medium: bool = False) -> Any:
-    """A value as JSON, with hashes in place of pictures and clips."""
+    """A value as JSON, with hashes in place of images and videos."""
     match value:
         case Mapping():
             values = cast("Mapping[str, Any]", value)
@@ -124,7 +124,7 @@ def _identify(value: Any, media_policy: MediaPolicy | None, *, is_medium: bool =
         case bytes():
             return {"sha256": hashlib.sha256(value).hexdigest()}
         case Image.Image():
-            return {"pixels": _hash_picture(value)}
+            return {"pixels": _hash_image(value)}
         case np.ndarray():
             array = cast("npt.NDArray[Any]", value)
             return {"array": hashlib.sha256(array.tobytes()).hexdigest(), "form": f"{array.dtype} {array.shape}"}
@@ -151,10 +151,10 @@ def _hash_file(path: Path, media_policy: MediaPolicy | None) -> str:
         raise _UnknownContentError from error
 
 
-def _hash_picture(picture: Image.Image) -> str:
+def _hash_image(image: Image.Image) -> str:
     """Of the pixels, and of what changes how they are read."""
-    reading = (picture.mode, picture.size, picture.info.get("transparency"), picture.getpalette())
+    reading = (image.mode, image.size, image.info.get("transparency"), image.getpalette())
     content = hashlib.sha256(repr(reading).encode())
-    content.update(picture.getexif().tobytes())
-    content.update(picture.tobytes())
+    content.update(image.getexif().tobytes())
+    content.update(image.tobytes())
     return content.hexdigest()

@@ -1,4 +1,4 @@
-"""Pictures and clips as LlamaIndex's users hold them, and what the core takes for them. Nothing is opened here."""
+"""Images and videos as LlamaIndex's users hold them, and what the core takes for them. Nothing is opened here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy.typing as npt
-from llama_index.core.schema import MediaResource
+from llama_index.core.schema import ImageNode, MediaResource
 from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MediaPolicy, MediaPolicyError, MultimodalInput
@@ -26,16 +26,18 @@ __all__ = [
     "coerce_image",
     "coerce_video",
     "decode_base64",
+    "read_image_node",
+    "read_resource",
 ]
 
 Item: TypeAlias = "str | Path | Image.Image | dict[str, Any] | MultimodalInput"
 """What the methods of the core take as one item. A `str` is always text."""
 
 ImageSource: TypeAlias = "str | Path | bytes | BytesIO | Image.Image | npt.NDArray[Any]"
-"""A picture where nothing else is expected; a `str` is a path, URL or `data:` URI here."""
+"""An image where nothing else is expected; a `str` is a path, URL or `data:` URI here."""
 
 VideoSource: TypeAlias = "str | Path | bytes | BytesIO | npt.NDArray[Any] | Sequence[ImageSource]"
-"""A clip where nothing else is expected: as above, or its frames in order."""
+"""A video where nothing else is expected: as above, or its frames in order."""
 
 
 def build_resource(source: str | Path, *, mime_type: str | None = None, text: str | None = None) -> MediaResource:
@@ -61,10 +63,10 @@ def build_resource(source: str | Path, *, mime_type: str | None = None, text: st
 
 
 def coerce_image(source: object) -> Any:
-    """Returns a picture as the core takes it: of a stream all bytes, whatever has been read of it.
+    """Returns an image as the core takes it: of a stream all bytes, whatever has been read of it.
 
     Raises:
-        InputError: There is no picture.
+        InputError: There is no image.
     """
     if source is None:
         raise InputError("image is None; give a path, URL, data URI, bytes, BytesIO, PIL.Image or ndarray")
@@ -72,10 +74,10 @@ def coerce_image(source: object) -> Any:
 
 
 def coerce_video(source: object) -> Any:
-    """Returns a clip as the core takes it; of frames, each as `coerce_image` has it.
+    """Returns a video as the core takes it; of frames, each as `coerce_image` has it.
 
     Raises:
-        InputError: There is no clip, or one of its frames is none.
+        InputError: There is no video, or one of its frames is none.
     """
     if source is None:
         raise InputError("video is None; give a path, URL, data URI, bytes, BytesIO, ndarray or a list of frames")
@@ -108,3 +110,29 @@ def decode_base64(encoded: str | bytes, kind: str, media_policy: MediaPolicy | N
         return base64.b64decode(packed, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InputError(f"the base64 of the {kind} cannot be decoded: {error}") from error
+
+
+def read_image_node(node: ImageNode, media_policy: MediaPolicy | None) -> str | bytes | None:
+    """Returns the image of a node: its data or `data:` URI, else its path, else its URL; `None` if it has none.
+
+    Args:
+        node: The node.
+        media_policy: How much data is decoded; see `decode_base64`, also for errors.
+    """
+    if node.image:
+        is_uri = node.image[:5].lower() == "data:"
+        return node.image if is_uri else decode_base64(node.image, "image", media_policy)
+    return node.image_path or node.image_url or None
+
+
+def read_resource(
+    resource: MediaResource | None, kind: str, media_policy: MediaPolicy | None
+) -> str | bytes | Path | None:
+    """Returns what a resource holds: data go before the path, and the path before the URL, as in LlamaIndex."""
+    if resource is None:
+        return None
+    if resource.data:
+        return decode_base64(resource.data, kind, media_policy)
+    if resource.path is not None:
+        return resource.path
+    return None if resource.url is None else str(resource.url)

@@ -1,4 +1,4 @@
-"""The pictures, pages and clips of a node, whatever its type, and what they look like."""
+"""The images, pages and videos of a node, whatever its type, and what they look like."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from llama_index.core.schema import BaseNode, ImageNode, MediaResource, MetadataMode, Node
+from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, Node
 from PIL import Image
 
-from llama_index.embeddings.qwen3_vl.sources import decode_base64
+from llama_index.schema.qwen3_vl.sources import read_image_node, read_resource
 from qwen3_vl_retrieval import InputError, MediaPolicy
-from qwen3_vl_retrieval.index import build_item, draw_document
-from qwen3_vl_retrieval.paths import decode_path
+from qwen3_vl_retrieval.index import build_item, draw_document, find_local_file
 
-__all__ = ["MediumKind", "NodeMedium", "draw_medium", "find_local_file", "list_node_media", "read_text"]
+__all__ = ["MediumKind", "NodeMedium", "draw_medium", "find_path", "list_node_media", "read_text"]
 
 MediumKind: TypeAlias = Literal["image", "page", "video"]
 
@@ -24,7 +23,7 @@ _WINDOW = ("start", "end")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeMedium:
-    """A picture, page or clip, not opened yet.
+    """An image, page or video, not opened yet.
 
     Attributes:
         kind: What it is.
@@ -43,7 +42,7 @@ class NodeMedium:
 
 
 def list_node_media(node: BaseNode, *, media_policy: MediaPolicy | None = None) -> list[NodeMedium]:
-    """Returns what there is to see of a node: its picture and its clip, or what its metadata name; nothing is opened.
+    """Returns what there is to see of a node: its image and its video, or what its metadata name; nothing is opened.
 
     Args:
         node: Of any type.
@@ -53,7 +52,7 @@ def list_node_media(node: BaseNode, *, media_policy: MediaPolicy | None = None) 
         InputError: Its data is no base64, or the metadata make no sense.
     """
     if isinstance(node, ImageNode):
-        source = _find_image_source(node, media_policy)
+        source = read_image_node(node, media_policy)
         own = [] if source is None else [_build_medium("image", source)]
     elif isinstance(node, Node):
         own = _list_resources(node, media_policy)
@@ -65,19 +64,19 @@ def list_node_media(node: BaseNode, *, media_policy: MediaPolicy | None = None) 
 def draw_medium(
     medium: NodeMedium, *, media_policy: MediaPolicy | None = None, max_frames: int = 1
 ) -> list[Image.Image]:
-    """Returns RGB pictures: the picture, the rendered page, or frames from the middles of equal parts of a clip.
+    """Returns RGB images: the image, the rendered page, or frames from the middles of equal parts of a video.
 
     Raises:
         InputError: It is missing, refused, or cannot be read.
     """
     try:
-        pictures = draw_document("", medium.metadata, policy=media_policy, max_frames=max_frames)
+        images = draw_document("", medium.metadata, policy=media_policy, max_frames=max_frames)
     except (TypeError, ValueError) as error:
         # Metadata written by others, such as a page that is no number.
         raise InputError(f"the {medium.kind} cannot be read: {error}") from error
-    if not pictures:
+    if not images:
         raise InputError(f"there is nothing to see of the {medium.kind}")
-    return pictures
+    return images
 
 
 def read_text(node: BaseNode) -> str:
@@ -85,27 +84,21 @@ def read_text(node: BaseNode) -> str:
     return node.get_content(metadata_mode=MetadataMode.NONE)
 
 
-def find_local_file(source: object) -> Path | None:
+def find_path(source: object) -> Path | None:
     """Returns the path that a path or `file:` URI names; `None` for anything else. Whether it exists is not checked."""
     if isinstance(source, Path):
         return source
-    if not isinstance(source, str):
-        return None
-    scheme = source.partition(":")[0].lower() if ":" in source else ""
-    if scheme == "file":
-        return decode_path(source)
-    # A name with a colon in it is a name.
-    return None if scheme == "data" or "://" in source else Path(source)
+    return find_local_file(source) if isinstance(source, str) else None
 
 
 def _list_resources(node: Node, media_policy: MediaPolicy | None) -> list[NodeMedium]:
     media: list[NodeMedium] = []
-    image = _find_resource_source(node.image_resource, "image", media_policy)
+    image = read_resource(node.image_resource, "image", media_policy)
     if image is not None:
         medium = _build_medium("image", image)
-        # The picture of a page was written beside its PDF, which is drawn as well.
+        # The image of a page was written beside its PDF, which is drawn as well.
         media.append(_find_page(node) or medium if medium.is_missing else medium)
-    video = _find_resource_source(node.video_resource, "video", media_policy)
+    video = read_resource(node.video_resource, "video", media_policy)
     if video is not None:
         window = {name: node.metadata[name] for name in _WINDOW if node.metadata.get(name) is not None}
         media.append(_build_medium("video", video, window))
@@ -130,9 +123,9 @@ def _list_named_media(node: BaseNode) -> list[NodeMedium]:
         if not isinstance(item, Mapping):
             return []
         kind = "video" if "video" in item else "image"
-    # A page is rendered from its PDF; a picture may be named by `source` alone.
+    # A page is rendered from its PDF; an image may be named by `source` alone.
     named = metadata.get("source" if kind == "page" else kind)
-    return [NodeMedium(kind=kind, metadata=metadata, path=find_local_file(named or metadata.get("source")))]
+    return [NodeMedium(kind=kind, metadata=metadata, path=find_path(named or metadata.get("source")))]
 
 
 def _was_medium(node: BaseNode) -> bool:
@@ -144,24 +137,4 @@ def _was_medium(node: BaseNode) -> bool:
 
 def _build_medium(kind: MediumKind, source: object, window: Mapping[str, Any] | None = None) -> NodeMedium:
     metadata = {"media_type": kind, kind: source, **({} if window is None else window)}
-    return NodeMedium(kind=kind, metadata=metadata, path=find_local_file(source))
-
-
-def _find_image_source(node: ImageNode, media_policy: MediaPolicy | None) -> object:
-    if node.image:
-        is_uri = node.image[:5].lower() == "data:"
-        return node.image if is_uri else decode_base64(node.image, "image", media_policy)
-    if node.image_path:
-        return decode_path(node.image_path)
-    return node.image_url if node.image_url else None
-
-
-def _find_resource_source(resource: MediaResource | None, kind: str, media_policy: MediaPolicy | None) -> object:
-    """Data goes before the path, and the path before the URL, as in LlamaIndex."""
-    if resource is None:
-        return None
-    if resource.data:
-        return decode_base64(resource.data, kind, media_policy)
-    if resource.path is not None:
-        return resource.path
-    return None if resource.url is None else str(resource.url)
+    return NodeMedium(kind=kind, metadata=metadata, path=find_path(source))
