@@ -24,7 +24,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
-from qwen3_vl_retrieval import Fingerprint, InputError, MediaError, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval import Fingerprint, InputError, MediaError, MediaPolicy, PixelBudget, ShareOptions
+from qwen3_vl_retrieval.options import list_option_names
+from qwen3_vl_retrieval.testing import FakeEmbedder
 from rounding import bound
 
 
@@ -257,6 +259,26 @@ def test_copies_share_the_weights_and_pickles_do_not_hold_them(embeddings):
     assert pickle.loads(pickled).embedder is embeddings.embedder  # noqa: S301 - our own
 
 
+def test_every_loading_option_of_the_core_is_a_keyword():
+    own = {"token", "media_policy"}
+    options = dict.fromkeys(sorted(list_option_names(ShareOptions) - own))
+    options |= {"dtype": "auto", "model_hub": "huggingface", "image_reading": "viewer"}
+    assert Qwen3VLEmbeddings(model="pocket", **options).loading_options == options
+    assert {"token", "media_policy"} <= Qwen3VLEmbeddings.model_fields.keys()
+    assert not (list_option_names(ShareOptions) - own) & Qwen3VLEmbeddings.model_fields.keys()
+
+
+def test_a_pickled_plain_embedder_comes_back_without_torch(tmp_path):
+    path = tmp_path / "embeddings.pickle"
+    path.write_bytes(pickle.dumps(Qwen3VLEmbeddings(model=FakeEmbedder())))
+    code = (
+        "import copy, pickle, sys; from pathlib import Path; "
+        f"embeddings = copy.deepcopy(pickle.loads(Path({str(path)!r}).read_bytes())); "
+        "assert len(embeddings.embed_query('a')) == 64; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - our own code
+
+
 def test_a_policy_and_limits_reach_the_model(pictures, tmp_path):
     embeddings = Qwen3VLEmbeddings(model="pocket", media_policy=MediaPolicy(allow_dirs=(tmp_path,)))
     with pytest.raises(MediaError, match="outside the allowed folders"):
@@ -288,6 +310,12 @@ MISTAKES = {
     "no model": ({"model": 7}, "got int; an embedder is an object with .* give one, a name, or a folder"),
     "not an embedder": ({"model": object()}, "got object; an embedder is an object with embed_queries"),
     "loading what is loaded": ({"model": PlainEmbedder(), "device": "cpu"}, "device was given beside a ready"),
+    "an option given twice": (
+        {"model": "pocket", "device": "cpu", "loading_options": {"device": "cpu"}},
+        "device was given, and stands in loading_options, too",
+    ),
+    "a misspelt loading option": ({"model": "pocket", "loading_options": {"devise": "cpu"}}, "devise"),
+    "a loading option of another type": ({"model": "pocket", "max_length": "many"}, "max_length"),
     "options it does not take": ({"model": PlainEmbedder(), "dimensions": 2}, "takes no options with its calls"),
 }
 

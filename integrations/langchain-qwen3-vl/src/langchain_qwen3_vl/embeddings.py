@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, Unpack, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Unpack, cast, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -24,20 +23,25 @@ from langchain_qwen3_vl.contents import (
     coerce_items,
     wrap_media,
 )
-from langchain_qwen3_vl.models import EmbedderOptions
+from langchain_qwen3_vl.models import MODEL_NAMES, NamedModel
 from langchain_qwen3_vl.tracing import RecordVectors, trace_embedding
-from qwen3_vl_retrieval import EmbedOptions, Fingerprint, InputError, InputType
+from qwen3_vl_retrieval import (
+    Embedder,
+    EmbedOptions,
+    Fingerprint,
+    InputError,
+    InputType,
+    ShareOptions,
+    adapt_embedder,
+)
 from qwen3_vl_retrieval.errors import quote
 
-__all__ = ["Kind", "Qwen3VLEmbeddings", "VectorOrError"]
-
-Kind: TypeAlias = InputType
-"""What a vector is for: to be found (`"document"`), or to find others (`"query"`)."""
+__all__ = ["Qwen3VLEmbeddings", "VectorOrError"]
 
 VectorOrError: TypeAlias = "npt.NDArray[np.float32] | InputError"
 
 
-class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
+class Qwen3VLEmbeddings(NamedModel, Embeddings):
     """Embeds text, pictures, document pages, clips and any mixture of them in one vector space.
 
     Wherever a LangChain class passes text on, a `str` is text, and never opened as a path; everything else that
@@ -58,6 +62,11 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         ValueError: An option is unknown or does not fit the model that was given.
     """
 
+    model: Any = Field(
+        default="Qwen/Qwen3-VL-Embedding-2B",
+        validation_alias=MODEL_NAMES,
+        description="Name on the hub, folder, `pocket`, or a ready object (`Qwen3VLEmbedder`, or any `Embedder`).",
+    )
     dimensions: int | None = Field(
         default=None, description="Length of a vector, from 32 to the hidden size, which is the default."
     )
@@ -75,16 +84,49 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         default=False, description="Record calls in LangSmith, where it is switched on; media as short descriptions."
     )
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            model: Any = ...,
+            model_name: Any = ...,
+            dimensions: int | None = None,
+            query_instruction: str | None = None,
+            document_instruction: str | None = None,
+            media_key: str | None = None,
+            show_progress: bool = False,
+            tracing: bool = False,
+            **options: Unpack[ShareOptions],
+        ) -> None: ...
+
     @model_validator(mode="after")
     def _check_options(self) -> Self:
-        if not isinstance(self.model, (str, Path)):
+        if not self._is_named:
             # What a ready embedder cannot do is said now.
-            for kind in get_args(Kind):
+            for kind in get_args(InputType):
                 options = self._list_options(kind)
                 self.embedder.compute_fingerprint(
                     input_type=kind, dimensions=options.get("dimensions"), instruction=options.get("instruction")
                 )
         return self
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model, for reports and traces."""
+        return str(self.model) if self._is_named else self.embedder.fingerprint.model
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder, loaded at first use; the same object for all who name the same model and options.
+
+        Raises:
+            ModelError: The model cannot be found or loaded.
+        """
+        # Two threads may both come here; they are given one object.
+        if self._engine is None:
+            self._engine = self._load()
+        return self._engine
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -168,13 +210,13 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
             raise error.at(None, role="query") from error
 
     @overload
-    def embed_image(self, uris: MediaSource, *, kind: Kind = "document") -> list[float]: ...
+    def embed_image(self, uris: MediaSource, *, kind: InputType = "document") -> list[float]: ...
 
     @overload
-    def embed_image(self, uris: Iterable[MediaSource], *, kind: Kind = "document") -> list[list[float]]: ...
+    def embed_image(self, uris: Iterable[MediaSource], *, kind: InputType = "document") -> list[list[float]]: ...
 
     def embed_image(
-        self, uris: MediaSource | Iterable[MediaSource], *, kind: Kind = "document"
+        self, uris: MediaSource | Iterable[MediaSource], *, kind: InputType = "document"
     ) -> list[float] | list[list[float]]:
         """Returns one vector per picture; of a single picture, its vector.
 
@@ -192,19 +234,19 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
 
     @overload
     def embed_video(
-        self, uris: MediaSource, *, kind: Kind = "document", **options: Unpack[ClipOptions]
+        self, uris: MediaSource, *, kind: InputType = "document", **options: Unpack[ClipOptions]
     ) -> list[float]: ...
 
     @overload
     def embed_video(
-        self, uris: Iterable[MediaSource], *, kind: Kind = "document", **options: Unpack[ClipOptions]
+        self, uris: Iterable[MediaSource], *, kind: InputType = "document", **options: Unpack[ClipOptions]
     ) -> list[list[float]]: ...
 
     def embed_video(
         self,
         uris: MediaSource | Iterable[MediaSource],
         *,
-        kind: Kind = "document",
+        kind: InputType = "document",
         **options: Unpack[ClipOptions],
     ) -> list[float] | list[list[float]]:
         """Returns one vector per clip; of a single clip, its vector.
@@ -221,7 +263,9 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
 
     embed_videos = embed_video
 
-    def embed_content_blocks(self, items: Iterable[LangChainItem], *, kind: Kind = "document") -> list[list[float]]:
+    def embed_content_blocks(
+        self, items: Iterable[LangChainItem], *, kind: InputType = "document"
+    ) -> list[list[float]]:
         """Returns one vector per item, in their order.
 
         Args:
@@ -234,12 +278,22 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         return self._embed(self._coerce(items), kind).tolist()
 
     async def aembed_content_blocks(
-        self, items: Iterable[LangChainItem], *, kind: Kind = "document"
+        self, items: Iterable[LangChainItem], *, kind: InputType = "document"
     ) -> list[list[float]]:
         """Returns the same as `embed_content_blocks`, in forward passes shared with concurrent callers."""
         return (await self._aembed(await asyncio.to_thread(self._coerce, items), kind)).tolist()
 
-    def _embed_media(self, uris: object, medium: Literal["image", "video"], options: ClipOptions, kind: Kind) -> Any:
+    def _load(self) -> Embedder:
+        if not self._is_named:
+            return adapt_embedder(self.model)
+        # Loads torch, which this module does not.
+        from qwen3_vl_retrieval import share_embedder
+
+        return share_embedder(self.model, **self._list_share_options())
+
+    def _embed_media(
+        self, uris: object, medium: Literal["image", "video"], options: ClipOptions, kind: InputType
+    ) -> Any:
         if isinstance(uris, SINGLE_SOURCES):
             source = cast("object", uris)
             try:
@@ -255,14 +309,14 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
     def _coerce_query(self, item: object) -> Item:
         return coerce_item(item, media_key=self.media_key, media_policy=self.media_policy)
 
-    def _embed(self, items: list[Item], kind: Kind) -> npt.NDArray[np.float32]:
+    def _embed(self, items: list[Item], kind: InputType) -> npt.NDArray[np.float32]:
         embedder = self.embedder
         with self._trace(items, kind) as record:
             vectors = np.asarray(embedder.embed(items, **self._list_options(kind), input_type=kind), dtype=np.float32)
             record(vectors)
         return vectors
 
-    async def _aembed(self, items: list[Item], kind: Kind) -> npt.NDArray[np.float32]:
+    async def _aembed(self, items: list[Item], kind: InputType) -> npt.NDArray[np.float32]:
         # In a thread: the first use loads the model.
         embedder = await asyncio.to_thread(lambda: self.embedder)
         with self._trace(items, kind) as record:
@@ -271,8 +325,8 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
             record(vectors)
         return vectors
 
-    def _list_options(self, kind: Kind) -> EmbedOptions:
-        if kind not in get_args(Kind):
+    def _list_options(self, kind: InputType) -> EmbedOptions:
+        if kind not in get_args(InputType):
             raise ValueError(f'kind={quote(kind)} is unknown; allowed are "document" and "query"')
         return {
             "dimensions": self.dimensions,
@@ -280,7 +334,7 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
             "show_progress": self.show_progress and kind == "document",
         }
 
-    def _trace(self, items: list[Item], kind: Kind) -> AbstractContextManager[RecordVectors]:
+    def _trace(self, items: list[Item], kind: InputType) -> AbstractContextManager[RecordVectors]:
         if not self.tracing:
             return nullcontext(lambda _: None)
         return trace_embedding(

@@ -10,7 +10,7 @@ from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.documents import Document
 from langchain_core.documents.compressor import BaseDocumentCompressor
 
-from langchain_qwen3_vl.models import RerankerOptions
+from langchain_qwen3_vl.models import NamedReranker
 
 __all__ = ["ajudge_documents", "choose_documents", "judge_documents"]
 
@@ -73,7 +73,7 @@ def choose_documents(
 
 def _prepare_judge(reranker: BaseDocumentCompressor, count: int) -> BaseDocumentCompressor:
     """The reranker, returning all of `count` documents: how many are wanted is the retriever's to say."""
-    if isinstance(reranker, RerankerOptions):
+    if isinstance(reranker, NamedReranker):
         # Loaded here, and so held by the field: a copy is let go of after the call.
         _ = reranker.reranker
     limits = [name for name in _LIMITS if name in type(reranker).model_fields]
