@@ -42,7 +42,7 @@ _PAYLOAD_KEYS = frozenset({"text", "base64", "url", "data", "file_id", "source",
 
 
 class Qwen3VLDecisionModel(NamedReranker, BaseDecisionModel):
-    """Answers `Noul` questions about text, pictures, clips and mixtures with the probability of yes.
+    """Answers `Noul` questions about text, images, videos and mixtures with the probability of yes.
 
     The reranker is asked whether the state, as its document, meets the question, as its query. It was trained to judge
     relevance: choose thresholds on examples of your own. Other types of questions are refused; for a choice ask one

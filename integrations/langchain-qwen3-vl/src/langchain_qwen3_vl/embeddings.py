@@ -1,4 +1,4 @@
-"""Text, pictures, clips and mixtures of them to vectors, as LangChain asks for them."""
+"""Text, images, videos and mixtures of them to vectors, as LangChain asks for them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 
 from langchain_qwen3_vl.contents import (
     SINGLE_SOURCES,
-    ClipOptions,
     Item,
     LangChainItem,
     MediaSource,
+    VideoOptions,
     coerce_each,
     coerce_item,
     coerce_items,
@@ -42,7 +42,7 @@ VectorOrError: TypeAlias = "npt.NDArray[np.float32] | InputError"
 
 
 class Qwen3VLEmbeddings(NamedModel, Embeddings):
-    """Embeds text, pictures, document pages, clips and any mixture of them in one vector space.
+    """Embeds text, images, document pages, videos and any mixture of them in one vector space.
 
     Wherever a LangChain class passes text on, a `str` is text, and never opened as a path; everything else that
     `LangChainItem` names is embedded as what it is. Vectors are lists of Python floats of unit length.
@@ -53,7 +53,7 @@ class Qwen3VLEmbeddings(NamedModel, Embeddings):
     embeddings = Qwen3VLEmbeddings(model="Qwen/Qwen3-VL-Embedding-2B")
     vectors = embeddings.embed_documents(["An invoice", {"image": "invoice.png", "text": "scan of May"}])
     query = embeddings.embed_query([{"type": "text", "text": "the same as this"}, {"type": "image", "url": data_uri}])
-    pictures = embeddings.embed_image(uris=["invoice.png"])
+    images = embeddings.embed_image(uris=["invoice.png"])
     ```
 
     The `a…` methods share forward passes between concurrent callers.
@@ -77,7 +77,7 @@ class Qwen3VLEmbeddings(NamedModel, Embeddings):
         default=None, description="What documents are to be represented for; by default the model's own."
     )
     media_key: str | None = Field(
-        default=None, description="Name of a metadatum that holds the picture or clip of a `Document`."
+        default=None, description="Name of a metadatum that holds the image or video of a `Document`."
     )
     show_progress: bool = Field(default=False, description="Show progress bars while documents are embedded.")
     tracing: bool = Field(
@@ -218,14 +218,14 @@ class Qwen3VLEmbeddings(NamedModel, Embeddings):
     def embed_image(
         self, uris: MediaSource | Iterable[MediaSource], *, kind: InputType = "document"
     ) -> list[float] | list[list[float]]:
-        """Returns one vector per picture; of a single picture, its vector.
+        """Returns one vector per image; of a single image, its vector.
 
         Args:
-            uris: Pictures. A `str` is a path or URI here.
+            uris: Images. A `str` is a path or URI here.
             kind: Whether they are to be found, or to find others.
 
         Raises:
-            InputError: A picture cannot be read; in a list, the message begins with its position.
+            InputError: An image cannot be read; in a list, the message begins with its position.
         """
         return self._embed_media(uris, "image", {}, kind)
 
@@ -234,12 +234,12 @@ class Qwen3VLEmbeddings(NamedModel, Embeddings):
 
     @overload
     def embed_video(
-        self, uris: MediaSource, *, kind: InputType = "document", **options: Unpack[ClipOptions]
+        self, uris: MediaSource, *, kind: InputType = "document", **options: Unpack[VideoOptions]
     ) -> list[float]: ...
 
     @overload
     def embed_video(
-        self, uris: Iterable[MediaSource], *, kind: InputType = "document", **options: Unpack[ClipOptions]
+        self, uris: Iterable[MediaSource], *, kind: InputType = "document", **options: Unpack[VideoOptions]
     ) -> list[list[float]]: ...
 
     def embed_video(
@@ -247,17 +247,17 @@ class Qwen3VLEmbeddings(NamedModel, Embeddings):
         uris: MediaSource | Iterable[MediaSource],
         *,
         kind: InputType = "document",
-        **options: Unpack[ClipOptions],
+        **options: Unpack[VideoOptions],
     ) -> list[float] | list[list[float]]:
-        """Returns one vector per clip; of a single clip, its vector.
+        """Returns one vector per video; of a single video, its vector.
 
         Args:
-            uris: Clips. A `str` is a path or URI here; a clip in a list may be a list of pictures, its frames.
+            uris: Videos. A `str` is a path or URI here; a video in a list may be a list of images, its frames.
             kind: Whether they are to be found, or to find others.
             options: `fps`, `max_frames`, and `start` and `end` in seconds, of all of them.
 
         Raises:
-            InputError: A clip cannot be read; in a list, the message begins with its position.
+            InputError: A video cannot be read; in a list, the message begins with its position.
         """
         return self._embed_media(uris, "video", options, kind)
 
@@ -292,7 +292,7 @@ class Qwen3VLEmbeddings(NamedModel, Embeddings):
         return share_embedder(self.model, **self._list_share_options())
 
     def _embed_media(
-        self, uris: object, medium: Literal["image", "video"], options: ClipOptions, kind: InputType
+        self, uris: object, medium: Literal["image", "video"], options: VideoOptions, kind: InputType
     ) -> Any:
         if isinstance(uris, SINGLE_SOURCES):
             source = cast("object", uris)

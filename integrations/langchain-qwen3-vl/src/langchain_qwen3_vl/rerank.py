@@ -40,7 +40,7 @@ class _RankOptions(TypedDict):
 
 
 class Qwen3VLRerank(NamedReranker, BaseDocumentCompressor):
-    """Orders documents by the probability that they answer a query; reads text, pictures, pages, clips and mixtures.
+    """Orders documents by the probability that they answer a query; reads text, images, pages, videos and mixtures.
 
     Documents are judged by what their metadata say they are, see `qwen3_vl_retrieval.index.build_item`. Copies are
     returned, best first, with their ids and with `relevance_score` in [0, 1] among the metadata; equal ones keep their
@@ -63,7 +63,7 @@ class Qwen3VLRerank(NamedReranker, BaseDocumentCompressor):
         default=None, description="What makes a document relevant; by default the model's own."
     )
     media_key: str | None = Field(
-        default=None, description="Name of a metadatum that holds the picture or clip of a `Document`."
+        default=None, description="Name of a metadatum that holds the image or video of a `Document`."
     )
     on_error: OnUnreadable = Field(
         default="raise",
