@@ -20,7 +20,7 @@ from qwen3_vl_pocket.world.pictures import draw_frames, draw_picture
 from qwen3_vl_pocket.world.sentences import ask
 
 _SEED = 5
-_PICTURES = 4
+_IMAGES = 4
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +34,11 @@ def rerank() -> Qwen3VLRerank:
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`picture-0.png` to `picture-3.png`, `paper.pdf` of two pages, and `clip.mp4`. No test changes them."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     rng = random.Random(_SEED)
-    for number in range(_PICTURES):
+    for number in range(_IMAGES):
         draw_picture(_draw_facts(number), rng).save(folder / f"picture-{number}.png")
     pages = [draw_picture(draw_facts("page", rng, split="test"), rng) for _ in range(2)]
     write_pdf(pages, folder / "paper.pdf")
@@ -50,7 +50,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def questions() -> list[str]:
     """Question i asks for `picture-i.png`."""
     rng = random.Random(_SEED)
-    return [ask(_draw_facts(number), "en", rng) for number in range(_PICTURES)]
+    return [ask(_draw_facts(number), "en", rng) for number in range(_IMAGES)]
 
 
 def _draw_facts(number: int):

@@ -12,16 +12,16 @@ from langchain_qwen3_vl.documents import document_to_content_blocks
 from langchain_qwen3_vl.tools import create_multimodal_retriever_tool
 
 __all__ = [
-    "TAKES_PICTURES_FROM_TOOLS",
-    "TAKES_PICTURES_FROM_USERS",
+    "TAKES_IMAGES_FROM_TOOLS",
+    "TAKES_IMAGES_FROM_USERS",
     "ask_agent",
     "list_images",
     "make_agent",
     "show",
 ]
 
-TAKES_PICTURES_FROM_TOOLS = {"image_inputs": True, "image_tool_message": True}
-TAKES_PICTURES_FROM_USERS = {"image_inputs": True, "image_tool_message": False}
+TAKES_IMAGES_FROM_TOOLS = {"image_inputs": True, "image_tool_message": True}
+TAKES_IMAGES_FROM_USERS = {"image_inputs": True, "image_tool_message": False}
 
 
 def make_agent(store, profile, *, k=1, script=None, middleware=(), checkpointer=None, **options):
@@ -38,7 +38,7 @@ def ask_agent(agent, words, *, is_async=False):
 
 
 def list_images(message) -> list[str]:
-    """The base64 of the pictures of a message."""
+    """The base64 of the images of a message."""
     return [block["base64"] for block in message.content if block["type"] == "image"]
 
 

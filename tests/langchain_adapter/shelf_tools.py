@@ -15,7 +15,7 @@ from pydantic import Field
 from langchain_adapter.scripted_models import call_tool
 from langchain_qwen3_vl.tools import create_multimodal_retriever_tool
 
-__all__ = ["ShelfRetriever", "call", "encode_picture", "list_kinds", "make_tool", "open_block", "search_with"]
+__all__ = ["ShelfRetriever", "call", "encode_image", "list_kinds", "make_tool", "open_block", "search_with"]
 
 
 class ShelfRetriever(BaseRetriever):
@@ -46,9 +46,9 @@ def open_block(block) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(block["base64"])))
 
 
-def encode_picture(picture: Image.Image) -> str:
+def encode_image(image: Image.Image) -> str:
     stream = io.BytesIO()
-    picture.save(stream, "PNG")
+    image.save(stream, "PNG")
     return base64.b64encode(stream.getvalue()).decode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""Agents of `langchain.agents` that search drawn pages and clips with the pocket models: what their models get."""
+"""Agents of `langchain.agents` that search drawn pages and videos with the pocket models: what their models get."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from langchain_core.messages import HumanMessage, ToolMessage
 
 from langchain_adapter.drawn_papers import PAGES, fill_store
 from langchain_adapter.paper_agents import (
-    TAKES_PICTURES_FROM_TOOLS,
-    TAKES_PICTURES_FROM_USERS,
+    TAKES_IMAGES_FROM_TOOLS,
+    TAKES_IMAGES_FROM_USERS,
     ask_agent,
     list_images,
     make_agent,
@@ -31,19 +31,19 @@ from qwen3_vl_pocket.world.sentences import ask
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> tuple[Document, str]:
-    """A clip, and a question about it."""
-    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+def video(tmp_path_factory) -> tuple[Document, str]:
+    """A video, and a question about it."""
+    path = tmp_path_factory.mktemp("videos") / "clip.mp4"
     facts = draw_facts("motion", random.Random(8), split="test")
     write_clip(draw_frames(facts, random.Random(8)), path)
-    return video_document(path, id="clip"), ask(facts, "en", random.Random(8))
+    return video_document(path, id="video"), ask(facts, "en", random.Random(8))
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_the_model_asks_gets_the_picture_of_the_right_page_and_answers(
+def test_the_model_asks_gets_the_image_of_the_right_page_and_answers(
     page_store, page_documents, page_questions, is_async
 ):
-    agent, model = make_agent(page_store, TAKES_PICTURES_FROM_TOOLS)
+    agent, model = make_agent(page_store, TAKES_IMAGES_FROM_TOOLS)
     for document, question in zip(page_documents, page_questions, strict=True):
         model.requests.clear()
         state = ask_agent(agent, question, is_async=is_async)
@@ -56,7 +56,7 @@ def test_the_model_asks_gets_the_picture_of_the_right_page_and_answers(
 
 
 def test_the_model_is_told_of_the_words_and_the_id_alone(page_store):
-    agent, model = make_agent(page_store, TAKES_PICTURES_FROM_TOOLS, video="tool_message")
+    agent, model = make_agent(page_store, TAKES_IMAGES_FROM_TOOLS, video="tool_message")
     ask_agent(agent, "a page")
     (schema,) = model.tool_schemas
     assert set(schema["function"]["parameters"]["properties"]) == {"query", "query_image_id"}
@@ -64,31 +64,31 @@ def test_the_model_is_told_of_the_words_and_the_id_alone(page_store):
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_model_that_takes_no_pictures_from_tools_gets_them_through_the_middleware(
+def test_a_model_that_takes_no_images_from_tools_gets_them_through_the_middleware(
     page_store, page_documents, page_questions, is_async
 ):
-    for profile in (TAKES_PICTURES_FROM_USERS, None):
+    for profile in (TAKES_IMAGES_FROM_USERS, None):
         agent, model = make_agent(page_store, profile, middleware=[MultimodalToolImagesMiddleware()])
         ask_agent(agent, page_questions[2], is_async=is_async)
         asked, called, answered, shown = model.requests[1]
         assert [asked.type, called.type, answered.type, shown.type] == ["human", "ai", "tool", "human"]
         assert isinstance(answered.content, str)
-        assert "[picture 1: shown below]" in answered.content
+        assert "[image 1: shown below]" in answered.content
         assert list_images(shown) == show(page_documents[2])
 
 
 def test_without_the_middleware_such_a_model_gets_text(page_store, page_questions):
-    agent, model = make_agent(page_store, TAKES_PICTURES_FROM_USERS)
+    agent, model = make_agent(page_store, TAKES_IMAGES_FROM_USERS)
     ask_agent(agent, page_questions[2])
     assert model.requests[1][-1].content == "[1] id=page-3, page, paper.pdf, page 3"
 
 
 @pytest.mark.parametrize(
     ("profile", "middleware"),
-    [(TAKES_PICTURES_FROM_TOOLS, []), (TAKES_PICTURES_FROM_USERS, [MultimodalToolImagesMiddleware()])],
+    [(TAKES_IMAGES_FROM_TOOLS, []), (TAKES_IMAGES_FROM_USERS, [MultimodalToolImagesMiddleware()])],
 )
-def test_a_clip_that_is_found_is_shown_as_frames(embeddings, clip, page_documents, profile, middleware):
-    document, question = clip
+def test_a_video_that_is_found_is_shown_as_frames(embeddings, video, page_documents, profile, middleware):
+    document, question = video
     agent, model = make_agent(fill_store(embeddings, [*page_documents, document]), profile, middleware=middleware)
     ask_agent(agent, question)
     frames = list_images(model.requests[1][-1])
@@ -97,20 +97,20 @@ def test_a_clip_that_is_found_is_shown_as_frames(embeddings, clip, page_document
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_clip_as_a_whole_reaches_the_model_as_a_block(embeddings, clip, is_async):
-    document, question = clip
+def test_a_video_as_a_whole_reaches_the_model_as_a_block(embeddings, video, is_async):
+    document, question = video
     store = fill_store(embeddings, [document])
-    agent, model = make_agent(store, TAKES_PICTURES_FROM_TOOLS, video="tool_message")
+    agent, model = make_agent(store, TAKES_IMAGES_FROM_TOOLS, video="tool_message")
     state = ask_agent(agent, question, is_async=is_async)
     answer = model.requests[1][-1]
     assert [block["type"] for block in answer.content] == ["text", "video"]
     assert base64.b64decode(answer.content[1]["base64"]) == Path(document.metadata["video"]).read_bytes()
-    assert [found.id for found in state["messages"][2].artifact] == ["clip"]
+    assert [found.id for found in state["messages"][2].artifact] == ["video"]
 
 
 def test_the_payload_of_an_answer_has_a_bound(page_store, page_questions):
     agent, model = make_agent(
-        page_store, TAKES_PICTURES_FROM_TOOLS, k=PAGES, max_images=2, max_image_bytes=10_000, max_image_pixels=90_000
+        page_store, TAKES_IMAGES_FROM_TOOLS, k=PAGES, max_images=2, max_image_bytes=10_000, max_image_pixels=90_000
     )
     ask_agent(agent, page_questions[0])
     answer = model.requests[1][-1]
@@ -131,7 +131,7 @@ def test_a_hundred_concurrent_questions_share_forward_passes(embeddings, tmp_pat
         np.array(embeddings.embed_content_blocks(questions, kind="query"))
         @ np.array(embeddings.embed_documents(documents)).T
     )
-    agent, _ = make_agent(store, TAKES_PICTURES_FROM_TOOLS, max_image_pixels=10_000)
+    agent, _ = make_agent(store, TAKES_IMAGES_FROM_TOOLS, max_image_pixels=10_000)
     before = embeddings.embedder.stats
 
     async def ask_all():

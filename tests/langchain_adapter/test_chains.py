@@ -45,9 +45,9 @@ from rounding import bound
 
 
 @pytest.fixture(scope="module")
-def store(embeddings, pictures):
+def store(embeddings, images):
     store = InMemoryVectorStore(embeddings)
-    documents = [image_document(pictures / f"picture-{number}.png", id=str(number)) for number in range(4)]
+    documents = [image_document(images / f"picture-{number}.png", id=str(number)) for number in range(4)]
     add_multimodal_documents(store, documents, embeddings)
     return store
 
@@ -56,12 +56,12 @@ def list_ids(documents):
     return [document.id for document in documents]
 
 
-def test_contextual_compression_takes_pictures_and_pictures_as_queries(store, rerank, questions, pictures):
+def test_contextual_compression_takes_images_and_images_as_queries(store, rerank, questions, images):
     retriever = ContextualCompressionRetriever(
         base_compressor=rerank, base_retriever=store.as_retriever(search_kwargs={"k": 4})
     )
-    picture = {"image": str(pictures / "picture-2.png")}
-    for query in (questions[0], picture, [{"type": "text", "text": questions[1]}]):
+    image = {"image": str(images / "picture-2.png")}
+    for query in (questions[0], image, [{"type": "text", "text": questions[1]}]):
         expected = Qwen3VLRetriever(base=store, reranker=rerank, k=3).invoke(query)
         found = retriever.invoke(query)
         assert list_ids(found) == list_ids(expected)
@@ -86,8 +86,8 @@ def test_the_cross_encoder_of_others_runs_on_texts(rerank):
     assert list_ids(reranker.compress_documents(documents, "red circle")) == expected
 
 
-def test_an_ensemble_joins_two_orders_by_what_tells_pictures_apart(store, rerank, questions):
-    """Without `id_key` it takes documents of equal text for one, and pictures have none."""
+def test_an_ensemble_joins_two_orders_by_what_tells_images_apart(store, rerank, questions):
+    """Without `id_key` it takes documents of equal text for one, and images have none."""
     stages = Qwen3VLRetriever(base=store, reranker=rerank)
     first, last = Qwen3VLRetriever(base=store), EnsembleRetriever(retrievers=[stages], weights=[1.0], id_key="image")
     assert list_ids(last.invoke(questions[0])) == list_ids(stages.invoke(questions[0]))
@@ -97,16 +97,16 @@ def test_an_ensemble_joins_two_orders_by_what_tells_pictures_apart(store, rerank
     found = list_ids(both.invoke(questions[0]))
     assert [scores[row_id] for row_id in found] == sorted(scores.values(), reverse=True)
     assert list_ids(asyncio.run(both.ainvoke(questions[0]))) == found
-    # By their texts, which are empty, all pictures are one: docs/langchain.md says so.
+    # By their texts, which are empty, all images are one: docs/langchain.md says so.
     by_text = EnsembleRetriever(retrievers=[first, stages], weights=[0.5, 0.5])
     assert len(by_text.invoke(questions[0])) == 1
 
 
-def test_parents_are_found_by_their_pictures(embeddings, pictures, questions):
+def test_parents_are_found_by_their_images(embeddings, images, questions):
     vectors, parents = InMemoryVectorStore(embeddings), InMemoryStore()
     retriever = MultiVectorRetriever(vectorstore=vectors, docstore=parents, id_key="parent", search_kwargs={"k": 1})
     children = [
-        image_document(pictures / f"picture-{number}.png", id=str(number), metadata={"parent": f"report {number}"})
+        image_document(images / f"picture-{number}.png", id=str(number), metadata={"parent": f"report {number}"})
         for number in range(4)
     ]
     add_multimodal_documents(vectors, children, embeddings)
@@ -146,7 +146,7 @@ def draw(path, color):
 
 @pytest.fixture
 def indexed(tmp_path):
-    """A folder of two pictures and a note, a store, and what indexes the one into the other."""
+    """A folder of two images and a note, a store, and what indexes the one into the other."""
     (tmp_path / "folder").mkdir()
     for color in ("red", "blue"):
         draw(tmp_path / "folder" / f"{color}.png", color)
@@ -180,7 +180,7 @@ def test_indexing_unchanged_documents_embeds_nothing(indexed):
     assert len(store.get()["ids"]) == 3
 
 
-def test_indexing_embeds_a_picture_that_was_replaced_behind_its_name(indexed):
+def test_indexing_embeds_an_image_that_was_replaced_behind_its_name(indexed):
     folder, store, embedder, run = indexed
     plain = [Document("", metadata={"image": str(folder / "red.png"), "source": "red"})]
     run(plain, cleanup="incremental")
@@ -222,10 +222,10 @@ def crowd():
 
 
 @pytest.mark.parametrize("kind", ["memory", "chroma"])
-def test_a_hundred_concurrent_questions_share_forward_passes(kind, store, embeddings, pictures, crowd, tmp_path):
+def test_a_hundred_concurrent_questions_share_forward_passes(kind, store, embeddings, images, crowd, tmp_path):
     if kind == "chroma":
         base = MultimodalChroma("crowd", embeddings, persist_directory=tmp_path)
-        base.add_images([pictures / f"picture-{number}.png" for number in range(4)], ids=["0", "1", "2", "3"])
+        base.add_images([images / f"picture-{number}.png" for number in range(4)], ids=["0", "1", "2", "3"])
     else:
         base = store
     retriever = Qwen3VLRetriever(base=base, k=1)
@@ -236,7 +236,7 @@ def test_a_hundred_concurrent_questions_share_forward_passes(kind, store, embedd
 
     answers = asyncio.run(ask_all())
     done = embeddings.embedder.stats - before
-    vectors = embeddings.embed_documents_array([{"image": pictures / f"picture-{number}.png"} for number in range(4)])
+    vectors = embeddings.embed_documents_array([{"image": images / f"picture-{number}.png"} for number in range(4)])
     queries = np.array(embeddings.embed_content_blocks(crowd, kind="query"))
     assert [int(found[0].id) for found in answers] == (queries @ vectors.T).argmax(axis=1).tolist()
     assert done.requests == 100

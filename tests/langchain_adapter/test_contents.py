@@ -37,7 +37,7 @@ def test_a_str_is_text_whatever_it_looks_like(text):
 @pytest.mark.parametrize(
     "value",
     [Path("a.png"), Image.new("RGB", (2, 2)), {"image": "a.png", "text": "b"}, MultimodalInput(text="a")],
-    ids=["path", "picture", "dict", "input"],
+    ids=["path", "image", "dict", "input"],
 )
 def test_what_the_core_understands_passes_unchanged(value):
     assert coerce_item(value) is value
@@ -92,9 +92,9 @@ def test_text_of_every_version_becomes_text(block):
 
 
 def test_the_order_of_blocks_is_kept():
-    picture = Image.new("RGB", (2, 2))
-    blocks = ["one", {"type": "image", "base64": BASE64}, {"type": "text", "text": "two"}, picture, {"text": "three"}]
-    expected = ["one", {"image": PNG}, {"text": "two"}, picture, {"text": "three"}]
+    image = Image.new("RGB", (2, 2))
+    blocks = ["one", {"type": "image", "base64": BASE64}, {"type": "text", "text": "two"}, image, {"text": "three"}]
+    expected = ["one", {"image": PNG}, {"text": "two"}, image, {"text": "three"}]
     assert coerce_item(blocks) == MultimodalInput(parts=expected)
 
 
@@ -115,32 +115,32 @@ def test_a_document_is_what_its_metadata_say():
     assert coerce_item(Document("x", metadata={"scan": "a.png"}), media_key="scan") == {"image": "a.png", "text": "x"}
 
 
-def test_the_policy_holds_for_pages_of_documents(pictures, tmp_path):
-    page = Document("", metadata={"media_type": "page", "source": str(pictures / "paper.pdf"), "page": 1})
-    assert coerce_item(page, media_policy=MediaPolicy(allow_dirs=(pictures,))) is not None
+def test_the_policy_holds_for_pages_of_documents(images, tmp_path):
+    page = Document("", metadata={"media_type": "page", "source": str(images / "paper.pdf"), "page": 1})
+    assert coerce_item(page, media_policy=MediaPolicy(allow_dirs=(images,))) is not None
     with pytest.raises(MediaPolicyError, match="outside the allowed folders"):
         coerce_item(page, media_policy=MediaPolicy(allow_dirs=(tmp_path,)))
 
 
 def test_a_blob_is_what_its_type_says(tmp_path):
     assert coerce_item(Blob.from_data(PNG, mime_type="image/png")) == {"image": PNG}
-    assert coerce_item(Blob.from_data(b"clip", mime_type="video/mp4")) == {"video": b"clip"}
+    assert coerce_item(Blob.from_data(b"video", mime_type="video/mp4")) == {"video": b"video"}
     assert coerce_item(Blob.from_data("a.png")) == "a.png"
     assert coerce_item(Blob.from_path(tmp_path / "a.png")) == {"image": tmp_path / "a.png"}
     assert coerce_item(Blob(path=tmp_path / "a.png")) == tmp_path / "a.png"
-    with pytest.raises(InputError, match="mimetype=None is no picture"):
+    with pytest.raises(InputError, match="mimetype=None is no image"):
         coerce_item(Blob(data=PNG))
 
 
 REFUSED = {
-    "audio": ({"type": "audio", "base64": BASE64}, "type='audio' is neither text nor picture nor clip"),
+    "audio": ({"type": "audio", "base64": BASE64}, "type='audio' is neither text nor image nor video"),
     "file": ({"type": "file", "base64": BASE64, "mime_type": "application/pdf"}, "allowed are text"),
     "file id": ({"type": "image", "file_id": "file-1"}, "names a file_id"),
     "v0 id": ({"type": "image", "source_type": "id", "id": "file-1"}, "names a file_id"),
     "nothing": ({"type": "image", "id": "lc_1"}, "neither url nor base64; its keys are 'type', 'id'"),
-    "clip as picture": ({"type": "image", "base64": BASE64, "mime_type": "video/mp4"}, "mime_type='video/mp4'"),
-    "picture as clip": ({"type": "video", "base64": BASE64, "mime_type": "image/png"}, "mime_type='image/png'"),
-    "data URI of a clip": ({"type": "image", "url": "data:video/mp4;base64,AAAA"}, "begin with data:image/"),
+    "video as image": ({"type": "image", "base64": BASE64, "mime_type": "video/mp4"}, "mime_type='video/mp4'"),
+    "image as video": ({"type": "video", "base64": BASE64, "mime_type": "image/png"}, "mime_type='image/png'"),
+    "data URI of a video": ({"type": "image", "url": "data:video/mp4;base64,AAAA"}, "begin with data:image/"),
     "no base64": ({"type": "image", "base64": "§"}, "cannot be decoded"),
     "data URI as base64": ({"type": "image", "base64": DATA_URI}, "belongs in 'url'"),
     "text without text": ({"type": "text-plain", "url": "https://example.org/a.txt"}, "has no 'text'"),

@@ -20,10 +20,10 @@ def encoder() -> Qwen3VLCrossEncoder:
     return Qwen3VLCrossEncoder(model="pocket")
 
 
-def test_pairs_are_scored_in_their_order(encoder, pictures):
+def test_pairs_are_scored_in_their_order(encoder, images):
     assert isinstance(encoder, BaseCrossEncoder)
-    picture = {"image": str(pictures / "picture-0.png")}
-    pairs = [("one", "a"), (picture, "b"), ("one", picture), ("two", "a"), (picture, picture)]
+    image = {"image": str(images / "picture-0.png")}
+    pairs = [("one", "a"), (image, "b"), ("one", image), ("two", "a"), (image, image)]
     scores = encoder.score(pairs)
     assert {type(score) for score in scores} == {float}
     for (query, document), score in zip(pairs, scores, strict=True):
@@ -48,16 +48,16 @@ def test_pairs_of_one_query_are_judged_together(rerank):
         def rank(self, query, documents, *, top_n=None):
             raise NotImplementedError
 
-    picture = {"text": "a picture of one"}
+    image = {"text": "an image of one"}
     Qwen3VLCrossEncoder(model=Watching()).score(
-        [("one", "a"), ("two", "b"), ("".join(["o", "ne"]), "c"), (picture, "d"), (picture, "e")]
+        [("one", "a"), ("two", "b"), ("".join(["o", "ne"]), "c"), (image, "d"), (image, "e")]
     )
-    assert queries == [("one", 2), ("two", 1), (picture, 2)]
+    assert queries == [("one", 2), ("two", 1), (image, 2)]
 
 
-def test_instruction_and_media_key_are_passed_on(rerank, pictures):
+def test_instruction_and_media_key_are_passed_on(rerank, images):
     told = Qwen3VLCrossEncoder(model="pocket", instruction="Is it a cat?", media_key="scan")
-    path = str(pictures / "picture-0.png")
+    path = str(images / "picture-0.png")
     expected = rerank.reranker.score("q", [{"image": path}], instruction="Is it a cat?")
     [score] = told.score([("q", Document("", metadata={"scan": path}))])
     assert score == pytest.approx(float(expected[0]), abs=bound(1e-6))

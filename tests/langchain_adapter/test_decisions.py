@@ -60,9 +60,9 @@ def test_an_older_core_is_told_what_it_lacks():
 
 
 @needs_decisions
-def test_the_answer_is_the_probability_of_the_reranker(pictures):
+def test_the_answer_is_the_probability_of_the_reranker(images):
     model = Qwen3VLDecisionModel(model="pocket")
-    path = pictures / "picture-0.png"
+    path = images / "picture-0.png"
     block = {"type": "image", "base64": base64.b64encode(path.read_bytes()).decode(), "mime_type": "image/png"}
     questions = {"ball": Noul(instructions="Is there a ball?"), "cat": Noul(instructions="Is there a cat?")}
     response = model.invoke({"state": [block], "questions": questions})
@@ -87,12 +87,10 @@ def test_the_question_is_the_query_and_the_state_the_document():
 
 @needs_decisions
 def test_media_is_found_wherever_it_stands():
-    picture, data = {"type": "image", "base64": "AAAA"}, base64.b64decode("AAAA")
-    [(_, [document], _)] = ask({"report": {"photo": picture, "year": 1999}, "note": "wet"}, "Is it wet?")
+    image, data = {"type": "image", "base64": "AAAA"}, base64.b64decode("AAAA")
+    [(_, [document], _)] = ask({"report": {"photo": image, "year": 1999}, "note": "wet"}, "Is it wet?")
     assert read(document) == ["report: photo: ", {"image": data}, "\nyear: 1999\nnote: wet"]
-    [(query, [document], _)] = ask(
-        [HumanMessage([{"type": "text", "text": "look"}, picture]), AIMessage("yes")], [picture]
-    )
+    [(query, [document], _)] = ask([HumanMessage([{"type": "text", "text": "look"}, image]), AIMessage("yes")], [image])
     assert read(document) == ["human: look", {"image": data}, "\nai: yes"]
     assert read(query) == [{"image": data}]
 

@@ -27,7 +27,7 @@ def names(tmp_path, monkeypatch):
     store.add_documents([Document("Signed by Ada.", metadata={"year": 2025}), package.image_document("photos/mug.png")])
     retriever = package.Qwen3VLRetriever(base=store, k=1)
     model = ScriptedModel(script=lambda _: AIMessage("an answer"), profile={"image_inputs": True})
-    picture = base64.b64encode(Path("invoice.png").read_bytes()).decode()
+    image = base64.b64encode(Path("invoice.png").read_bytes()).decode()
     public = {name: getattr(package, name) for name in package.__all__}
     return public | {
         "HumanMessage": HumanMessage,
@@ -35,13 +35,13 @@ def names(tmp_path, monkeypatch):
         "MyEmbeddings": package.Qwen3VLEmbeddings,
         "candidates": [Document("Signed by Ada."), package.image_document("contract.png")],
         "create_agent": create_agent,
-        "data_uri": f"data:image/png;base64,{picture}",
+        "data_uri": f"data:image/png;base64,{image}",
         "document": package.image_document("photos/mug.png"),
         "embeddings": embeddings,
         "model": model,
         "question": "Who signed?",
         "retriever": retriever,
-        "scan": picture,
+        "scan": image,
         "store": store,
         "tool": package.create_multimodal_retriever_tool(retriever, "search", "Searches.", model=model),
     }

@@ -23,11 +23,11 @@ def draw(path, color):
 @pytest.fixture
 def folder(tmp_path):
     folder = tmp_path / "folder"
-    (folder / "pictures").mkdir(parents=True)
-    draw(folder / "pictures" / "red.png", "red")
-    draw(folder / "pictures" / "blue.png", "blue")
+    (folder / "images").mkdir(parents=True)
+    draw(folder / "images" / "red.png", "red")
+    draw(folder / "images" / "blue.png", "blue")
     shutil.copyfile(LIBRARY / "papers" / "invoice-2024-118.pdf", folder / "invoice.pdf")
-    shutil.copyfile(LIBRARY / "clips" / "parking-camera.mp4", folder / "camera.mp4")
+    shutil.copyfile(LIBRARY / "videos" / "parking-camera.mp4", folder / "camera.mp4")
     shutil.copyfile(LIBRARY / "notes" / "kitchen-rules.txt", folder / "rules.txt")
     (folder / "program.bin").write_bytes(b"\0")
     (folder / ".hidden").mkdir()
@@ -35,7 +35,7 @@ def folder(tmp_path):
     return folder
 
 
-def test_pictures_pages_windows_and_chunks_become_documents(folder):
+def test_images_pages_windows_and_chunks_become_documents(folder):
     documents = Qwen3VLFolderLoader(folder, metadata={"team": "a"}).load()
     kinds = [(Path(document.metadata["source"]).name, document.metadata["media_type"]) for document in documents]
     windows = [document for document in documents if document.metadata["media_type"] == "video"]
@@ -52,9 +52,9 @@ def test_pictures_pages_windows_and_chunks_become_documents(folder):
     page = next(document for document in documents if document.metadata["media_type"] == "page")
     assert page.metadata["page"] == 1
     assert "118" in page.page_content
-    picture = next(document for document in documents if document.metadata["source"].endswith("red.png"))
-    assert (picture.page_content, picture.metadata["width"], picture.metadata["height"]) == ("", 16, 12)
-    assert coerce_item(picture) == {"image": str(folder / "pictures" / "red.png")}
+    image = next(document for document in documents if document.metadata["source"].endswith("red.png"))
+    assert (image.page_content, image.metadata["width"], image.metadata["height"]) == ("", 16, 12)
+    assert coerce_item(image) == {"image": str(folder / "images" / "red.png")}
     assert [document.metadata["source"] for document in documents] == sorted(d.metadata["source"] for d in documents)
 
 
@@ -74,13 +74,11 @@ def test_ids_are_of_the_content_and_fit_every_store(folder, tmp_path):
     assert all(str(uuid.UUID(row_id)) == row_id for row_id in before)
     moved = tmp_path / "elsewhere"
     shutil.copytree(folder, moved)
-    (moved / "pictures" / "red.png").rename(moved / "pictures" / "rot.png")
-    draw(moved / "pictures" / "blue.png", "green")
+    (moved / "images" / "red.png").rename(moved / "images" / "rot.png")
+    draw(moved / "images" / "blue.png", "green")
     after = {document.id: document for document in Qwen3VLFolderLoader(moved).load()}
-    assert [d.metadata["source"] for i, d in before.items() if i not in after] == [
-        str(folder / "pictures" / "blue.png")
-    ]
-    assert [d.metadata["source"] for i, d in after.items() if i not in before] == [str(moved / "pictures" / "blue.png")]
+    assert [d.metadata["source"] for i, d in before.items() if i not in after] == [str(folder / "images" / "blue.png")]
+    assert [d.metadata["source"] for i, d in after.items() if i not in before] == [str(moved / "images" / "blue.png")]
 
 
 def test_content_that_is_there_twice_is_loaded_once(folder):
@@ -110,7 +108,7 @@ def test_a_broken_file_is_named(folder):
 def test_broken_files_are_skipped_and_told(folder):
     expected = [document.id for document in Qwen3VLFolderLoader(folder).load()]
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7 and nothing else")
-    (folder / "broken.png").write_bytes((folder / "pictures" / "red.png").read_bytes()[:20])
+    (folder / "broken.png").write_bytes((folder / "images" / "red.png").read_bytes()[:20])
     (folder / "letter.docx").write_bytes(b"PK")
     (folder / "nowhere.png").symlink_to(folder / "missing.png")
     loader = Qwen3VLFolderLoader(folder, on_error="skip")
@@ -141,7 +139,7 @@ def test_the_policy_counts(folder):
 
 
 def test_words_are_read_where_asked(folder):
-    documents = Qwen3VLFolderLoader(folder, ocr=lambda picture: f"{picture.width} wide").load()
+    documents = Qwen3VLFolderLoader(folder, ocr=lambda image: f"{image.width} wide").load()
     assert {d.page_content for d in documents if d.metadata["media_type"] == "image"} == {"16 wide"}
 
 

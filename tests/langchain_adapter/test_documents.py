@@ -1,4 +1,4 @@
-"""Documents of pictures and clips."""
+"""Documents of images and videos."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from qwen3_vl_retrieval.index import Hit, Unit
 
 MEDIA = Path(__file__).parents[1] / "core" / "reference" / "media"
 PHOTO = MEDIA / "photo_500x333.jpg"
-CLIP = MEDIA / "clip_40f_8fps.mp4"
+CLIP = MEDIA / "video_40f_8fps.mp4"
 
 
 def hash_of(path: Path) -> str:
@@ -40,7 +40,7 @@ def open_block(block) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(block["base64"])))
 
 
-def test_the_document_of_a_local_picture_tells_what_is_known_of_it():
+def test_the_document_of_a_local_image_tells_what_is_known_of_it():
     assert image_document(str(PHOTO), id="photo") == Document(
         id="photo",
         page_content="",
@@ -56,7 +56,7 @@ def test_the_document_of_a_local_picture_tells_what_is_known_of_it():
     )
 
 
-def test_a_picture_with_a_text_is_a_mixture():
+def test_an_image_with_a_text_is_a_mixture():
     document = image_document(PHOTO, text="on the beach")
     assert document.metadata["media_type"] == "mixed"
     assert coerce_item(document) == {"image": str(PHOTO), "text": "on the beach"}
@@ -68,8 +68,8 @@ def test_metadata_of_the_caller_go_first():
     assert (document.metadata["source"], document.metadata["year"]) == ("album", 1999)
 
 
-def test_metadata_that_name_another_picture_are_refused():
-    with pytest.raises(InputError, match="'image_uri' of another picture"):
+def test_metadata_that_name_another_image_are_refused():
+    with pytest.raises(InputError, match="'image_uri' of another image"):
         image_document(PHOTO, metadata={"image_uri": "b.png"})
 
 
@@ -85,31 +85,31 @@ def test_a_file_uri_is_a_local_file():
     assert document.metadata["sha256"] == hash_of(PHOTO)
 
 
-PICTURE = Image.new("CMYK", (7, 5))
+IMAGE = Image.new("CMYK", (7, 5))
 GIVEN = {
     "bytes": (PHOTO.read_bytes(), ".jpg"),
-    "picture": (PICTURE, ".png"),
+    "image": (IMAGE, ".png"),
     "blob": (Blob.from_data(PHOTO.read_bytes(), mime_type="image/jpeg", metadata={"year": 1999}), ".jpg"),
     "data uri": ("data:image/jpeg;base64," + base64.b64encode(PHOTO.read_bytes()).decode(), ".jpg"),
 }
 
 
 @pytest.mark.parametrize(("given", "suffix"), GIVEN.values(), ids=GIVEN.keys())
-def test_pictures_without_a_file_are_written_under_their_hash(given, suffix, tmp_path):
+def test_images_without_a_file_are_written_under_their_hash(given, suffix, tmp_path):
     folder = tmp_path / "new" / "media"
     document = image_document(given, media_dir=folder)
     [written] = folder.iterdir()
     assert written.name == hash_of(written) + suffix
     assert document.metadata["image"] == str(written)
     assert document.metadata["sha256"] == hash_of(written)
-    with Image.open(written) as picture:
-        assert (document.metadata["width"], document.metadata["height"]) == picture.size
+    with Image.open(written) as image:
+        assert (document.metadata["width"], document.metadata["height"]) == image.size
     assert document.page_content == ""
     if isinstance(given, Blob):
         assert document.metadata["year"] == 1999
 
 
-def test_equal_pictures_are_one_file_which_is_not_written_again(tmp_path):
+def test_equal_images_are_one_file_which_is_not_written_again(tmp_path):
     first = image_document(PHOTO.read_bytes(), media_dir=tmp_path)
     path = Path(first.metadata["image"])
     before = path.stat().st_mtime_ns
@@ -118,7 +118,7 @@ def test_equal_pictures_are_one_file_which_is_not_written_again(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_an_image_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(self, target):
         raise OSError("the disk is full")
 
@@ -129,7 +129,7 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("given", [value[0] for value in GIVEN.values()], ids=GIVEN.keys())
-def test_pictures_without_a_file_need_a_folder(given):
+def test_images_without_a_file_need_a_folder(given):
     with pytest.raises(InputError, match=r"bytes were given as image.*give media_dir"):
         image_document(given)
 
@@ -147,11 +147,11 @@ def test_a_missing_or_other_file_is_refused_by_name(tmp_path):
     with pytest.raises(MediaError, match=r"no such file: 'gone\.png'"):
         image_document("gone.png")
     note = tmp_path / "note.png"
-    note.write_text("no picture")
-    with pytest.raises(MediaError, match=r"note\.png' is not a picture that is understood"):
+    note.write_text("no image")
+    with pytest.raises(MediaError, match=r"note\.png' is not an? \w+ that is understood"):
         image_document(note)
     with pytest.raises(MediaError, match="are no image"):
-        image_document(b"no picture", media_dir=tmp_path)
+        image_document(b"no image", media_dir=tmp_path)
     with pytest.raises(MediaError, match="is no video"):
         video_document(PHOTO)
     with pytest.raises(MediaError, match="are no video"):
@@ -182,7 +182,7 @@ def test_a_percent_encoded_data_uri_is_decoded(tmp_path):
     assert image_document(uri, media_dir=tmp_path).metadata["sha256"] == hash_of(PHOTO)
 
 
-def test_the_document_of_a_clip_tells_its_window():
+def test_the_document_of_a_video_tells_its_window():
     document = video_document(CLIP, start=1, end=2.5)
     assert document.metadata == {
         "media_type": "video",
@@ -212,17 +212,17 @@ HEADERS = {
 
 
 @pytest.mark.parametrize(("suffix", "content"), HEADERS.items(), ids=HEADERS.keys())
-def test_clips_are_named_after_what_they_are(suffix, content, tmp_path):
+def test_videos_are_named_after_what_they_are(suffix, content, tmp_path):
     document = video_document(content, media_dir=tmp_path)
     assert Path(document.metadata["video"]).suffix == suffix
 
 
-def test_a_picture_in_the_container_of_mp4_is_no_clip(tmp_path):
+def test_an_image_in_the_container_of_mp4_is_no_video(tmp_path):
     with pytest.raises(MediaError, match="are no video"):
         video_document(b"\x00\x00\x00\x14ftypavif", media_dir=tmp_path)
 
 
-def test_a_picture_of_a_camera_with_a_second_one_inside_is_a_jpeg(tmp_path):
+def test_an_image_of_a_camera_with_a_second_one_inside_is_a_jpeg(tmp_path):
     stream = io.BytesIO()
     first, second = Image.new("RGB", (9, 9), "red"), Image.new("RGB", (9, 9), "blue")
     first.save(stream, "MPO", save_all=True, append_images=[second])
@@ -230,11 +230,11 @@ def test_a_picture_of_a_camera_with_a_second_one_inside_is_a_jpeg(tmp_path):
     assert document.metadata["mime_type"] == "image/jpeg"
 
 
-def test_a_chat_model_is_shown_text_and_picture():
-    text, picture = document_to_content_blocks(image_document(PHOTO, text="on the beach"))
+def test_a_chat_model_is_shown_text_and_image():
+    text, image = document_to_content_blocks(image_document(PHOTO, text="on the beach"))
     assert (text["type"], text["text"]) == ("text", "on the beach")
     with Image.open(PHOTO) as photo:
-        difference = np.asarray(open_block(picture), dtype=int) - np.asarray(photo, dtype=int)
+        difference = np.asarray(open_block(image), dtype=int) - np.asarray(photo, dtype=int)
     assert np.abs(difference).mean() < 4
 
 
@@ -243,16 +243,16 @@ def test_a_document_without_a_text_has_no_text_block():
     assert document_to_content_blocks(Document("a"), with_text=False) == []
 
 
-def test_pictures_for_chat_models_are_capped():
+def test_images_for_chat_models_are_capped():
     [block] = document_to_content_blocks(image_document(MEDIA / "big_2200x1500.jpg"), max_pixels=100_000)
-    picture = open_block(block)
-    assert 90_000 < picture.width * picture.height <= 100_000
-    assert picture.width / picture.height == pytest.approx(2200 / 1500, rel=0.02)
+    image = open_block(block)
+    assert 90_000 < image.width * image.height <= 100_000
+    assert image.width / image.height == pytest.approx(2200 / 1500, rel=0.02)
     [block] = document_to_content_blocks(image_document(MEDIA / "big_2200x1500.jpg"), max_bytes=4_000)
     assert len(base64.b64decode(block["base64"])) <= 4_000
 
 
-def test_a_small_picture_is_not_enlarged():
+def test_a_small_image_is_not_enlarged():
     [block] = document_to_content_blocks(image_document(MEDIA / "small_20x17.png"))
     assert open_block(block).size == (20, 17)
 
@@ -263,20 +263,20 @@ def test_limits_that_allow_nothing_are_refused(limits):
         document_to_content_blocks(image_document(PHOTO), **limits)
 
 
-def test_a_clip_is_shown_as_frames_of_its_window():
+def test_a_video_is_shown_as_frames_of_its_window():
     blocks = document_to_content_blocks(video_document(CLIP, start=1, end=3), max_frames=3)
     assert [block["type"] for block in blocks] == ["image"] * 3
     assert len({block["base64"] for block in blocks}) == 3
 
 
-def test_a_page_is_rendered_for_chat_models(pictures):
-    page = {"media_type": "page", "source": str(pictures / "paper.pdf")}
+def test_a_page_is_rendered_for_chat_models(images):
+    page = {"media_type": "page", "source": str(images / "paper.pdf")}
     first, second = (document_to_content_blocks(Document("", metadata={**page, "page": number})) for number in (1, 2))
     assert len(first) == len(second) == 1
     assert first[0]["base64"] != second[0]["base64"]
 
 
-def test_each_of_several_pictures_is_shown():
+def test_each_of_several_images_is_shown():
     document = Document("", metadata={"image": [str(PHOTO), str(MEDIA / "small_20x17.png")]})
     assert [open_block(block).size for block in document_to_content_blocks(document)] == [(500, 333), (20, 17)]
 

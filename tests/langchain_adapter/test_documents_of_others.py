@@ -35,20 +35,20 @@ def test_a_text_stays_a_text_whatever_its_source_is(name):
     assert [block["type"] for block in document_to_content_blocks(document)] == ["text"]
 
 
-def test_the_file_of_a_text_is_not_seen_where_it_exists(pictures):
-    document = Document(page_content="the words", metadata={"source": str(pictures / "picture-0.png")})
+def test_the_file_of_a_text_is_not_seen_where_it_exists(images):
+    document = Document(page_content="the words", metadata={"source": str(images / "picture-0.png")})
     assert coerce_item(document) == "the words"
     assert [block["type"] for block in document_to_content_blocks(document)] == ["text"]
     with pytest.raises(Exception, match="is a text; put its words into the query"):
         build_query("", "a", {"a": document.model_copy(update={"id": "a"})})
 
 
-def test_what_has_no_text_is_what_its_source_names(pictures):
-    document = Document(page_content=" ", metadata={"source": str(pictures / "picture-0.png")})
+def test_what_has_no_text_is_what_its_source_names(images):
+    document = Document(page_content=" ", metadata={"source": str(images / "picture-0.png")})
     assert find_kind(document) == "image"
     assert [block["type"] for block in document_to_content_blocks(document)] == ["image"]
-    clip = build_item("", {"source": str(pictures / "clip.mp4"), "start": 0, "end": 1})
-    assert clip == {"video": str(pictures / "clip.mp4"), "start": 0.0, "end": 1.0}
+    video = build_item("", {"source": str(images / "clip.mp4"), "start": 0, "end": 1})
+    assert video == {"video": str(images / "clip.mp4"), "start": 0.0, "end": 1.0}
 
 
 @pytest.mark.parametrize("told", [{"media_type": "mixed", "image": "a.png"}, {"image": "a.png"}])

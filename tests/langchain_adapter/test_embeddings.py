@@ -1,4 +1,4 @@
-"""Embeddings: texts, pictures, clips and mixtures, as LangChain asks for them."""
+"""Embeddings: texts, images, videos and mixtures, as LangChain asks for them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
-from qwen3_vl_retrieval import Fingerprint, InputError, MediaError, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval import Fingerprint, InputError, MediaError, MediaPolicy, PixelBudget, ShareOptions
+from qwen3_vl_retrieval.options import list_option_names
+from qwen3_vl_retrieval.testing import FakeEmbedder
 from rounding import bound
 
 
@@ -57,9 +59,9 @@ class PlainEmbedder:
         return np.array([[0.0, 1.0]] * len(inputs), dtype=np.float64)
 
 
-def open_picture(path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.copy()
+def open_image(path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.copy()
 
 
 def encode(path) -> str:
@@ -98,18 +100,18 @@ def test_no_documents_have_no_vectors(embeddings):
     assert embeddings.embed_documents([]) == []
 
 
-def test_a_text_that_is_the_name_of_a_file_is_a_text(embeddings, pictures):
-    name = str(pictures / "picture-0.png")
-    as_text, as_picture = embeddings.embed_documents([name]), embeddings.embed_image(uris=[name])
-    assert not np.allclose(as_text, as_picture)
+def test_a_text_that_is_the_name_of_a_file_is_a_text(embeddings, images):
+    name = str(images / "picture-0.png")
+    as_text, as_image = embeddings.embed_documents([name]), embeddings.embed_image(uris=[name])
+    assert not np.allclose(as_text, as_image)
     assert embeddings.embed_documents(["gone.png"])
 
 
-def test_every_form_of_a_picture_has_one_vector(embeddings, pictures):
-    path = pictures / "picture-0.png"
+def test_every_form_of_an_image_has_one_vector(embeddings, images):
+    path = images / "picture-0.png"
     forms = [
         path,
-        open_picture(path),
+        open_image(path),
         {"image": str(path)},
         {"type": "image", "base64": encode(path), "mime_type": "image/png"},
         [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encode(path)}"}}],
@@ -124,49 +126,49 @@ def test_every_form_of_a_picture_has_one_vector(embeddings, pictures):
         assert_close(embeddings.embed_query(form), embeddings.embed_query(path))
 
 
-def test_blocks_and_dict_of_one_mixture_have_one_vector(embeddings, pictures):
-    path = pictures / "picture-0.png"
+def test_blocks_and_dict_of_one_mixture_have_one_vector(embeddings, images):
+    path = images / "picture-0.png"
     blocks = [{"type": "image", "base64": encode(path)}, {"type": "text", "text": "two of these"}]
     assert_close(embeddings.embed_query(blocks), embeddings.embed_query({"image": path, "text": "two of these"}))
 
 
-def test_questions_find_their_pictures(embeddings, pictures, questions):
-    found = embeddings.embed_image(uris=[str(pictures / f"picture-{number}.png") for number in range(4)])
+def test_questions_find_their_images(embeddings, images, questions):
+    found = embeddings.embed_image(uris=[str(images / f"picture-{number}.png") for number in range(4)])
     similarities = np.array([embeddings.embed_query(question) for question in questions]) @ np.array(found).T
     assert np.diag(similarities).mean() > similarities.mean()
 
 
 @pytest.mark.parametrize("name", ["embed_image", "embed_images"])
-def test_a_list_of_pictures_gives_a_list_and_one_picture_its_vector(embeddings, pictures, name):
+def test_a_list_of_images_gives_a_list_and_one_image_its_vector(embeddings, images, name):
     embed = getattr(embeddings, name)
-    path = pictures / "picture-0.png"
+    path = images / "picture-0.png"
     [expected] = embeddings.embed_documents([{"image": path}])
-    array = np.asarray(open_picture(path))
-    for single in (path, str(path), path.as_uri(), path.read_bytes(), open_picture(path), array, Blob.from_path(path)):
+    array = np.asarray(open_image(path))
+    for single in (path, str(path), path.as_uri(), path.read_bytes(), open_image(path), array, Blob.from_path(path)):
         assert_close(embed(single), expected)
     assert_close(embed(uris=[str(path)]), [expected])
     assert_close(embed(uris=(uri for uri in [str(path)])), [expected])
 
 
 @pytest.mark.parametrize("name", ["embed_video", "embed_videos"])
-def test_a_list_of_clips_gives_a_list_and_one_clip_its_vector(embeddings, pictures, name):
+def test_a_list_of_videos_gives_a_list_and_one_video_its_vector(embeddings, images, name):
     embed = getattr(embeddings, name)
-    path = pictures / "clip.mp4"
+    path = images / "clip.mp4"
     [expected] = embeddings.embed_documents([{"video": path}])
     assert_close(embed(str(path)), expected)
     assert_close(embed(uris=[path, path.read_bytes()]), [expected, expected])
 
 
-def test_the_window_and_the_frames_of_a_clip_are_heeded(embeddings, pictures):
-    path = pictures / "clip.mp4"
+def test_the_window_and_the_frames_of_a_video_are_heeded(embeddings, images):
+    path = images / "clip.mp4"
     window = embeddings.embed_video(path, start=0.0, end=1.0, max_frames=2)
     assert_close(window, embeddings.embed_documents([{"video": path, "start": 0.0, "end": 1.0, "max_frames": 2}])[0])
-    frames = [open_picture(pictures / f"picture-{number}.png").resize((64, 64)) for number in range(2)]
+    frames = [open_image(images / f"picture-{number}.png").resize((64, 64)) for number in range(2)]
     assert_close(embeddings.embed_video([frames])[0], embeddings.embed_documents([{"video": frames}])[0])
 
 
-def test_pictures_can_be_queries(embeddings, pictures):
-    path = pictures / "picture-0.png"
+def test_images_can_be_queries(embeddings, images):
+    path = images / "picture-0.png"
     assert_close(embeddings.embed_image(path, kind="query"), embeddings.embed_query(path))
 
 
@@ -187,8 +189,8 @@ def test_arrays_hold_the_same_vectors_in_float32(embeddings):
     assert query.tolist() == embeddings.embed_query("a")
 
 
-def test_the_async_methods_give_the_same(embeddings, pictures):
-    items = ["a", {"image": pictures / "picture-0.png"}]
+def test_the_async_methods_give_the_same(embeddings, images):
+    items = ["a", {"image": images / "picture-0.png"}]
     assert_close(asyncio.run(embeddings.aembed_documents(items)), embeddings.embed_documents(items))
     assert_close(asyncio.run(embeddings.aembed_query("a")), embeddings.embed_query("a"))
 
@@ -257,10 +259,30 @@ def test_copies_share_the_weights_and_pickles_do_not_hold_them(embeddings):
     assert pickle.loads(pickled).embedder is embeddings.embedder  # noqa: S301 - our own
 
 
-def test_a_policy_and_limits_reach_the_model(pictures, tmp_path):
+def test_every_loading_option_of_the_core_is_a_keyword():
+    own = {"token", "media_policy"}
+    options = dict.fromkeys(sorted(list_option_names(ShareOptions) - own))
+    options |= {"dtype": "auto", "model_hub": "huggingface", "image_reading": "viewer"}
+    assert Qwen3VLEmbeddings(model="pocket", **options).loading_options == options
+    assert {"token", "media_policy"} <= Qwen3VLEmbeddings.model_fields.keys()
+    assert not (list_option_names(ShareOptions) - own) & Qwen3VLEmbeddings.model_fields.keys()
+
+
+def test_a_pickled_plain_embedder_comes_back_without_torch(tmp_path):
+    path = tmp_path / "embeddings.pickle"
+    path.write_bytes(pickle.dumps(Qwen3VLEmbeddings(model=FakeEmbedder())))
+    code = (
+        "import copy, pickle, sys; from pathlib import Path; "
+        f"embeddings = copy.deepcopy(pickle.loads(Path({str(path)!r}).read_bytes())); "
+        "assert len(embeddings.embed_query('a')) == 64; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - our own code
+
+
+def test_a_policy_and_limits_reach_the_model(images, tmp_path):
     embeddings = Qwen3VLEmbeddings(model="pocket", media_policy=MediaPolicy(allow_dirs=(tmp_path,)))
     with pytest.raises(MediaError, match="outside the allowed folders"):
-        embeddings.embed_image(str(pictures / "picture-0.png"))
+        embeddings.embed_image(str(images / "picture-0.png"))
 
 
 def test_a_ready_embedder_is_used_as_it_is(embeddings):
@@ -288,6 +310,12 @@ MISTAKES = {
     "no model": ({"model": 7}, "got int; an embedder is an object with .* give one, a name, or a folder"),
     "not an embedder": ({"model": object()}, "got object; an embedder is an object with embed_queries"),
     "loading what is loaded": ({"model": PlainEmbedder(), "device": "cpu"}, "device was given beside a ready"),
+    "an option given twice": (
+        {"model": "pocket", "device": "cpu", "loading_options": {"device": "cpu"}},
+        "device was given, and stands in loading_options, too",
+    ),
+    "a misspelt loading option": ({"model": "pocket", "loading_options": {"devise": "cpu"}}, "devise"),
+    "a loading option of another type": ({"model": "pocket", "max_length": "many"}, "max_length"),
     "options it does not take": ({"model": PlainEmbedder(), "dimensions": 2}, "takes no options with its calls"),
 }
 
@@ -325,9 +353,9 @@ def test_a_bad_query_is_called_the_query(embeddings):
         embeddings.embed_image("gone.png")
 
 
-def test_a_metadatum_of_the_caller_names_the_picture(pictures):
+def test_a_metadatum_of_the_caller_names_the_image(images):
     embeddings = Qwen3VLEmbeddings(model="pocket", media_key="scan")
-    path = str(pictures / "picture-0.png")
+    path = str(images / "picture-0.png")
     [vector] = embeddings.embed_documents([Document("", metadata={"scan": path})])
     assert_close(vector, embeddings.embed_image(path))
 
@@ -352,12 +380,12 @@ def test_a_cache_keeps_the_vectors_of_texts(embeddings):
     assert counting.calls == 1
 
 
-def test_the_cache_of_langchain_takes_texts_alone(embeddings, pictures):
+def test_the_cache_of_langchain_takes_texts_alone(embeddings, images):
     """What is documented: it hashes texts, and anything else fails before it reaches the model."""
     cached = CacheBackedEmbeddings.from_bytes_store(
         embeddings, InMemoryByteStore(), namespace="pocket", key_encoder="sha256"
     )
-    item = {"image": str(pictures / "picture-0.png")}
+    item = {"image": str(images / "picture-0.png")}
     with pytest.raises((AttributeError, TypeError), match="encode"):
         cached.embed_documents([item])
     # Queries pass by the cache, unless it is asked to keep them.

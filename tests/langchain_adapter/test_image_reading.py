@@ -10,8 +10,7 @@ from viewed_images import draw_corners, draw_greys, encode, note_orientation
 
 @pytest.mark.parametrize("kind", [Qwen3VLEmbeddings, Qwen3VLRerank])
 def test_the_reading_is_an_option_of_the_model(kind):
-    assert kind(model="pocket").image_reading == "viewer"
-    assert kind(model="pocket", image_reading="reference").image_reading == "reference"
+    assert kind(model="pocket", image_reading="reference").loading_options == {"image_reading": "reference"}
     with pytest.raises(ValidationError, match="image_reading"):
         kind(model="pocket", image_reading="sideways")
 

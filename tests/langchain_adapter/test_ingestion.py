@@ -68,13 +68,13 @@ def make(request):
             store.delete_collection()
 
 
-def test_pictures_and_clips_are_found_by_text_and_by_picture(make, embeddings, pictures, questions):
+def test_images_and_videos_are_found_by_text_and_by_image(make, embeddings, images, questions):
     store = make(embeddings)
-    documents = [image_document(pictures / f"picture-{number}.png") for number in range(4)]
-    documents.append(video_document(pictures / "clip.mp4"))
+    documents = [image_document(images / f"picture-{number}.png") for number in range(4)]
+    documents.append(video_document(images / "clip.mp4"))
     assert add_multimodal_documents(store, documents, embeddings, ids=IDS) == IDS
     vectors = embeddings.embed_documents_array(documents)
-    for query in (questions[0], questions[2], {"image": str(pictures / "picture-1.png")}):
+    for query in (questions[0], questions[2], {"image": str(images / "picture-1.png")}):
         order = np.argsort(-(vectors @ embeddings.embed_query_array(query)))
         expected = [documents[place].metadata["source"] for place in order]
         assert [document.metadata["source"] for document in store.similarity_search(query, k=5)] == expected
@@ -111,8 +111,8 @@ def test_errors_name_the_position_and_what_came_before_is_kept(hashing, tmp_path
 def test_qdrant_takes_no_ids_but_uuids_and_numbers(hashing):
     store = make_qdrant(hashing)
     hashing.model.embedded.clear()
-    with pytest.raises(InputError, match=r"item 1: the id 'picture' .*uuid5"):
-        add_multimodal_documents(store, [Document("a"), Document("b")], hashing, ids=["7", "picture"])
+    with pytest.raises(InputError, match=r"item 1: the id 'image' .*uuid5"):
+        add_multimodal_documents(store, [Document("a"), Document("b")], hashing, ids=["7", "image"])
     assert hashing.model.embedded == []
     add_multimodal_documents(store, [Document("a")], hashing, ids=["7"])
     assert store.client.retrieve("things", [7])[0].payload["page_content"] == "a"

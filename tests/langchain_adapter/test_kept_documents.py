@@ -159,7 +159,7 @@ def test_a_folder_with_names_that_are_no_utf8_is_loaded_stored_found_and_opened(
 
 
 @needs_bytes
-def test_pictures_of_such_names_are_added_by_path_and_text_and_uri(store, folder):
+def test_images_of_such_names_are_added_by_path_and_text_and_uri(store, folder):
     paths = [folder / os.fsdecode(name) for name in NAMES]
     store.add_images([paths[0], str(paths[1]), encode_path(paths[2]), paths[3].as_uri()])
     assert {decode_path(metadata["image"]) for metadata in store.get()["metadatas"]} == set(paths[:4])
@@ -168,7 +168,7 @@ def test_pictures_of_such_names_are_added_by_path_and_text_and_uri(store, folder
 
 @needs_bytes
 def test_a_broken_file_of_such_a_name_is_named_and_the_others_are_loaded(folder):
-    (folder / os.fsdecode(b"broken\xff.png")).write_bytes(b"no picture")
+    (folder / os.fsdecode(b"broken\xff.png")).write_bytes(b"no image")
     loader = Qwen3VLFolderLoader(folder, on_error="skip")
     assert len(loader.load()) == len(NAMES)
     assert [os.fsencode(failure.path.name) for failure in loader.failures] == [b"broken\xff.png"]

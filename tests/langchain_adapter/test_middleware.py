@@ -65,19 +65,19 @@ def send(messages, profile):
 
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("profile", [None, {"image_inputs": True}, {"image_inputs": True, "image_tool_message": False}])
-def test_pictures_of_tools_come_in_a_user_message_after_the_last_tool_message(profile, is_async):
+def test_images_of_tools_come_in_a_user_message_after_the_last_tool_message(profile, is_async):
     model = ScriptedModel(script=script_two_turns, profile=profile)
     run_agent(model, is_async=is_async)
     _, second, third = model.requests
     assert [message.type for message in second] == ["human", "ai", "tool", "tool", "human"]
-    assert second[2].content == "first\n[picture 1: shown below]\nsecond\n[picture 2: shown below]"
+    assert second[2].content == "first\n[image 1: shown below]\nsecond\n[image 2: shown below]"
     assert second[3].content == "a text"
-    shown = [text("What the tools showed:"), text("[picture 1]"), IMAGE, text("[picture 2]"), OTHER]
+    shown = [text("What the tools showed:"), text("[image 1]"), IMAGE, text("[image 2]"), OTHER]
     assert second[4].content == shown
     assert [message.type for message in third] == ["human", "ai", "tool", "tool", "human", "ai", "tool", "human"]
     assert third[:5] == second
-    assert third[6].content == "first\n[picture 3: shown below]\nsecond\n[picture 4: shown below]"
-    assert third[7].content[1:3] == [text("[picture 3]"), IMAGE]
+    assert third[6].content == "first\n[image 3: shown below]\nsecond\n[image 4: shown below]"
+    assert third[7].content[1:3] == [text("[image 3]"), IMAGE]
 
 
 def test_the_state_of_the_agent_keeps_the_tool_messages_as_they_are():
@@ -87,36 +87,36 @@ def test_the_state_of_the_agent_keeps_the_tool_messages_as_they_are():
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_model_that_takes_pictures_from_tools_gets_them_there(is_async):
+def test_a_model_that_takes_images_from_tools_gets_them_there(is_async):
     model = ScriptedModel(script=script_two_turns, profile={"image_inputs": True, "image_tool_message": True})
     run_agent(model, is_async=is_async)
     assert [message.type for message in model.requests[1]] == ["human", "ai", "tool", "tool"]
     assert model.requests[1][2].content == [text("first"), IMAGE, text("second"), OTHER]
 
 
-def test_a_model_that_takes_no_pictures_is_told_that_they_were_left_out():
+def test_a_model_that_takes_no_images_is_told_that_they_were_left_out():
     sent = send(
         script_messages(ToolMessage([text("first"), IMAGE], tool_call_id="a")),
         {"image_inputs": False, "image_tool_message": True},
     )
     assert [message.type for message in sent] == ["human", "ai", "tool"]
-    assert sent[2].content == "first\n[a picture is left out: the model takes none]"
+    assert sent[2].content == "first\n[an image is left out: the model takes none]"
 
 
-def test_clips_move_too_unless_the_model_takes_none():
+def test_videos_move_too_unless_the_model_takes_none():
     messages = script_messages(ToolMessage([text("first"), VIDEO, IMAGE], tool_call_id="a"))
     moved = send(messages, {"video_inputs": True})
-    assert moved[2].content == "first\n[video 1: shown below]\n[picture 2: shown below]"
-    assert moved[3].content[1:] == [text("[video 1]"), VIDEO, text("[picture 2]"), IMAGE]
+    assert moved[2].content == "first\n[video 1: shown below]\n[image 2: shown below]"
+    assert moved[3].content[1:] == [text("[video 1]"), VIDEO, text("[image 2]"), IMAGE]
     kept = send(messages, {"video_inputs": False})
-    assert kept[2].content == "first\n[a video is left out: the model takes none]\n[picture 1: shown below]"
-    assert kept[3].content[1:] == [text("[picture 1]"), IMAGE]
+    assert kept[2].content == "first\n[a video is left out: the model takes none]\n[image 1: shown below]"
+    assert kept[3].content[1:] == [text("[image 1]"), IMAGE]
 
 
 def test_other_blocks_stay_in_the_tool_message():
     extra = {"type": "search_result", "source": "x"}
     sent = send(script_messages(ToolMessage(["plain", IMAGE, extra], tool_call_id="a")), None)
-    assert sent[2].content == ["plain", text("[picture 1: shown below]"), extra]
+    assert sent[2].content == ["plain", text("[image 1: shown below]"), extra]
     assert len(sent) == 4
 
 
@@ -127,7 +127,7 @@ def test_what_tells_of_a_call_is_kept():
     assert message.content == [IMAGE]
 
 
-def test_conversations_without_pictures_are_sent_as_they_are():
+def test_conversations_without_images_are_sent_as_they_are():
     messages = [
         HumanMessage([text("see"), IMAGE], id="h"),
         AIMessage("", tool_calls=[call_tool("read", call_id="a")], id="i"),
@@ -137,7 +137,7 @@ def test_conversations_without_pictures_are_sent_as_they_are():
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_tools_are_told_that_pictures_will_be_delivered_and_others_are_not(is_async):
+def test_tools_are_told_that_images_will_be_delivered_and_others_are_not(is_async):
     told = []
 
     @tool

@@ -1,4 +1,4 @@
-"""Pictures that a model searches with: those that it was shown and those that the user attached, and no others."""
+"""Images that a model searches with: those that it was shown and those that the user attached, and no others."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from PIL import Image
 
 from hit_samples import BLUE, ORANGE, RED, find_color
-from langchain_adapter.shelf_tools import ShelfRetriever, call, encode_picture, make_tool, search_with
+from langchain_adapter.shelf_tools import ShelfRetriever, call, encode_image, make_tool, search_with
 from langchain_qwen3_vl.documents import image_document, video_document
 from qwen3_vl_retrieval import MediaPolicy
 from qwen3_vl_retrieval.errors import quote
 
 
-def test_a_picture_that_was_found_before_can_be_searched_with(shelf):
+def test_an_image_that_was_found_before_can_be_searched_with(shelf):
     tool = make_tool(shelf)
     before = call(tool, query="orders")
     assert search_with(tool, "red", [before]).status == "success"
@@ -25,16 +25,16 @@ def test_a_picture_that_was_found_before_can_be_searched_with(shelf):
     assert find_color(shelf.asked[-1]["image"]) == ORANGE
 
 
-def test_a_clip_that_was_found_before_is_searched_with_as_a_clip(samples):
-    shelf = ShelfRetriever(documents=[video_document(samples / "turning.mp4", start=1, end=3, id="clip")])
+def test_a_video_that_was_found_before_is_searched_with_as_a_video(samples):
+    shelf = ShelfRetriever(documents=[video_document(samples / "turning.mp4", start=1, end=3, id="video")])
     tool = make_tool(shelf)
-    search_with(tool, "clip", [call(tool, query="x")])
+    search_with(tool, "video", [call(tool, query="x")])
     assert shelf.asked[-1] == {
         "video": str(samples / "turning.mp4"), "start": 1.0, "end": 3.0, "text": "like this"
     }  # fmt: skip
 
 
-def test_a_text_is_no_picture_to_search_with(shelf):
+def test_a_text_is_no_image_to_search_with(shelf):
     tool = make_tool(shelf)
     message = search_with(tool, "note", [call(tool, query="x")])
     assert message.status == "error"
@@ -42,8 +42,8 @@ def test_a_text_is_no_picture_to_search_with(shelf):
 
 
 @pytest.mark.parametrize("write", ["v1", "openai", "v0"])
-def test_pictures_that_the_user_attached_can_be_searched_with(shelf, samples, write):
-    red, blue = (encode_picture(Image.open(samples / name)) for name in ("red.png", "blue.png"))
+def test_images_that_the_user_attached_can_be_searched_with(shelf, samples, write):
+    red, blue = (encode_image(Image.open(samples / name)) for name in ("red.png", "blue.png"))
 
     def attach(data):
         return {
@@ -67,7 +67,7 @@ def test_an_unknown_id_is_answered_with_the_known_ones(shelf):
     tool = make_tool(shelf)
     message = search_with(tool, "blue", [call(tool, query="x")])
     assert message.status == "error"
-    assert message.content == "There is no picture with the id 'blue'. Known are: order, red, note."
+    assert message.content == "There is no image with the id 'blue'. Known are: order, red, note."
     assert search_with(tool, "red").content.endswith("None is known yet: search with words first.")
 
 
@@ -76,7 +76,7 @@ def test_of_many_known_ids_the_latest_are_named():
     content = search_with(tool, "y" * 500, [call(tool, query="x")]).content
     assert (
         content
-        == f"There is no picture with the id {quote('y' * 500)}. Known are: "
+        == f"There is no image with the id {quote('y' * 500)}. Known are: "
         + ", ".join(f"n{number}" for number in range(10, 30))
         + "."
     )
@@ -95,7 +95,7 @@ def test_a_path_or_url_in_place_of_an_id_is_never_opened(shelf, samples):
     for name in (path, f"file://{path}", "http://127.0.0.1/red.png", "data:image/png;base64,AAAA"):
         message = search_with(tool, name, [before])
         assert message.status == "error"
-        assert "There is no picture with the id" in message.content
+        assert "There is no image with the id" in message.content
     assert shelf.asked == []
 
 
@@ -110,10 +110,10 @@ def test_a_path_or_url_in_place_of_an_id_is_never_opened(shelf, samples):
         {"type": "image", "base64": "QUFBQQ==", "mime_type": "image/png"},
     ],
 )
-def test_what_is_attached_without_data_of_a_picture_is_not_opened(shelf, block):
+def test_what_is_attached_without_data_of_an_image_is_not_opened(shelf, block):
     message = search_with(make_tool(shelf), "attached-1", [HumanMessage([block])])
     assert message.status == "error"
-    assert message.content == "The picture 'attached-1' cannot be opened; search without it."
+    assert message.content == "The image 'attached-1' cannot be opened; search without it."
     assert shelf.asked == []
 
 
@@ -143,8 +143,8 @@ def test_results_of_other_tools_are_not_searched_with(shelf, samples):
     assert search_with(make_tool(shelf), "mine", [other]).status == "error"
 
 
-def test_a_found_picture_that_is_gone_or_refused_is_an_error_for_the_model(shelf, tmp_path, samples):
+def test_a_found_image_that_is_gone_or_refused_is_an_error_for_the_model(shelf, tmp_path, samples):
     tool = make_tool(shelf)
     before = call(tool, query="x")
     message = search_with(make_tool(shelf, media_policy=MediaPolicy(allow_dirs=(tmp_path,))), "red", [before])
-    assert message.content == "The picture 'red' cannot be opened; search without it."
+    assert message.content == "The image 'red' cannot be opened; search without it."

@@ -52,24 +52,24 @@ class FixedReranker(Reranker):
 
 
 @pytest.fixture
-def candidates(pictures) -> list[Document]:
+def candidates(images) -> list[Document]:
     return [
         Document("a note about the weather", id="note", metadata={"year": 1999}),
-        image_document(pictures / "picture-0.png", id="picture"),
-        image_document(pictures / "picture-1.png", text="two things", id="mixed"),
-        Document("", id="page", metadata={"media_type": "page", "source": str(pictures / "paper.pdf"), "page": 2}),
-        video_document(pictures / "clip.mp4", id="clip", end=1.0),
+        image_document(images / "picture-0.png", id="image"),
+        image_document(images / "picture-1.png", text="two things", id="mixed"),
+        Document("", id="page", metadata={"media_type": "page", "source": str(images / "paper.pdf"), "page": 2}),
+        video_document(images / "clip.mp4", id="video", end=1.0),
     ]
 
 
 @pytest.fixture
-def as_items(pictures) -> list[Any]:
+def as_items(images) -> list[Any]:
     """The candidates as the core takes them, without the page."""
     return [
         "a note about the weather",
-        {"image": str(pictures / "picture-0.png")},
-        {"image": str(pictures / "picture-1.png"), "text": "two things"},
-        {"video": str(pictures / "clip.mp4"), "end": 1.0},
+        {"image": str(images / "picture-0.png")},
+        {"image": str(images / "picture-1.png"), "text": "two things"},
+        {"video": str(images / "clip.mp4"), "end": 1.0},
     ]
 
 
@@ -102,8 +102,8 @@ def test_a_page_is_rendered_for_the_first_question_alone_and_for_rerankers_of_ot
     assert isinstance(given[0], Image.Image)
 
 
-def test_a_question_finds_its_picture(rerank, pictures, questions):
-    documents = [image_document(pictures / f"picture-{number}.png", id=str(number)) for number in range(4)]
+def test_a_question_finds_its_image(rerank, images, questions):
+    documents = [image_document(images / f"picture-{number}.png", id=str(number)) for number in range(4)]
     best = [rerank.compress_documents(documents, question)[0].id for question in questions]
     assert sum(found == str(number) for number, found in enumerate(best)) >= 2
 
@@ -176,8 +176,8 @@ def test_no_documents_are_ranked_without_a_model():
     assert unloaded.rerank([], "q") == []
 
 
-def test_a_query_may_be_a_picture_blocks_or_a_dict(rerank, candidates, pictures):
-    path = pictures / "picture-0.png"
+def test_a_query_may_be_an_image_blocks_or_a_dict(rerank, candidates, images):
+    path = images / "picture-0.png"
     encoded = base64.b64encode(path.read_bytes()).decode()
     with Image.open(path) as opened:
         forms = [
@@ -251,7 +251,7 @@ def broken() -> list[Document]:
     """One that cannot be opened, one that is not understood, and one of each without a text."""
     return [
         Document("a good text", id="good"),
-        Document("a lost picture", id="lost", metadata={"image": "gone.png"}),
+        Document("a lost image", id="lost", metadata={"image": "gone.png"}),
         Document("", id="wordless", metadata={"image": "gone.png"}),
         Document("an odd one", id="odd", metadata={"media_type": "hologram"}),
     ]
@@ -283,7 +283,7 @@ def test_a_bad_document_is_left_out_with_a_warning(broken, caplog):
 
 def test_a_bad_document_is_judged_by_its_text(broken, caplog):
     lenient = Qwen3VLRerank(model="pocket", on_error="text", top_n=None)
-    texts = {"good": "a good text", "lost": "a lost picture", "odd": "an odd one"}
+    texts = {"good": "a good text", "lost": "a lost image", "odd": "an odd one"}
     expected = dict(zip(texts, lenient.reranker.score("a", list(texts.values())), strict=True))
     for found in run_both(lenient, broken, "a"):
         assert {document.id for document in found} == texts.keys()
@@ -330,8 +330,8 @@ def test_any_object_that_judges_is_taken():
     assert lenient.compress_documents([Document("bad")], "q") == []
 
 
-def test_a_metadatum_and_a_policy_of_the_caller_are_heeded(pictures, tmp_path):
-    path = str(pictures / "picture-0.png")
+def test_a_metadatum_and_a_policy_of_the_caller_are_heeded(images, tmp_path):
+    path = str(images / "picture-0.png")
     plain = Qwen3VLRerank(model="pocket")
     named = Qwen3VLRerank(model="pocket", media_key="scan")
     [expected] = plain.compress_documents([Document("", metadata={"image": path})], "a")

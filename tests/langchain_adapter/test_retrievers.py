@@ -88,10 +88,10 @@ class Plain(VectorStore):
 
 
 @pytest.fixture(scope="module")
-def store(embeddings, pictures):
-    """The drawn pictures, whose ids are their numbers."""
+def store(embeddings, images):
+    """The drawn images, whose ids are their numbers."""
     store = InMemoryVectorStore(embeddings)
-    documents = [image_document(pictures / f"picture-{number}.png", id=str(number)) for number in range(4)]
+    documents = [image_document(images / f"picture-{number}.png", id=str(number)) for number in range(4)]
     add_multimodal_documents(store, documents, embeddings)
     return store
 
@@ -102,10 +102,10 @@ def index_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def index(embeddings, rerank, pictures, index_folder):
+def index(embeddings, rerank, images, index_folder):
     """All that was drawn, searched in two stages."""
     with MultimodalIndex.open(index_folder, embeddings.embedder, rerank.reranker) as index:
-        index.add(pictures)
+        index.add(images)
         yield index
 
 
@@ -119,10 +119,10 @@ def test_over_an_index_it_returns_what_the_index_returns(index, questions):
         assert np.allclose(scores, [(hit.similarity_score, hit.relevance_score) for hit in hits], atol=bound(1e-4))
 
 
-def test_an_index_is_opened_by_its_folder(index, index_folder, questions, embeddings, rerank, pictures):
+def test_an_index_is_opened_by_its_folder(index, index_folder, questions, embeddings, rerank, images):
     retriever = Qwen3VLRetriever.from_index(index_folder, embedder=embeddings, reranker=rerank, k=2)
-    hits = index.search({"image": pictures / "picture-2.png"}, k=2)
-    assert [document.id for document in retriever.invoke({"image": pictures / "picture-2.png"})] == [h.id for h in hits]
+    hits = index.search({"image": images / "picture-2.png"}, k=2)
+    assert [document.id for document in retriever.invoke({"image": images / "picture-2.png"})] == [h.id for h in hits]
     retriever.base.close()
     named = Qwen3VLRetriever.from_index(str(index_folder), embedder="pocket", reranker="pocket", k=1)
     assert named.invoke(questions[0])[0].id == index.search(questions[0], k=1)[0].id
@@ -156,9 +156,9 @@ def test_what_an_index_would_not_use_is_refused(index, index_folder, tmp_path, e
         )
 
 
-def test_both_stages_score_and_the_second_orders(store, embeddings, rerank, questions, pictures):
+def test_both_stages_score_and_the_second_orders(store, embeddings, rerank, questions, images):
     retriever = Qwen3VLRetriever(base=store, reranker=rerank, k=4)
-    items = [{"image": pictures / f"picture-{number}.png"} for number in range(4)]
+    items = [{"image": images / f"picture-{number}.png"} for number in range(4)]
     for question in questions:
         ranked = rerank.reranker.rank(question, items)
         cosines = embeddings.embed_documents_array(items) @ embeddings.embed_query_array(question)
@@ -325,12 +325,12 @@ def test_nothing_found_is_nothing_judged(rerank, embeddings):
 
 
 def open_pixels(path):
-    with Image.open(path) as picture:
-        return picture.copy()
+    with Image.open(path) as image:
+        return image.copy()
 
 
-def test_any_item_is_a_query(store, pictures):
-    path = pictures / "picture-1.png"
+def test_any_item_is_a_query(store, images):
+    path = images / "picture-1.png"
     encoded = base64.b64encode(path.read_bytes()).decode()
     queries = [
         {"image": str(path)},
@@ -352,8 +352,8 @@ def test_batch_equals_one_by_one(store, rerank, questions):
     assert [[d.id for d in found] for found in asyncio.run(retriever.abatch(questions))] == one_by_one
 
 
-def test_callbacks_and_traces_never_hold_the_bytes_of_a_query(store, pictures):
-    encoded = base64.b64encode((pictures / "picture-1.png").read_bytes()).decode()
+def test_callbacks_and_traces_never_hold_the_bytes_of_a_query(store, images):
+    encoded = base64.b64encode((images / "picture-1.png").read_bytes()).decode()
     query = [{"type": "text", "text": "like this"}, {"type": "image", "base64": encoded, "mime_type": "image/png"}]
     tracer, starts = Keep(), Starts()
     for base in (store, store.as_retriever()):

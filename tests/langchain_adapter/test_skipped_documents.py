@@ -42,10 +42,10 @@ def store(hashing, tmp_path):
 
 
 @pytest.fixture
-def broken(pictures, tmp_path):
+def broken(images, tmp_path):
     """A folder with files that end too early, and without one that is named."""
     for name, size in (("picture-0.png", 300), ("clip.mp4", 700), ("paper.pdf", 200)):
-        (tmp_path / name).write_bytes((pictures / name).read_bytes()[:size])
+        (tmp_path / name).write_bytes((images / name).read_bytes()[:size])
     return tmp_path
 
 
@@ -79,15 +79,15 @@ def test_of_a_thousand_the_others_are_stored_and_the_one_is_named(store, embedde
     assert [len(call) for call in embedder.embedded] == [256, 256, 255, 232]
 
 
-def test_the_others_are_embedded_once_and_what_is_damaged_is_told_why(embeddings, broken, pictures, monkeypatch):
+def test_the_others_are_embedded_once_and_what_is_damaged_is_told_why(embeddings, broken, images, monkeypatch):
     documents = [
         Document("a text"),
         image_document(broken / "picture-0.png"),
-        image_document(pictures / "picture-1.png"),
+        image_document(images / "picture-1.png"),
         video_document(broken / "clip.mp4"),
         miss(broken / "gone.png"),
         Document("", metadata={"media_type": "page", "source": str(broken / "paper.pdf"), "page": 1}),
-        Document("", metadata={"media_type": "page", "source": str(pictures / "paper.pdf"), "page": 1}),
+        Document("", metadata={"media_type": "page", "source": str(images / "paper.pdf"), "page": 1}),
     ]
     calls = []
     embedder = embeddings.embedder
@@ -145,23 +145,23 @@ def test_of_several_with_one_id_the_last_that_can_be_stored_is(make, hashing, tm
             store.delete_collection()
 
 
-def test_pictures_that_cannot_be_described_are_left_out(store, hashing, tmp_path):
+def test_images_that_cannot_be_described_are_left_out(store, hashing, tmp_path):
     noise = Image.frombytes("RGB", (64, 64), np.random.default_rng(0).bytes(64 * 64 * 3))
     noise.save(tmp_path / "noise.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "noise.png").read_bytes()[:6_000])
-    (tmp_path / "words.png").write_text("no picture", encoding="utf-8")
+    (tmp_path / "words.png").write_text("no image", encoding="utf-8")
     with Image.open(tmp_path / "cut.png") as cut:
         given = [
             tmp_path / "gone.png",
             draw(tmp_path / "a.png"),
             cut,
             tmp_path / "words.png",
-            b"no picture",
+            b"no image",
             draw(tmp_path / "b.png", "blue"),
         ]
         stored = store.add_images(given, ids=list("abcdef"), metadatas=[{"n": n} for n in range(6)], on_error="skip")
         failures = store.failures
-        with pytest.raises(InputError, match="item 1: the picture of 64x64 pixels cannot be read"):
+        with pytest.raises(InputError, match="item 1: the image of 64x64 pixels cannot be read"):
             store.add_images(given[1:3])
     assert stored == ["b", "f"]
     assert [document.metadata["n"] for document in store.get_by_ids(stored)] == [1, 5]
@@ -184,8 +184,8 @@ def test_a_file_that_may_not_be_read_is_an_error_of_its_document(store, tmp_path
     assert store.failures[0].error.reason == f"the file {uri!r} cannot be read: Permission denied"
 
 
-def test_clips_and_captions_are_left_out_likewise(store, pictures, tmp_path):
-    shutil.copyfile(pictures / "clip.mp4", tmp_path / "clip.mp4")
+def test_videos_and_captions_are_left_out_likewise(store, images, tmp_path):
+    shutil.copyfile(images / "clip.mp4", tmp_path / "clip.mp4")
     assert len(store.add_videos([tmp_path / "gone.mp4", tmp_path / "clip.mp4"], on_error="skip")) == 1
     assert list_places(store.failures) == [0]
     gone = {"image": str(tmp_path / "gone.png")}
@@ -210,7 +210,7 @@ def test_what_qdrant_takes_no_id_of_is_left_out(hashing):
     failures = []
     given = [Document("a"), Document("b")]
     stored = add_multimodal_documents(
-        store, given, hashing, ids=["picture", "7"], on_error="skip", on_failure=failures.append
+        store, given, hashing, ids=["image", "7"], on_error="skip", on_failure=failures.append
     )
     assert stored == ["7"]
     assert (list_places(failures), failures[0].document) == ([0], given[0])

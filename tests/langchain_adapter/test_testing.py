@@ -15,12 +15,13 @@ from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
 from langchain_qwen3_vl.rerank import Qwen3VLRerank
 from langchain_qwen3_vl.testing import MultimodalEmbeddingsTests, RerankerTests
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.testing import FakeEmbedder, FakeReranker
 from rounding import find_automatic_dtype
 
 
 @pytest.fixture(autouse=True)
 def _hold_models(embeddings, rerank):
-    """A model that nobody holds is let go of, and each test would load it anew."""
+    """A model that nobody holds is released, and each test would load it anew."""
     return embeddings.embedder, rerank.reranker
 
 
@@ -56,7 +57,7 @@ class Naive(Embeddings):
     """Passes on to our own; each class below does one thing wrong."""
 
     def __init__(self) -> None:
-        self.own = Qwen3VLEmbeddings(model="pocket")
+        self.own = Qwen3VLEmbeddings(model=FakeEmbedder(), query_instruction="Find what it shows.")
 
     def embed_documents(self, texts: Any) -> Any:
         return self.own.embed_documents(texts)
@@ -100,7 +101,7 @@ class ReadsTextAlone(Naive):
         return self.own.embed_documents([text if isinstance(text, str) else text.get("text", "") for text in texts])
 
 
-class ShortensPictures(Naive):
+class ShortensImages(Naive):
     def embed_documents(self, texts):
         vectors = self.own.embed_documents(texts)
         return [vector if isinstance(text, str) else vector[:32] for text, vector in zip(texts, vectors, strict=True)]
@@ -126,7 +127,7 @@ class Substitutes(Naive):
         try:
             return self.own.embed_documents(texts)
         except InputError:
-            return [[0.0] * 192 for _ in texts]
+            return [[0.0] * 64 for _ in texts]
 
 
 def _is_file(text: Any) -> bool:
@@ -136,8 +137,8 @@ def _is_file(text: Any) -> bool:
 NAIVE_EMBEDDINGS = [
     (LeaksNumpy, "test_vectors_are_lists_of_python_floats"),
     (ReturnsArray, "test_vectors_are_lists_of_python_floats"),
-    (ShortensPictures, "test_text_picture_and_mixture_have_vectors_of_one_length"),
-    (ReadsTextAlone, "test_text_picture_and_mixture_are_told_apart"),
+    (ShortensImages, "test_text_image_and_mixture_have_vectors_of_one_length"),
+    (ReadsTextAlone, "test_text_image_and_mixture_are_told_apart"),
     (OpensTexts, "test_a_text_is_never_opened_as_a_file"),
     (OpensQueries, "test_a_text_is_never_opened_as_a_file"),
     (SortsByModality, "test_there_is_one_vector_an_item_in_their_order"),
@@ -145,7 +146,7 @@ NAIVE_EMBEDDINGS = [
     (FailsOnNothing, "test_no_items_have_no_vectors"),
     (ReadsFirstBlock, "test_a_query_of_blocks_equals_a_dict"),
     (DiffersInAsync, "test_async_equals_sync"),
-    (Substitutes, "test_an_unreadable_picture_is_an_error"),
+    (Substitutes, "test_an_unreadable_image_is_an_error"),
 ]
 
 
@@ -165,7 +166,7 @@ class NaiveRerank(BaseDocumentCompressor):
 
     @property
     def own(self) -> Qwen3VLRerank:
-        return Qwen3VLRerank(model="pocket", top_n=self.top_n)
+        return Qwen3VLRerank(model=FakeReranker(), top_n=self.top_n)
 
     def compress_documents(self, documents: Any, query: Any, callbacks: Any = None) -> Any:
         return self.own.compress_documents(documents, query)
@@ -234,7 +235,7 @@ class ScalesByTheBest(NaiveRerank):
 
 class ReturnsAll(NaiveRerank):
     def compress_documents(self, documents, query, callbacks=None):
-        return Qwen3VLRerank(model="pocket", top_n=None).compress_documents(documents, query)
+        return Qwen3VLRerank(model=FakeReranker(), top_n=None).compress_documents(documents, query)
 
 
 class FailsOnNoDocuments(NaiveRerank):
@@ -268,7 +269,7 @@ NAIVE_RERANKERS = [
     (ReturnsAll, "test_as_many_as_asked_for_are_returned"),
     (FailsOnNoDocuments, "test_no_documents_give_none"),
     (SkipsAsync, "test_async_equals_sync"),
-    (JudgesTextAlone, "test_a_picture_is_judged_by_what_it_shows"),
+    (JudgesTextAlone, "test_an_image_is_judged_by_what_it_shows"),
 ]
 
 
@@ -281,12 +282,12 @@ def test_a_naive_reranker_fails(naive, test):
         getattr(OfNaive(), test)()
 
 
-def test_a_reranker_of_texts_is_tested_without_pictures():
+def test_a_reranker_of_texts_is_tested_without_images():
     class OfTexts(RerankerTests):
         reranker_class = JudgesTextAlone
-        sees_pictures = False
+        sees_images = False
 
-    OfTexts().test_a_picture_is_judged_by_what_it_shows()
+    OfTexts().test_an_image_is_judged_by_what_it_shows()
     OfTexts().test_as_many_as_asked_for_are_returned()
 
 

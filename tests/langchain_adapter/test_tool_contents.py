@@ -18,7 +18,7 @@ from langchain_qwen3_vl.documents import document_to_content_blocks, image_docum
 from qwen3_vl_retrieval import MediaPolicy
 
 
-def test_each_picture_follows_the_text_that_it_belongs_to(shelf):
+def test_each_image_follows_the_text_that_it_belongs_to(shelf):
     message = call(make_tool(shelf), query="orders")
     assert list_kinds(message) == ["text", "image", "text", "image", "text"]
     assert message.content[0]["text"] == "[1] id=order, page, pages.pdf, page 2, relevance 0.931\nOrder of May"
@@ -29,7 +29,7 @@ def test_each_picture_follows_the_text_that_it_belongs_to(shelf):
     assert shelf.asked == ["orders"]
 
 
-def test_the_pictures_are_those_of_document_to_content_blocks(shelf):
+def test_the_images_are_those_of_document_to_content_blocks(shelf):
     message = call(make_tool(shelf), query="orders")
     expected = [document_to_content_blocks(document, with_text=False)[0] for document in shelf.documents[:2]]
     assert [block["base64"] for block in message.content if block["type"] == "image"] == [
@@ -37,7 +37,7 @@ def test_the_pictures_are_those_of_document_to_content_blocks(shelf):
     ]
 
 
-def test_without_pictures_the_content_is_one_text(shelf):
+def test_without_images_the_content_is_one_text(shelf):
     message = call(make_tool(shelf, media="none", document_separator="\n---\n"), query="orders")
     assert message.content == (
         "[1] id=order, page, pages.pdf, page 2, relevance 0.931\nOrder of May"
@@ -58,15 +58,15 @@ def test_a_prompt_writes_the_text_of_a_document(samples):
     assert call(tool, query="x").content[0]["text"] == "[1] id=red, image, red.png\nBy Ann"
 
 
-def test_at_most_so_many_pictures_are_shown_and_the_others_are_said_not_to_be(shelf):
+def test_at_most_so_many_images_are_shown_and_the_others_are_said_not_to_be(shelf):
     message = call(make_tool(shelf, max_images=1), query="orders")
     assert list_kinds(message) == ["text", "image", "text"]
     assert (
-        "[2] id=red, image, red.png\nIt is not shown: an answer shows at most 1 pictures." in message.content[2]["text"]
+        "[2] id=red, image, red.png\nIt is not shown: an answer shows at most 1 images." in message.content[2]["text"]
     )
 
 
-def test_pictures_are_made_to_fit_pixels_and_bytes(tmp_path):
+def test_images_are_made_to_fit_pixels_and_bytes(tmp_path):
     noise = Image.frombytes("RGB", (240, 160), random.Random(7).randbytes(240 * 160 * 3))
     noise.save(tmp_path / "noise.png")
     retriever = ShelfRetriever(documents=[image_document(tmp_path / "noise.png")] * 3)
@@ -124,7 +124,7 @@ def test_a_document_without_an_id_gets_the_same_one_each_time():
     assert other.artifact[0].id not in found
 
 
-def test_a_picture_that_cannot_be_read_is_said_to_be_so_and_the_others_are_shown(shelf, samples, tmp_path):
+def test_an_image_that_cannot_be_read_is_said_to_be_so_and_the_others_are_shown(shelf, samples, tmp_path):
     gone = tmp_path / "gone.png"
     shutil.copyfile(samples / "blue.png", gone)
     shelf.documents.insert(0, image_document(gone, id="gone"))
@@ -165,17 +165,17 @@ def test_the_policy_decides_what_is_shown(shelf, tmp_path):
     assert message.content.count("It cannot be shown") == 2
 
 
-def test_a_clip_is_shown_as_frames_in_their_order(samples):
-    retriever = ShelfRetriever(documents=[video_document(samples / "turning.mp4", start=0, end=8, id="clip")])
+def test_a_video_is_shown_as_frames_in_their_order(samples):
+    retriever = ShelfRetriever(documents=[video_document(samples / "turning.mp4", start=0, end=8, id="video")])
     message = call(make_tool(retriever), query="x")
     assert list_kinds(message) == ["text", "image", "image", "image", "image"]
     assert message.content[0]["text"] == (
-        "[1] id=clip, video, turning.mp4, seconds 0 to 8\n4 frames of it follow, in their order."
+        "[1] id=video, video, turning.mp4, seconds 0 to 8\n4 frames of it follow, in their order."
     )
     assert [find_color(open_block(block)) for block in message.content[1:]] == [BLUE, BLUE, RED, RED]
 
 
-def test_clips_share_the_room_with_pictures(samples):
+def test_videos_share_the_room_with_images(samples):
     documents = [
         video_document(samples / "turning.mp4", id="first"),
         image_document(samples / "red.png", id="red"),
@@ -187,21 +187,21 @@ def test_clips_share_the_room_with_pictures(samples):
         assert [*shown, 0][:3] == shares
 
 
-def test_clips_may_be_left_as_text(samples):
-    retriever = ShelfRetriever(documents=[video_document(samples / "turning.mp4", id="clip")])
-    assert call(make_tool(retriever, video="text"), query="x").content == "[1] id=clip, video, turning.mp4"
+def test_videos_may_be_left_as_text(samples):
+    retriever = ShelfRetriever(documents=[video_document(samples / "turning.mp4", id="video")])
+    assert call(make_tool(retriever, video="text"), query="x").content == "[1] id=video, video, turning.mp4"
 
 
-def test_several_pictures_of_a_document_count_as_several(samples):
-    pictures = [str(samples / "red.png"), str(samples / "blue.png")]
-    retriever = ShelfRetriever(documents=[Document(id="two", page_content="", metadata={"image": pictures})])
+def test_several_images_of_a_document_count_as_several(samples):
+    images = [str(samples / "red.png"), str(samples / "blue.png")]
+    retriever = ShelfRetriever(documents=[Document(id="two", page_content="", metadata={"image": images})])
     message = call(make_tool(retriever), query="x")
     assert [find_color(open_block(block)) for block in message.content[1:]] == [RED, BLUE]
-    assert message.content[0]["text"].endswith("2 pictures of it follow, in their order.")
+    assert message.content[0]["text"].endswith("2 images of it follow, in their order.")
     assert list_kinds(call(make_tool(retriever, max_images=1), query="x")) == ["text", "image"]
 
 
-def test_other_metadata_name_the_picture_if_they_are_said_to(samples):
+def test_other_metadata_name_the_image_if_they_are_said_to(samples):
     retriever = ShelfRetriever(
         documents=[Document(id="own", page_content="", metadata={"photo": str(samples / "red.png")})]
     )
@@ -209,30 +209,30 @@ def test_other_metadata_name_the_picture_if_they_are_said_to(samples):
     assert find_color(open_block(message.content[1])) == RED
 
 
-def test_a_clip_as_a_whole_keeps_its_block_in_the_tool_message(samples):
-    retriever = ShelfRetriever(documents=[video_document(samples / "turning.mp4", id="clip")])
+def test_a_video_as_a_whole_keeps_its_block_in_the_tool_message(samples):
+    retriever = ShelfRetriever(documents=[video_document(samples / "turning.mp4", id="video")])
     message = call(make_tool(retriever, video="tool_message"), query="x")
     assert list_kinds(message) == ["text", "video"]
     assert base64.b64decode(message.content[1]["base64"]) == (samples / "turning.mp4").read_bytes()
     assert message.content[1]["mime_type"] == "video/mp4"
-    assert (message.tool_call_id, message.name, message.artifact[0].id) == ("call-1", "search", "clip")
+    assert (message.tool_call_id, message.name, message.artifact[0].id) == ("call-1", "search", "video")
 
 
-def test_a_clip_that_is_too_large_is_shown_as_frames(samples):
-    retriever = ShelfRetriever(documents=[video_document(samples / "turning.mp4", id="clip")])
+def test_a_video_that_is_too_large_is_shown_as_frames(samples):
+    retriever = ShelfRetriever(documents=[video_document(samples / "turning.mp4", id="video")])
     size = (samples / "turning.mp4").stat().st_size
     assert list_kinds(call(make_tool(retriever, video="tool_message", max_video_bytes=size), query="x"))[1] == "video"
     small = call(make_tool(retriever, video="tool_message", max_video_bytes=size - 1), query="x")
     assert list_kinds(small) == ["text", "image", "image", "image", "image"]
 
 
-def test_no_file_leaves_as_a_clip_that_is_none_or_that_the_policy_refuses(samples, tmp_path):
+def test_no_file_leaves_as_a_video_that_is_none_or_that_the_policy_refuses(samples, tmp_path):
     secret = tmp_path / "secret.mp4"
     secret.write_text("the key is 1234", encoding="utf-8")
-    clip = Document(id="clip", page_content="", metadata={"media_type": "video", "video": str(secret)})
-    content = call(make_tool(ShelfRetriever(documents=[clip]), video="tool_message"), query="x").content
+    video = Document(id="video", page_content="", metadata={"media_type": "video", "video": str(secret)})
+    content = call(make_tool(ShelfRetriever(documents=[video]), video="tool_message"), query="x").content
     assert content.endswith("It cannot be shown: the file cannot be read.")
-    retriever = ShelfRetriever(documents=[video_document(samples / "turning.mp4", id="clip")])
+    retriever = ShelfRetriever(documents=[video_document(samples / "turning.mp4", id="video")])
     policy = MediaPolicy(allow_dirs=(tmp_path,))
     refused = call(make_tool(retriever, video="tool_message", media_policy=policy), query="x").content
     assert refused.endswith("It cannot be shown: the file cannot be read.")

@@ -1,4 +1,4 @@
-"""The tool of an agent: its messages, its schema, whom it shows pictures, its errors and its traces."""
+"""The tool of an agent: its messages, its schema, whom it shows images, its errors and its traces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from langchain_core.tracers.base import BaseTracer
 from PIL import Image
 
 from langchain_adapter.scripted_models import ScriptedModel, call_tool
-from langchain_adapter.shelf_tools import ShelfRetriever, call, encode_picture, list_kinds, make_tool
+from langchain_adapter.shelf_tools import ShelfRetriever, call, encode_image, list_kinds, make_tool
 
 
 class KeepingTracer(BaseTracer):
@@ -59,7 +59,7 @@ def test_with_the_response_format_content_there_is_no_artifact(shelf):
         (None, False),
     ],
 )
-def test_left_to_itself_it_shows_pictures_only_to_models_that_take_them_from_tools(shelf, profile, is_shown):
+def test_left_to_itself_it_shows_images_only_to_models_that_take_them_from_tools(shelf, profile, is_shown):
     model = ScriptedModel(script=lambda messages: None, profile=profile)
     message = call(make_tool(shelf, media="auto", model=model), query="x")
     assert isinstance(message.content, list) == is_shown
@@ -94,8 +94,8 @@ def test_errors_of_the_retriever_are_not_hidden(shelf):
         call(make_tool(BrokenRetriever(documents=[])), query="x")
 
 
-def test_traces_hold_no_conversation_and_no_data_of_pictures(shelf, samples):
-    data = encode_picture(Image.open(samples / "red.png").resize((400, 400)))
+def test_traces_hold_no_conversation_and_no_data_of_images(shelf, samples):
+    data = encode_image(Image.open(samples / "red.png").resize((400, 400)))
     messages = [HumanMessage([{"type": "image", "base64": data, "mime_type": "image/png"}])]
     tracer = KeepingTracer()
     asked = call_tool("search", query="like this", query_image_id="attached-1", messages=messages)
@@ -110,8 +110,8 @@ def test_traces_hold_no_conversation_and_no_data_of_pictures(shelf, samples):
 
 
 def test_options_that_make_no_sense_are_refused(shelf):
-    with pytest.raises(ValueError, match="media='picture' is unknown; allowed are auto, image_block, none"):
-        make_tool(shelf, media="picture")
+    with pytest.raises(ValueError, match="media='image' is unknown; allowed are auto, image_block, none"):
+        make_tool(shelf, media="image")
     with pytest.raises(ValueError, match="video='block' is unknown; allowed are frames, tool_message, text"):
         make_tool(shelf, video="block")
     with pytest.raises(ValueError, match="max_images=-1 must be at least 0"):

@@ -79,18 +79,18 @@ def test_a_call_is_a_run_of_type_embedding(traced, client, session):
     assert about.items() <= run["extra"]["metadata"].items()
 
 
-def test_no_media_and_no_vectors_are_in_the_payload(traced, client, session, pictures):
-    path = pictures / "picture-0.png"
+def test_no_media_and_no_vectors_are_in_the_payload(traced, client, session, images):
+    path = images / "picture-0.png"
     content = path.read_bytes()
     encoded = base64.b64encode(content).decode()
     with Image.open(path) as opened:
-        picture = opened.copy()
+        image = opened.copy()
     items = [
         {"type": "image", "base64": encoded},
         [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}],
         {"image": content},
-        picture,
-        {"image": np.asarray(picture)},
+        image,
+        {"image": np.asarray(image)},
         Blob.from_data(content, mime_type="image/png"),
         {"image": str(path), "text": "a red ball"},
     ]
@@ -103,7 +103,7 @@ def test_no_media_and_no_vectors_are_in_the_payload(traced, client, session, pic
     assert encoded[400:440] not in payload
     assert hashlib.sha256(content).hexdigest()[:12] in payload
     assert f"{len(content):,} bytes" in payload
-    assert f"picture, {picture.width}x{picture.height} RGB" in payload
+    assert f"image, {image.width}x{image.height} RGB" in payload
     assert "a red ball" in payload
     assert path.name in payload
 
@@ -153,7 +153,7 @@ DESCRIBED = {
     "path": (Path("a/b.png"), "a/b.png"),
     "bytes": (b"abc", f"3 bytes, sha256 {HASH}"),
     "view": (memoryview(b"abc"), f"3 bytes, sha256 {HASH}"),
-    "picture": (Image.new("L", (6, 4)), "picture, 6x4 L"),
+    "image": (Image.new("L", (6, 4)), "image, 6x4 L"),
     "array": (PIXELS, f"array, 4x6x3 uint8, sha256 {hashlib.sha256(PIXELS.tobytes()).hexdigest()[:12]}"),
     "dict": ({"image": "a.png", "text": "b"}, {"image": "a.png", "text": "b"}),
     "several": ({"image": [b"abc", "a.png"]}, {"image": [f"3 bytes, sha256 {HASH}", "a.png"]}),

@@ -41,14 +41,14 @@ def store(hashing, tmp_path):
 
 
 @pytest.fixture
-def drawn(embeddings, pictures, tmp_path):
-    """The drawn pictures, with their URIs as ids, in a store of the pocket model."""
+def drawn(embeddings, images, tmp_path):
+    """The drawn images, with their URIs as ids, in a store of the pocket model."""
     store = MultimodalChroma("drawn", embeddings, persist_directory=tmp_path / "drawn")
-    store.add_images(list_pictures(pictures), ids=["0", "1", "2", "3"])
+    store.add_images(list_images(images), ids=["0", "1", "2", "3"])
     return store
 
 
-def list_pictures(folder):
+def list_images(folder):
     return [str(folder / f"picture-{number}.png") for number in range(4)]
 
 
@@ -70,24 +70,24 @@ def test_it_is_a_chroma(store):
     assert store.as_retriever().vectorstore is store
 
 
-def test_pictures_are_found_by_text_in_the_order_of_the_embedder(drawn, embeddings, pictures, questions):
-    expected = rank(embeddings, questions[0], [{"image": uri} for uri in list_pictures(pictures)])
+def test_images_are_found_by_text_in_the_order_of_the_embedder(drawn, embeddings, images, questions):
+    expected = rank(embeddings, questions[0], [{"image": uri} for uri in list_images(images)])
     assert [int(document.id) for document in drawn.similarity_search(questions[0], k=4)] == expected
 
 
-def test_documents_are_embedded_by_what_their_metadata_say(embeddings, pictures):
+def test_documents_are_embedded_by_what_their_metadata_say(embeddings, images):
     """langchain#38186: the base class passes texts on, and nothing else."""
-    picture, clip = pictures / "picture-0.png", pictures / "clip.mp4"
+    image, video = images / "picture-0.png", images / "clip.mp4"
     documents = [
-        image_document(picture, id="picture"),
-        image_document(picture, text="from the catalogue", id="mixed"),
-        video_document(clip, id="clip"),
+        image_document(image, id="image"),
+        image_document(image, text="from the catalogue", id="mixed"),
+        video_document(video, id="video"),
         Document("from the catalogue", id="text"),
-        Document("", metadata={"media_type": "page", "source": str(pictures / "paper.pdf"), "page": 2}, id="page"),
+        Document("", metadata={"media_type": "page", "source": str(images / "paper.pdf"), "page": 2}, id="page"),
     ]
     store = MultimodalChroma("media", embeddings)
     try:
-        assert store.add_documents(documents) == ["picture", "mixed", "clip", "text", "page"]
+        assert store.add_documents(documents) == ["image", "mixed", "video", "text", "page"]
         found = store.get(include=["embeddings"])
         vectors = dict(zip(found["ids"], found["embeddings"], strict=True))
     finally:
@@ -97,7 +97,7 @@ def test_documents_are_embedded_by_what_their_metadata_say(embeddings, pictures)
         np.abs(vectors[document.id] - row).max() < bound(1e-5)
         for document, row in zip(documents, expected, strict=True)
     )
-    assert np.abs(vectors["picture"] - vectors["mixed"]).max() > 1e-3
+    assert np.abs(vectors["image"] - vectors["mixed"]).max() > 1e-3
 
 
 def test_uris_are_kept_and_never_base64(store, tmp_path):
@@ -126,24 +126,22 @@ def test_documents_without_text_are_found_and_read(drawn):
     assert drawn.get_by_ids([]) == []
 
 
-def test_clips_are_added_with_their_window(store, tmp_path, pictures):
-    [row_id] = store.add_videos(
-        [pictures / "clip.mp4"], metadatas=[{"start": 0.5, "end": 1.5}], texts=["a shape moves"]
-    )
+def test_videos_are_added_with_their_window(store, tmp_path, images):
+    [row_id] = store.add_videos([images / "clip.mp4"], metadatas=[{"start": 0.5, "end": 1.5}], texts=["a shape moves"])
     [document] = store.get_by_ids([row_id])
-    assert document.metadata["video"] == str(pictures / "clip.mp4")
+    assert document.metadata["video"] == str(images / "clip.mp4")
     assert (document.metadata["start"], document.metadata["end"]) == (0.5, 1.5)
     assert document.metadata["media_type"] == "mixed"
     assert document.page_content == "a shape moves"
 
 
-def test_a_picture_in_memory_is_kept_beside_the_database(store, tmp_path):
+def test_an_image_in_memory_is_kept_beside_the_database(store, tmp_path):
     [row_id] = store.add_images([Image.new("RGB", (16, 12), "red")])
     [document] = store.get_by_ids([row_id])
     assert (tmp_path / "store" / "media" / f"{document.metadata['sha256']}.png").is_file()
 
 
-def test_a_picture_in_memory_needs_a_folder(hashing, tmp_path):
+def test_an_image_in_memory_needs_a_folder(hashing, tmp_path):
     store = MultimodalChroma("memory", hashing)
     try:
         with pytest.raises(InputError, match=r"item 1: .*media_dir"):
@@ -160,7 +158,7 @@ def test_unchanged_documents_are_not_embedded_again(store, embedder, tmp_path):
     assert len(store.get()["ids"]) == 2
 
 
-def test_a_picture_replaced_behind_the_same_name_is_embedded_again(store, embedder, tmp_path):
+def test_an_image_replaced_behind_the_same_name_is_embedded_again(store, embedder, tmp_path):
     uri = draw(tmp_path / "a.png", "red")
     document = Document("", metadata={"image": uri}, id="1")
     store.add_documents([document])
@@ -272,9 +270,9 @@ def test_update_documents_embeds_what_is_shown(store, tmp_path):
     assert abs(store.similarity_search_with_score("b", k=1)[0][1]) < bound(1e-5)
 
 
-def test_search_by_image_is_a_query_with_that_picture(drawn, embeddings, pictures):
-    uri = list_pictures(pictures)[1]
-    expected = rank(embeddings, {"image": uri}, [{"image": name} for name in list_pictures(pictures)])
+def test_search_by_image_is_a_query_with_that_image(drawn, embeddings, images):
+    uri = list_images(images)[1]
+    expected = rank(embeddings, {"image": uri}, [{"image": name} for name in list_images(images)])
     assert [int(document.id) for document in drawn.similarity_search_by_image(uri, k=4)] == expected
     found = drawn.similarity_search_by_image_with_relevance_score(uri, k=4)
     cosines = embeddings.embed_documents_array(
@@ -286,11 +284,11 @@ def test_search_by_image_is_a_query_with_that_picture(drawn, embeddings, picture
 
 
 def test_search_by_image_works_with_embeddings_of_others():
-    class Pictures(DeterministicFakeEmbedding):
+    class Images(DeterministicFakeEmbedding):
         def embed_image(self, uris):
             return [self.embed_query(uri) for uri in uris]
 
-    store = MultimodalChroma("others", Pictures(size=6))
+    store = MultimodalChroma("others", Images(size=6))
     try:
         store.add_texts(["a.png", "b.png"])
         [(document, score)] = store.similarity_search_by_image_with_relevance_score("b.png", k=1)
@@ -409,7 +407,7 @@ def test_a_folder_beside_a_server_is_refused(tmp_path):
         MultimodalChroma("things", persist_directory=tmp_path, host="localhost")
 
 
-def test_from_documents_takes_pictures(hashing, tmp_path):
+def test_from_documents_takes_images(hashing, tmp_path):
     uri = draw(tmp_path / "a.png", "red")
     store = MultimodalChroma.from_documents(
         [image_document(uri, id="1")], hashing, persist_directory=str(tmp_path / "made"), collection_name="made"

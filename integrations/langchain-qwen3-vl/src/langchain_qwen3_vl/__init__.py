@@ -1,10 +1,9 @@
 """Multimodal retrieval for LangChain with Qwen3-VL-Embedding and Qwen3-VL-Reranker.
 
-How a query flows: `retrievers` finds candidates in a vector store or index (`first_stages`), `rerank` judges them with
-their pixels (`second_stages`), `tools` hands them to an agent, pictures included. How a document flows: `documents`
-and `document_loaders` describe media in plain metadata, `vectorstores` and `ingestion` embed what the metadata name,
-and `document_intake` leaves out what cannot be embedded. Whatever LangChain passes on, `contents` makes an item of the
-core of it.
+How a query flows: `retrievers` finds candidates in a vector store or index and lets `rerank` judge them with their
+pixels, `tools` hands them to an agent, images included. How a document flows: `documents` and `document_loaders`
+describe media in plain metadata, `vectorstores` and `ingestion` embed what the metadata name, and leave out what cannot
+be embedded. Whatever LangChain passes on, `contents` makes an item of the core of it; `models` names the model.
 
 The names below are imported when first used; neither torch nor chromadb is loaded before an object needs it. With
 langchain-core 1.8 and later there is `Qwen3VLDecisionModel` besides.
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_qwen3_vl.contents import LangChainItem
     from langchain_qwen3_vl.cross_encoders import Qwen3VLCrossEncoder
-    from langchain_qwen3_vl.document_intake import FailedDocument
     from langchain_qwen3_vl.document_loaders import Qwen3VLFolderLoader
     from langchain_qwen3_vl.documents import (
         document_to_content_blocks,
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
         video_document,
     )
     from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
-    from langchain_qwen3_vl.ingestion import add_multimodal_documents
+    from langchain_qwen3_vl.ingestion import FailedDocument, add_multimodal_documents
     from langchain_qwen3_vl.middleware import MultimodalToolImagesMiddleware
     from langchain_qwen3_vl.rerank import Qwen3VLRerank
     from langchain_qwen3_vl.retrievers import Qwen3VLRetriever
@@ -55,7 +53,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
-    "FailedDocument": "document_intake",
+    "FailedDocument": "ingestion",
     "LangChainItem": "contents",
     "MultimodalChroma": "vectorstores",
     "MultimodalToolImagesMiddleware": "middleware",

@@ -1,11 +1,16 @@
 """What may stand where LangChain says text, brought into the one form that the models take.
 
-LangChain passes queries along untouched. Nothing is opened, except the PDF of a document that is a page of it.
+LangChain passes queries along untouched. Nothing is opened, except the PDF of a document that is a page of it. Content
+blocks are read in all the shapes that they have had: those of version 1, those of version 0 with a `source_type`,
+OpenAI's `image_url`, Anthropic's `source`, and those of the model itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
@@ -16,17 +21,16 @@ from langchain_core.documents.base import Blob
 from langchain_core.messages import BaseMessage
 from PIL import Image
 
-from langchain_qwen3_vl.content_blocks import read_block, shorten_text
-from qwen3_vl_retrieval import InputError, MediaPolicy, MultimodalInput
+from qwen3_vl_retrieval import InputError, MediaPolicy, MediaPolicyError, MultimodalInput
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import build_item
 
 __all__ = [
     "SINGLE_SOURCES",
-    "ClipOptions",
     "Item",
     "LangChainItem",
     "MediaSource",
+    "VideoOptions",
     "coerce_each",
     "coerce_item",
     "coerce_items",
@@ -47,14 +51,14 @@ A message is its content. A `Document` is what its metadata say, see `qwen3_vl_r
 """
 
 MediaSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any] | Blob"
-"""A picture or clip where nothing else is expected; a `str` is a path or URI here."""
+"""An image or video where nothing else is expected; a `str` is a path or URI here."""
 
 SINGLE_SOURCES = (str, Path, bytes, Image.Image, np.ndarray, Blob)
 """The types of `MediaSource`: anything else is a list of them."""
 
 
-class ClipOptions(TypedDict, total=False):
-    """Of a clip: frames sampled per second, frames at most, and the window in seconds."""
+class VideoOptions(TypedDict, total=False):
+    """Of a video: frames sampled per second, frames at most, and the window in seconds."""
 
     fps: float | None
     max_frames: int | None
@@ -66,6 +70,22 @@ _ALLOWED = (
     "allowed are str (text), pathlib.Path, PIL.Image, a dict with the keys text, image and video, a content block or a "
     "list of them, Document, Blob, a message and MultimodalInput"
 )
+
+
+_ALLOWED_BLOCKS = "allowed are text, text-plain, image, video, image_url and video_url"
+_TEXT_TYPES = ("text", "text-plain", "input_text")
+_MEDIA_TYPES = {
+    "image": "image",
+    "image_url": "image",
+    "input_image": "image",
+    "video": "video",
+    "video_url": "video",
+}
+_VIDEO_OPTIONS = ("fps", "max_frames", "start", "end")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+"""A URI scheme of at least two letters: one letter and a colon is a drive."""
+
+_SHOWN_CHARACTERS = 60
 
 
 def coerce_item(
@@ -83,7 +103,7 @@ def coerce_item(
 
     Args:
         value: See `LangChainItem`.
-        media_key: Name of a metadatum that holds the picture or clip of a `Document`.
+        media_key: Name of a metadatum that holds the image or video of a `Document`.
         media_policy: What may be opened; `None` is any local file that the program itself names, and no URL.
         render_pages: As in `build_item`, of a `Document`.
 
@@ -103,7 +123,7 @@ def coerce_item(
             return coerce_item(value.content, media_policy=media_policy)  # pyright: ignore[reportUnknownMemberType] - lists of bare dicts
         case Mapping():
             mapping = cast("Mapping[str, Any]", value)
-            return MultimodalInput(parts=[read_block(mapping, media_policy)]) if "type" in mapping else mapping
+            return MultimodalInput(parts=[_read_block(mapping, media_policy)]) if "type" in mapping else mapping
         case Sequence() if not isinstance(value, (bytes, bytearray, memoryview)):
             return _join_parts(cast("Sequence[object]", value), media_policy)
         case _:
@@ -119,7 +139,12 @@ def coerce_items(
         InputError: One of the values is of no known kind; the message begins with its position. Or `values` is a
             single item, whose letters, keys or blocks would be taken for items.
     """
-    return [_place(coerce_item, value, place, media_key, media_policy) for place, value in enumerate(_list(values))]
+    coerced: list[Item] = []
+    for place, item in enumerate(coerce_each(values, media_key=media_key, media_policy=media_policy)):
+        if isinstance(item, InputError):
+            raise item.at(place) from item
+        coerced.append(item)
+    return coerced
 
 
 def coerce_each(
@@ -141,13 +166,13 @@ def coerce_each(
     return coerced
 
 
-def wrap_media(source: object, medium: Literal["image", "video"], options: ClipOptions | None = None) -> Item:
-    """Returns the item of one picture or clip.
+def wrap_media(source: object, medium: Literal["image", "video"], options: VideoOptions | None = None) -> Item:
+    """Returns the item of one image or video.
 
     Args:
-        source: See `MediaSource`; of a clip also a list of frames.
+        source: See `MediaSource`; of a video also a list of frames.
         medium: Which of the two it is.
-        options: Of a clip.
+        options: Of a video.
 
     Raises:
         InputError: A `Blob` is of another kind.
@@ -160,15 +185,6 @@ def wrap_media(source: object, medium: Literal["image", "video"], options: ClipO
         source = found
     given = {name: value for name, value in (options or {}).items() if value is not None}
     return {medium: source, **given}
-
-
-def _place(
-    coerce: Callable[..., Item], value: object, place: int, media_key: str | None, media_policy: MediaPolicy | None
-) -> Item:
-    try:
-        return coerce(value, media_key=media_key, media_policy=media_policy)
-    except InputError as error:
-        raise error.at(place) from error
 
 
 def _list(values: Iterable[object]) -> list[object]:
@@ -205,7 +221,7 @@ def _read_blob(blob: Blob) -> Item:
         return blob.as_string()
     if kind not in ("image", "video"):
         raise InputError(
-            f"a Blob of mimetype={quote(blob.mimetype)} is no picture, clip or text; name what it is: "
+            f"a Blob of mimetype={quote(blob.mimetype)} is no image, video or text; name what it is: "
             "Blob.from_data(data, mime_type='image/png')"
         )
     return {kind: Path(cast("str | Path", blob.path)) if blob.data is None else blob.as_bytes()}
@@ -219,7 +235,7 @@ def _join_parts(blocks: Sequence[object], media_policy: MediaPolicy | None) -> M
                 parts.append(block)
             case Mapping():
                 mapping = cast("Mapping[str, Any]", block)
-                parts.append(read_block(mapping, media_policy) if "type" in mapping else mapping)
+                parts.append(_read_block(mapping, media_policy) if "type" in mapping else mapping)
             case _:
                 raise InputError(
                     f"block {place} is {_describe(block)}; allowed in a list that is one item are content blocks, str, "
@@ -229,4 +245,106 @@ def _join_parts(blocks: Sequence[object], media_policy: MediaPolicy | None) -> M
 
 
 def _describe(value: object) -> str:
-    return f"{type(value).__name__} {shorten_text(repr(value))}"
+    return f"{type(value).__name__} {_shorten(repr(value))}"
+
+
+def _read_block(block: Mapping[str, Any], media_policy: MediaPolicy | None) -> dict[str, Any]:
+    """The part of an item that a content block of any version stands for; nothing is opened."""
+    named = block["type"]
+    if named in _TEXT_TYPES or block.get("source_type") == "text":
+        return {"text": _read_text(block)}
+    if not isinstance(named, str) or named not in _MEDIA_TYPES:
+        raise InputError(
+            f"a content block of type={quote(named)} is neither text nor image nor video; {_ALLOWED_BLOCKS}"
+        )
+    kind = _MEDIA_TYPES[named]
+    part: dict[str, Any] = {kind: _read_source(block, kind, media_policy)}
+    if kind == "video":
+        options: Mapping[str, Any] = {**(block.get("extras") or {}), **block}
+        part |= {name: options[name] for name in _VIDEO_OPTIONS if options.get(name) is not None}
+    return part
+
+
+def _read_text(block: Mapping[str, Any]) -> str:
+    text = block.get("text")
+    if isinstance(text, str):
+        return text
+    encoded = block.get("base64")
+    if isinstance(encoded, str):
+        try:
+            return base64.b64decode(encoded, validate=True).decode("utf-8")
+        except ValueError as error:
+            raise InputError(f"the base64 of a text block is not UTF-8 text in base64: {error}") from error
+    raise InputError(f"a text block has no 'text' (its keys are {_list_keys(block)}); documents are not downloaded")
+
+
+def _read_source(block: Mapping[str, Any], kind: str, media_policy: MediaPolicy | None) -> object:
+    """What a block of any version names or holds as its image or video."""
+    # OpenAI nests the URL, Anthropic all of it.
+    nested = block.get(f"{kind}_url", block.get("source"))
+    fields: Mapping[str, Any] = cast("Mapping[str, Any]", nested) if isinstance(nested, Mapping) else block
+    mime_type = fields.get("mime_type", fields.get("media_type"))
+    if mime_type is not None and str(mime_type).partition("/")[0] != kind:
+        raise InputError(
+            f"a block of type={quote(block['type'])} has mime_type={quote(mime_type)}; give {kind}/…, or a "
+            "block of another type"
+        )
+    encoded = fields.get("base64", fields.get("data"))
+    if isinstance(encoded, str):
+        return _decode(encoded, kind, media_policy)
+    url = nested if isinstance(nested, str) else fields.get("url")
+    if isinstance(url, str):
+        return _check_url(url, kind, media_policy)
+    given = block.get(kind)
+    if given is not None:
+        # The messages of the model itself: {"type": "image", "image": …}.
+        return _check_url(given, kind, media_policy) if isinstance(given, str) else given
+    if "file_id" in fields or fields.get("source_type") == "id":
+        raise InputError(
+            f"{_name_block(kind)} names a file_id, a file in the storage of a provider; give the data as base64, "
+            "or a url"
+        )
+    raise InputError(f"{_name_block(kind)} has neither url nor base64; its keys are {_list_keys(fields)}")
+
+
+def _decode(encoded: str, kind: str, media_policy: MediaPolicy | None) -> bytes:
+    limit = (MediaPolicy() if media_policy is None else media_policy).max_bytes
+    # The smallest that it can decode to, so that nothing above the limit is decoded.
+    if len(encoded) * 3 // 4 - 2 > limit:
+        raise MediaPolicyError(
+            f"the base64 of {_name_block(kind)} is {len(encoded):,} characters, above max_bytes={limit:,}; give a "
+            "smaller one or raise max_bytes of the MediaPolicy"
+        )
+    try:
+        return base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        hint = "; a data: URI belongs in 'url'" if encoded[:5].lower() == "data:" else ""
+        raise InputError(f"the base64 of {_name_block(kind)} cannot be decoded: {error}{hint}") from error
+
+
+def _check_url(url: str, kind: str, media_policy: MediaPolicy | None) -> str:
+    """The URL of a block, unless it is of another kind of media, or a local file that no policy allows."""
+    match = _SCHEME.match(url)
+    scheme = match[1].lower() if match else ""
+    if scheme == "data" and not url[len("data:") :].lower().startswith(f"{kind}/"):
+        raise InputError(f"{_name_block(kind)} holds {_shorten(url)!r}; its data: URI must begin with data:{kind}/")
+    is_local = scheme not in ("data", "http", "https")
+    if is_local and (media_policy is None or media_policy.allow_dirs is None):
+        raise MediaPolicyError(
+            f"{_name_block(kind)} names the local file {_shorten(url)!r}; content blocks come from outside, so "
+            f"that their files are opened only in folders that allow_dirs of the MediaPolicy names. Give "
+            f"{{'{kind}': path}} for a file of your own"
+        )
+    return url
+
+
+def _name_block(kind: str) -> str:
+    return f"{'an' if kind == 'image' else 'a'} {kind} block"
+
+
+def _list_keys(block: Mapping[str, Any]) -> str:
+    return ", ".join(map(repr, block))
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

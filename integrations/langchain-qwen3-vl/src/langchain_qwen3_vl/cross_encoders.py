@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from langchain_core.cross_encoders import BaseCrossEncoder
 from pydantic import Field
 
 from langchain_qwen3_vl.contents import LangChainItem
-from langchain_qwen3_vl.models import RerankerOptions
+from langchain_qwen3_vl.models import NamedReranker
 from langchain_qwen3_vl.rerank import Qwen3VLRerank
-from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval import InputError, ShareOptions
 
 __all__ = ["Qwen3VLCrossEncoder"]
 
 
-class Qwen3VLCrossEncoder(RerankerOptions, BaseCrossEncoder):
+class Qwen3VLCrossEncoder(NamedReranker, BaseCrossEncoder):
     """Judges pairs, for classes that take a `BaseCrossEncoder`.
 
     `langchain_classic`'s `CrossEncoderReranker` is one: it passes texts alone, and drops the scores. Where there is a
-    choice, `Qwen3VLRerank` sees the pictures of documents and keeps their scores.
+    choice, `Qwen3VLRerank` sees the images of documents and keeps their scores.
 
     ```python
     from langchain_qwen3_vl import Qwen3VLCrossEncoder
@@ -36,13 +37,25 @@ class Qwen3VLCrossEncoder(RerankerOptions, BaseCrossEncoder):
         default=None, description="What makes a document relevant; by default the model's own."
     )
     media_key: str | None = Field(
-        default=None, description="Name of a metadatum that holds the picture or clip of a `Document`."
+        default=None, description="Name of a metadatum that holds the image or video of a `Document`."
     )
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            model: Any = ...,
+            model_name: Any = ...,
+            instruction: str | None = None,
+            media_key: str | None = None,
+            **options: Unpack[ShareOptions],
+        ) -> None: ...
 
     def score(self, text_pairs: Sequence[tuple[LangChainItem, LangChainItem]]) -> list[float]:
         """Returns the probability in [0, 1] that the document answers the query, one a pair, in their order.
 
-        Pairs of one query are judged together, and its pictures are read and encoded once.
+        Pairs of one query are judged together, and its images are read and encoded once.
 
         Args:
             text_pairs: Query and document, each a text or any other item, see `LangChainItem`.

@@ -18,7 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import Field
 
 from langchain_qwen3_vl.contents import Item, coerce_item
-from langchain_qwen3_vl.models import RerankerOptions
+from langchain_qwen3_vl.models import NamedReranker
 from langchain_qwen3_vl.rerank import Qwen3VLRerank
 from qwen3_vl_retrieval import InputError
 from qwen3_vl_retrieval.errors import quote
@@ -41,8 +41,8 @@ _BLOCK_TYPES = frozenset(
 _PAYLOAD_KEYS = frozenset({"text", "base64", "url", "data", "file_id", "source", "image_url", "video_url", "image"})
 
 
-class Qwen3VLDecisionModel(RerankerOptions, BaseDecisionModel):
-    """Answers `Noul` questions about text, pictures, clips and mixtures with the probability of yes.
+class Qwen3VLDecisionModel(NamedReranker, BaseDecisionModel):
+    """Answers `Noul` questions about text, images, videos and mixtures with the probability of yes.
 
     The reranker is asked whether the state, as its document, meets the question, as its query. It was trained to judge
     relevance: choose thresholds on examples of your own. Other types of questions are refused; for a choice ask one

@@ -1,4 +1,4 @@
-"""Folders as documents: one for each picture, page of a PDF, window of a clip and chunk of a text."""
+"""Folders as documents: one for each image, page of a PDF, window of a video and chunk of a text."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 from PIL import Image
 
+from langchain_qwen3_vl.ingestion import OnError
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import FailedFile, SkippedFile, Unit, describe_unit, hash_file, list_files, read_units
@@ -40,10 +41,10 @@ class Qwen3VLFolderLoader(BaseLoader):
         folder: It.
         metadata: Flat scalars for every document.
         media_policy: What may be opened; `None` is any local file.
-        window_seconds: Length of a window of a clip; a clip that is not longer is one document.
+        window_seconds: Length of a window of a video; a video that is not longer is one document.
         overlap_seconds: What a window shares with the one before.
-        cut_at_scenes: Let windows end where the picture changes, too.
-        ocr: Reads the words of pages without a text layer, and of pictures; `None` leaves them unread.
+        cut_at_scenes: Let windows end where the scene changes, too.
+        ocr: Reads the words of pages without a text layer, and of images; `None` leaves them unread.
         on_error: What becomes of a file that cannot be read: `"raise"` names it, `"skip"` loads the others.
 
     Attributes:
@@ -64,9 +65,9 @@ class Qwen3VLFolderLoader(BaseLoader):
         overlap_seconds: float = 5.0,
         cut_at_scenes: bool = False,
         ocr: Callable[[Image.Image], str] | None = None,
-        on_error: Literal["raise", "skip"] = "raise",
+        on_error: OnError = "raise",
     ) -> None:
-        if on_error not in ("raise", "skip"):
+        if on_error not in get_args(OnError):
             raise ValueError(f"on_error={quote(on_error)} must be 'raise' or 'skip'")
         if not 0 <= overlap_seconds < window_seconds:
             raise ValueError(

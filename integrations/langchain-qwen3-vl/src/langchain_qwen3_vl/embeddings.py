@@ -1,12 +1,11 @@
-"""Text, pictures, clips and mixtures of them to vectors, as LangChain asks for them."""
+"""Text, images, videos and mixtures of them to vectors, as LangChain asks for them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, Unpack, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Unpack, cast, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,30 +14,35 @@ from pydantic import Field, model_validator
 
 from langchain_qwen3_vl.contents import (
     SINGLE_SOURCES,
-    ClipOptions,
     Item,
     LangChainItem,
     MediaSource,
+    VideoOptions,
     coerce_each,
     coerce_item,
     coerce_items,
     wrap_media,
 )
-from langchain_qwen3_vl.models import EmbedderOptions
+from langchain_qwen3_vl.models import MODEL_NAMES, NamedModel
 from langchain_qwen3_vl.tracing import RecordVectors, trace_embedding
-from qwen3_vl_retrieval import EmbedOptions, Fingerprint, InputError, InputType
+from qwen3_vl_retrieval import (
+    Embedder,
+    EmbedOptions,
+    Fingerprint,
+    InputError,
+    InputType,
+    ShareOptions,
+    adapt_embedder,
+)
 from qwen3_vl_retrieval.errors import quote
 
-__all__ = ["Kind", "Qwen3VLEmbeddings", "VectorOrError"]
-
-Kind: TypeAlias = InputType
-"""What a vector is for: to be found (`"document"`), or to find others (`"query"`)."""
+__all__ = ["Qwen3VLEmbeddings", "VectorOrError"]
 
 VectorOrError: TypeAlias = "npt.NDArray[np.float32] | InputError"
 
 
-class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
-    """Embeds text, pictures, document pages, clips and any mixture of them in one vector space.
+class Qwen3VLEmbeddings(NamedModel, Embeddings):
+    """Embeds text, images, document pages, videos and any mixture of them in one vector space.
 
     Wherever a LangChain class passes text on, a `str` is text, and never opened as a path; everything else that
     `LangChainItem` names is embedded as what it is. Vectors are lists of Python floats of unit length.
@@ -49,7 +53,7 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
     embeddings = Qwen3VLEmbeddings(model="Qwen/Qwen3-VL-Embedding-2B")
     vectors = embeddings.embed_documents(["An invoice", {"image": "invoice.png", "text": "scan of May"}])
     query = embeddings.embed_query([{"type": "text", "text": "the same as this"}, {"type": "image", "url": data_uri}])
-    pictures = embeddings.embed_image(uris=["invoice.png"])
+    images = embeddings.embed_image(uris=["invoice.png"])
     ```
 
     The `a…` methods share forward passes between concurrent callers.
@@ -58,6 +62,11 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         ValueError: An option is unknown or does not fit the model that was given.
     """
 
+    model: Any = Field(
+        default="Qwen/Qwen3-VL-Embedding-2B",
+        validation_alias=MODEL_NAMES,
+        description="Name on the hub, folder, `pocket`, or a ready object (`Qwen3VLEmbedder`, or any `Embedder`).",
+    )
     dimensions: int | None = Field(
         default=None, description="Length of a vector, from 32 to the hidden size, which is the default."
     )
@@ -68,23 +77,56 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         default=None, description="What documents are to be represented for; by default the model's own."
     )
     media_key: str | None = Field(
-        default=None, description="Name of a metadatum that holds the picture or clip of a `Document`."
+        default=None, description="Name of a metadatum that holds the image or video of a `Document`."
     )
     show_progress: bool = Field(default=False, description="Show progress bars while documents are embedded.")
     tracing: bool = Field(
         default=False, description="Record calls in LangSmith, where it is switched on; media as short descriptions."
     )
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            model: Any = ...,
+            model_name: Any = ...,
+            dimensions: int | None = None,
+            query_instruction: str | None = None,
+            document_instruction: str | None = None,
+            media_key: str | None = None,
+            show_progress: bool = False,
+            tracing: bool = False,
+            **options: Unpack[ShareOptions],
+        ) -> None: ...
+
     @model_validator(mode="after")
     def _check_options(self) -> Self:
-        if not isinstance(self.model, (str, Path)):
+        if not self._is_named:
             # What a ready embedder cannot do is said now.
-            for kind in get_args(Kind):
+            for kind in get_args(InputType):
                 options = self._list_options(kind)
                 self.embedder.compute_fingerprint(
                     input_type=kind, dimensions=options.get("dimensions"), instruction=options.get("instruction")
                 )
         return self
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model, for reports and traces."""
+        return str(self.model) if self._is_named else self.embedder.fingerprint.model
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder, loaded at first use; the same object for all who name the same model and options.
+
+        Raises:
+            ModelError: The model cannot be found or loaded.
+        """
+        # Two threads may both come here; they are given one object.
+        if self._engine is None:
+            self._engine = self._load()
+        return self._engine
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -168,22 +210,22 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
             raise error.at(None, role="query") from error
 
     @overload
-    def embed_image(self, uris: MediaSource, *, kind: Kind = "document") -> list[float]: ...
+    def embed_image(self, uris: MediaSource, *, kind: InputType = "document") -> list[float]: ...
 
     @overload
-    def embed_image(self, uris: Iterable[MediaSource], *, kind: Kind = "document") -> list[list[float]]: ...
+    def embed_image(self, uris: Iterable[MediaSource], *, kind: InputType = "document") -> list[list[float]]: ...
 
     def embed_image(
-        self, uris: MediaSource | Iterable[MediaSource], *, kind: Kind = "document"
+        self, uris: MediaSource | Iterable[MediaSource], *, kind: InputType = "document"
     ) -> list[float] | list[list[float]]:
-        """Returns one vector per picture; of a single picture, its vector.
+        """Returns one vector per image; of a single image, its vector.
 
         Args:
-            uris: Pictures. A `str` is a path or URI here.
+            uris: Images. A `str` is a path or URI here.
             kind: Whether they are to be found, or to find others.
 
         Raises:
-            InputError: A picture cannot be read; in a list, the message begins with its position.
+            InputError: An image cannot be read; in a list, the message begins with its position.
         """
         return self._embed_media(uris, "image", {}, kind)
 
@@ -192,36 +234,38 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
 
     @overload
     def embed_video(
-        self, uris: MediaSource, *, kind: Kind = "document", **options: Unpack[ClipOptions]
+        self, uris: MediaSource, *, kind: InputType = "document", **options: Unpack[VideoOptions]
     ) -> list[float]: ...
 
     @overload
     def embed_video(
-        self, uris: Iterable[MediaSource], *, kind: Kind = "document", **options: Unpack[ClipOptions]
+        self, uris: Iterable[MediaSource], *, kind: InputType = "document", **options: Unpack[VideoOptions]
     ) -> list[list[float]]: ...
 
     def embed_video(
         self,
         uris: MediaSource | Iterable[MediaSource],
         *,
-        kind: Kind = "document",
-        **options: Unpack[ClipOptions],
+        kind: InputType = "document",
+        **options: Unpack[VideoOptions],
     ) -> list[float] | list[list[float]]:
-        """Returns one vector per clip; of a single clip, its vector.
+        """Returns one vector per video; of a single video, its vector.
 
         Args:
-            uris: Clips. A `str` is a path or URI here; a clip in a list may be a list of pictures, its frames.
+            uris: Videos. A `str` is a path or URI here; a video in a list may be a list of images, its frames.
             kind: Whether they are to be found, or to find others.
             options: `fps`, `max_frames`, and `start` and `end` in seconds, of all of them.
 
         Raises:
-            InputError: A clip cannot be read; in a list, the message begins with its position.
+            InputError: A video cannot be read; in a list, the message begins with its position.
         """
         return self._embed_media(uris, "video", options, kind)
 
     embed_videos = embed_video
 
-    def embed_content_blocks(self, items: Iterable[LangChainItem], *, kind: Kind = "document") -> list[list[float]]:
+    def embed_content_blocks(
+        self, items: Iterable[LangChainItem], *, kind: InputType = "document"
+    ) -> list[list[float]]:
         """Returns one vector per item, in their order.
 
         Args:
@@ -234,12 +278,22 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
         return self._embed(self._coerce(items), kind).tolist()
 
     async def aembed_content_blocks(
-        self, items: Iterable[LangChainItem], *, kind: Kind = "document"
+        self, items: Iterable[LangChainItem], *, kind: InputType = "document"
     ) -> list[list[float]]:
         """Returns the same as `embed_content_blocks`, in forward passes shared with concurrent callers."""
         return (await self._aembed(await asyncio.to_thread(self._coerce, items), kind)).tolist()
 
-    def _embed_media(self, uris: object, medium: Literal["image", "video"], options: ClipOptions, kind: Kind) -> Any:
+    def _load(self) -> Embedder:
+        if not self._is_named:
+            return adapt_embedder(self.model)
+        # Loads torch, which this module does not.
+        from qwen3_vl_retrieval import share_embedder
+
+        return share_embedder(self.model, **self._list_share_options())
+
+    def _embed_media(
+        self, uris: object, medium: Literal["image", "video"], options: VideoOptions, kind: InputType
+    ) -> Any:
         if isinstance(uris, SINGLE_SOURCES):
             source = cast("object", uris)
             try:
@@ -255,14 +309,14 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
     def _coerce_query(self, item: object) -> Item:
         return coerce_item(item, media_key=self.media_key, media_policy=self.media_policy)
 
-    def _embed(self, items: list[Item], kind: Kind) -> npt.NDArray[np.float32]:
+    def _embed(self, items: list[Item], kind: InputType) -> npt.NDArray[np.float32]:
         embedder = self.embedder
         with self._trace(items, kind) as record:
             vectors = np.asarray(embedder.embed(items, **self._list_options(kind), input_type=kind), dtype=np.float32)
             record(vectors)
         return vectors
 
-    async def _aembed(self, items: list[Item], kind: Kind) -> npt.NDArray[np.float32]:
+    async def _aembed(self, items: list[Item], kind: InputType) -> npt.NDArray[np.float32]:
         # In a thread: the first use loads the model.
         embedder = await asyncio.to_thread(lambda: self.embedder)
         with self._trace(items, kind) as record:
@@ -271,8 +325,8 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
             record(vectors)
         return vectors
 
-    def _list_options(self, kind: Kind) -> EmbedOptions:
-        if kind not in get_args(Kind):
+    def _list_options(self, kind: InputType) -> EmbedOptions:
+        if kind not in get_args(InputType):
             raise ValueError(f'kind={quote(kind)} is unknown; allowed are "document" and "query"')
         return {
             "dimensions": self.dimensions,
@@ -280,7 +334,7 @@ class Qwen3VLEmbeddings(EmbedderOptions, Embeddings):
             "show_progress": self.show_progress and kind == "document",
         }
 
-    def _trace(self, items: list[Item], kind: Kind) -> AbstractContextManager[RecordVectors]:
+    def _trace(self, items: list[Item], kind: InputType) -> AbstractContextManager[RecordVectors]:
         if not self.tracing:
             return nullcontext(lambda _: None)
         return trace_embedding(

@@ -1,4 +1,4 @@
-"""Middleware of `langchain.agents` that brings pictures of tools to models which take none from tools."""
+"""Middleware of `langchain.agents` that brings images of tools to models which take none from tools."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _INPUTS = {"image": "image_inputs", "image_url": "image_inputs", "video": "video
 
 
 class MultimodalToolImagesMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
-    """Moves pictures and clips of tool messages into a user message that follows, for models that need it there.
+    """Moves images and videos of tool messages into a user message that follows, for models that need it there.
 
-    Many chat APIs take pictures from users and none from tools. Before each call of a model whose profile does not say
-    `image_tool_message`, every picture in a tool message is replaced by its number, and a user message after the last
-    tool message of the turn shows the pictures with their numbers. A model whose profile says that it takes no
-    pictures, or no clips, at all is told that they were left out. The state of the agent is not changed: only what the
+    Many chat APIs take images from users and none from tools. Before each call of a model whose profile does not say
+    `image_tool_message`, every image in a tool message is replaced by its number, and a user message after the last
+    tool message of the turn shows the images with their numbers. A model whose profile says that it takes no
+    images, or no videos, at all is told that they were left out. The state of the agent is not changed: only what the
     model is sent.
 
-    With it, tools of `create_multimodal_retriever_tool` that are left at `media="auto"` return pictures, whatever the
+    With it, tools of `create_multimodal_retriever_tool` that are left at `media="auto"` return images, whatever the
     model: what reaches the model is settled here.
 
     ```python
@@ -38,7 +38,7 @@ class MultimodalToolImagesMiddleware(AgentMiddleware[AgentState[Any], Any, Any])
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        """Returns the model's answer to the messages with their pictures where it takes them."""
+        """Returns the model's answer to the messages with their images where it takes them."""
         return handler(_deliver_images(request))
 
     async def awrap_model_call(
@@ -50,7 +50,7 @@ class MultimodalToolImagesMiddleware(AgentMiddleware[AgentState[Any], Any, Any])
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
-        """Returns the tool's message; tools are told that pictures will be delivered."""
+        """Returns the tool's message; tools are told that images will be delivered."""
         token = images_are_delivered.set(True)
         try:
             return handler(request)
@@ -76,14 +76,14 @@ def _deliver_images(request: ModelRequest[Any]) -> ModelRequest[Any]:
 
 
 def _move_images(messages: Sequence[AnyMessage], profile: Mapping[str, Any]) -> list[AnyMessage]:
-    """The messages of a conversation, with a user message after each run of tool messages that had pictures."""
+    """The messages of a conversation, with a user message after each run of tool messages that had images."""
     sent: list[AnyMessage] = []
     moved: list[Any] = []
     count = 0
     for message in messages:
-        # APIs want the answers to the calls of a turn one after the other: the pictures come after the last.
+        # APIs want the answers to the calls of a turn one after the other: the images come after the last.
         if not isinstance(message, ToolMessage):
-            _append_pictures(sent, moved)
+            _append_images(sent, moved)
             moved = []
             sent.append(message)
             continue
@@ -91,17 +91,17 @@ def _move_images(messages: Sequence[AnyMessage], profile: Mapping[str, Any]) -> 
         count += sum(block["type"] != "text" for block in blocks)
         moved += blocks
         sent.append(text)
-    _append_pictures(sent, moved)
+    _append_images(sent, moved)
     return sent
 
 
-def _append_pictures(sent: list[AnyMessage], moved: list[Any]) -> None:
+def _append_images(sent: list[AnyMessage], moved: list[Any]) -> None:
     if moved:
         sent.append(HumanMessage(content=[{"type": "text", "text": "What the tools showed:"}, *moved]))
 
 
 def _split_message(message: ToolMessage, profile: Mapping[str, Any], count: int) -> tuple[ToolMessage, list[Any]]:
-    """The message with numbers in place of pictures, from `count + 1` on, and the pictures, each after its number."""
+    """The message with numbers in place of images, from `count + 1` on, and the images, each after its number."""
     if isinstance(message.content, str):
         return message, []
     kept: list[Any] = []
@@ -121,7 +121,7 @@ def _split_message(message: ToolMessage, profile: Mapping[str, Any], count: int)
 
 
 def _name_kind(kind: str) -> str:
-    return "video" if kind == "video" else "picture"
+    return "video" if kind == "video" else "image"
 
 
 def _flatten_texts(blocks: Sequence[Any]) -> str | list[Any]:

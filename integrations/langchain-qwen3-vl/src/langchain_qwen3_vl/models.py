@@ -6,80 +6,98 @@ hold one engine, whose concurrent callers share forward passes (`qwen3_vl_retrie
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Self, cast, get_type_hints
 
 from langchain_core.utils import secret_from_env
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
-
-from qwen3_vl_retrieval import (
-    Embedder,
-    FrameSampling,
-    MediaPolicy,
-    PixelBudget,
-    Reranker,
-    ShareOptions,
-    adapt_embedder,
-    adapt_reranker,
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
 )
-from qwen3_vl_retrieval.media import ImageReading
+from typing_extensions import TypedDict
 
-__all__ = ["EmbedderOptions", "ModelOptions", "RerankerOptions"]
+from qwen3_vl_retrieval import MediaPolicy, Reranker, ShareOptions, adapt_reranker
 
-_MODEL_NAMES = AliasChoices("model", "model_name")
-_LOADING_OPTIONS = (
-    "revision",
-    "model_hub",
-    "token",
-    "device",
-    "dtype",
-    "quantization",
-    "pixel_budget",
-    "frame_sampling",
-    "image_reading",
-    "max_length",
-    "max_batch_tokens",
-)
-"""What a ready object has already decided."""
+__all__ = ["MODEL_NAMES", "NamedModel", "NamedReranker"]
 
-_ENGINES = frozenset({"_embedder", "_reranker"})
+MODEL_NAMES = AliasChoices("model", "model_name")
+
+_LOADING_TYPES = {
+    name: hint for name, hint in get_type_hints(ShareOptions).items() if name not in ("token", "media_policy")
+}
+"""The types of the loading options by name; the two others are fields of their own."""
+
+# pydantic accepts no `TypedDict` of the standard library before Python 3.12.
+_LoadingOptions: Any = TypedDict("_LoadingOptions", _LOADING_TYPES, total=False)  # pyright: ignore[reportArgumentType, reportGeneralTypeIssues]
+_LoadingOptions.__pydantic_config__ = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
-class ModelOptions(BaseModel):
-    """What embeddings and reranker have in common: how their model is loaded, and what it may open.
+class NamedModel(BaseModel):
+    """A model that is named, and how it is loaded; or a ready object.
 
-    Nothing is loaded before the first use. The weights are let go of when nobody holds an object that has used them.
+    The options of loading, `qwen3_vl_retrieval.ShareOptions`, are keyword arguments like the fields, and are collected
+    in `loading_options`. Nothing is loaded before the first use. The weights are released when nobody holds an object
+    that has used them.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
-    revision: str | None = Field(default=None, description="Commit, tag or branch of the hub; pin one for stores.")
-    model_hub: Literal["huggingface", "modelscope"] = Field(default="huggingface", description="Where names are known.")
+    model: Any = Field(validation_alias=MODEL_NAMES, description="Name on the hub, folder, or a ready object.")
+    loading_options: Annotated[ShareOptions, GetPydanticSchema(lambda _, handler: handler(_LoadingOptions))] = Field(
+        default_factory=lambda: ShareOptions(),
+        description="How the model is loaded and what it sees: `revision`, `device`, `dtype`, `pixel_budget`, … as in "
+        "`qwen3_vl_retrieval.ShareOptions`. Each is a keyword argument, too: `device='cpu'`.",
+    )
     token: SecretStr | None = Field(
         default_factory=secret_from_env("HF_TOKEN", default=None),
         description="Access token of the hub, for private models; by default the environment's `HF_TOKEN`.",
-    )
-    device: str | None = Field(
-        default=None, description="`cuda`, `cuda:1`, `mps` or `cpu`; by default the first of these that exists."
-    )
-    dtype: str = Field(default="auto", description="`auto`, `float32`, `bfloat16` or `float16`.")
-    quantization: str | None = Field(
-        default=None, description="`bitsandbytes-4bit`, `bitsandbytes-8bit` or `torchao-int8`."
     )
     media_policy: MediaPolicy | None = Field(
         default=None,
         description="What may be opened; by default local files that the program names, and no URL. Beside a ready "
         "object, which has a policy of its own, this one is for pages of documents and for content blocks.",
     )
-    pixel_budget: PixelBudget | None = Field(default=None, description="Limits on the pixels that the model sees.")
-    frame_sampling: FrameSampling | None = Field(default=None, description="How frames are taken from clips.")
-    image_reading: ImageReading = Field(
-        default="viewer",
-        description="`viewer`: images as a viewer shows them, upright and on white; `reference`: as the official "
-        "scripts see them. It belongs to the fingerprint of a store.",
-    )
-    max_length: int | None = Field(default=None, description="Tokens of an item, or of a pair, at most.")
-    max_batch_tokens: int | None = Field(default=None, description="Tokens of a forward pass at most.")
+
+    _engine: Any = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_loading_options(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        given = dict(cast("Mapping[str, Any]", values))
+        flat = {name: given.pop(name) for name in list(given) if name in _LOADING_TYPES}
+        grouped = given.get("loading_options", {})
+        if not flat or not isinstance(grouped, Mapping):
+            return given
+        twice = [name for name in flat if name in grouped]
+        if twice:
+            raise ValueError(f"{twice[0]} was given, and stands in loading_options, too; give it once")
+        return given | {"loading_options": {**cast("Mapping[str, Any]", grouped), **flat}}
+
+    @model_validator(mode="after")
+    def _check_model(self) -> Self:
+        if self._is_named:
+            return self
+        try:
+            self._engine = self._load()
+        except TypeError as error:
+            # pydantic reports values that do not fit by this.
+            raise ValueError(f"{error}; give one, a name, or a folder") from error
+        excluded = [*self.loading_options, *({"token"} & self.model_fields_set)]
+        if excluded:
+            raise ValueError(
+                f"{excluded[0]} was given beside a ready {type(self.model).__name__}, which is loaded already; "
+                "set it there, or give the name of the model"
+            )
+        return self
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # Copies of a chain share its weights.
@@ -89,96 +107,35 @@ class ModelOptions(BaseModel):
         # A process that is sent this loads the model by its name.
         state = super().__getstate__()
         private: dict[str, Any] = state["__pydantic_private__"] or {}
-        return state | {"__pydantic_private__": private | dict.fromkeys(_ENGINES & private.keys())}
+        return state | {"__pydantic_private__": private | {"_engine": None}}
 
-    def _list_loading_options(self) -> ShareOptions:
+    @property
+    def _is_named(self) -> bool:
+        return isinstance(self.model, (str, Path))
+
+    def _load(self) -> Any:
+        """The model of this name and these options, or the ready object as the port has it."""
+        raise NotImplementedError
+
+    def _list_share_options(self) -> ShareOptions:
         """What `share_embedder` and `share_reranker` take besides the name."""
-        options: dict[str, Any] = {name: getattr(self, name) for name in _LOADING_OPTIONS}
-        options["token"] = None if self.token is None else self.token.get_secret_value()
-        return cast("ShareOptions", options | {"media_policy": self.media_policy})
-
-    def _check_ready(self, model: object) -> None:
-        """Raises `ValueError` for an option of loading beside a model that is loaded already."""
-        excluded = [name for name in _LOADING_OPTIONS if name in self.model_fields_set]
-        if excluded:
-            raise ValueError(
-                f"{excluded[0]} was given beside a ready {type(model).__name__}, which is loaded already; "
-                "set it there, or give the name of the model"
-            )
+        token = None if self.token is None else self.token.get_secret_value()
+        return {**self.loading_options, "token": token, "media_policy": self.media_policy}
 
 
-class EmbedderOptions(ModelOptions):
-    """A model that embeds."""
-
-    model: Any = Field(
-        default="Qwen/Qwen3-VL-Embedding-2B",
-        validation_alias=_MODEL_NAMES,
-        description="Name on the hub, folder, `pocket`, or a ready object (`Qwen3VLEmbedder`, or any `Embedder`).",
-    )
-
-    _embedder: Embedder | None = PrivateAttr(default=None)
-
-    @model_validator(mode="after")
-    def _check_embedder(self) -> Self:
-        if not isinstance(self.model, (str, Path)):
-            try:
-                self._embedder = adapt_embedder(self.model)
-            except TypeError as error:
-                # pydantic reports values that do not fit by this.
-                raise ValueError(f"{error}; give one, a name, or a folder") from error
-            self._check_ready(self.model)
-        return self
-
-    @property
-    def model_name(self) -> str:
-        """Name of the model, for reports and traces."""
-        return str(self.model) if isinstance(self.model, (str, Path)) else self.embedder.fingerprint.model
-
-    @property
-    def embedder(self) -> Embedder:
-        """The embedder, loaded at first use; the same object for all who name the same model and options.
-
-        Raises:
-            ModelError: The model cannot be found or loaded.
-        """
-        # Two threads may both come here; they are given one object.
-        if self._embedder is None:
-            # Loads torch, which this module does not.
-            from qwen3_vl_retrieval import share_embedder
-
-            # A ready object comes here where a copy or another process has let go of what was made of it.
-            is_named = isinstance(self.model, (str, Path))
-            self._embedder = (
-                share_embedder(self.model, **self._list_loading_options()) if is_named else adapt_embedder(self.model)
-            )
-        return self._embedder
-
-
-class RerankerOptions(ModelOptions):
+class NamedReranker(NamedModel):
     """A model that judges a document against a query."""
 
     model: Any = Field(
         default="Qwen/Qwen3-VL-Reranker-2B",
-        validation_alias=_MODEL_NAMES,
+        validation_alias=MODEL_NAMES,
         description="Name on the hub, folder, `pocket`, or a ready object (`Qwen3VLReranker`, or any `Reranker`).",
     )
-
-    _reranker: Reranker | None = PrivateAttr(default=None)
-
-    @model_validator(mode="after")
-    def _check_reranker(self) -> Self:
-        if not isinstance(self.model, (str, Path)):
-            try:
-                self._reranker = adapt_reranker(self.model, media_policy=self.media_policy)
-            except TypeError as error:
-                raise ValueError(f"{error}; give one, a name, or a folder") from error
-            self._check_ready(self.model)
-        return self
 
     @property
     def model_name(self) -> str:
         """Name of the model, for reports and traces."""
-        return str(self.model) if isinstance(self.model, (str, Path)) else self.reranker.model_id
+        return str(self.model) if self._is_named else self.reranker.model_id
 
     @property
     def reranker(self) -> Reranker:
@@ -187,14 +144,14 @@ class RerankerOptions(ModelOptions):
         Raises:
             ModelError: The model cannot be found or loaded.
         """
-        if self._reranker is None:
-            # Loads torch, which this module does not.
-            from qwen3_vl_retrieval import share_reranker
+        if self._engine is None:
+            self._engine = self._load()
+        return self._engine
 
-            is_named = isinstance(self.model, (str, Path))
-            self._reranker = (
-                share_reranker(self.model, **self._list_loading_options())
-                if is_named
-                else adapt_reranker(self.model, media_policy=self.media_policy)
-            )
-        return self._reranker
+    def _load(self) -> Reranker:
+        if not self._is_named:
+            return adapt_reranker(self.model, media_policy=self.media_policy)
+        # Loads torch, which this module does not.
+        from qwen3_vl_retrieval import share_reranker
+
+        return share_reranker(self.model, **self._list_share_options())

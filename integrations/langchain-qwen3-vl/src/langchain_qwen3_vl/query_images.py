@@ -1,4 +1,4 @@
-"""Pictures that a model may search with: those it was shown, and those that the user attached.
+"""Images that a model may search with: those it was shown, and those that the user attached.
 
 A model names them by id. What an id stands for is looked up in the conversation, never on a disk or in a network:
 a path or URL in place of an id is one more id that nothing has.
@@ -23,7 +23,7 @@ from qwen3_vl_retrieval.index import build_item, draw_document
 __all__ = ["KnownItem", "build_query", "find_known_items"]
 
 KnownItem: TypeAlias = "Document | Mapping[str, Any]"
-"""A document that was found, or the image block of a picture that was attached."""
+"""A document that was found, or the content block of an image that was attached."""
 
 _MOST_NAMED = 20
 """Ids that an error names: enough to pick from, and short."""
@@ -32,7 +32,7 @@ _MOST_NAMED = 20
 def find_known_items(messages: object, tool_name: str) -> dict[str, KnownItem]:
     """Returns what the conversation holds, by id.
 
-    Pictures of the user are `attached-1`, `attached-2`, … in their order. Documents are those that the tool of this
+    Images of the user are `attached-1`, `attached-2`, … in their order. Documents are those that the tool of this
     name returned; what is no message of LangChain, such as arguments that a model made up, has none.
     """
     attached: list[Mapping[str, Any]] = []
@@ -54,9 +54,9 @@ def build_query(
     media_policy: MediaPolicy | None = None,
     media_key: str | None = None,
 ) -> str | dict[str, Any]:
-    """Returns what a retriever is asked: the text, the picture or clip of the id, or both.
+    """Returns what a retriever is asked: the text, the image or video of the id, or both.
 
-    Pictures are opened here, under the policy of the tool: the retriever gets pixels, and its traces no data.
+    Images are opened here, under the policy of the tool: the retriever gets pixels, and its traces no data.
 
     Raises:
         ToolException: There is neither, the id is unknown, or what it stands for cannot be opened; the message is
@@ -64,17 +64,17 @@ def build_query(
     """
     if image_id is None:
         if not text.strip():
-            raise ToolException("The query is empty; say in words what to look for, or name a picture.")
+            raise ToolException("The query is empty; say in words what to look for, or name an image.")
         return text
     if image_id not in known:
-        raise ToolException(f"There is no picture with the id {quote(image_id)}. {_name_ids(known)}")
+        raise ToolException(f"There is no image with the id {quote(image_id)}. {_name_ids(known)}")
     item = known[image_id]
     policy = MediaPolicy() if media_policy is None else media_policy
     try:
         query = _open_document(item, policy, media_key) if isinstance(item, Document) else _open_block(item, policy)
     except (InputError, TypeError, ValueError) as error:
         # The reason may name folders of this machine. The last two: metadata written by others.
-        raise ToolException(f"The picture {quote(image_id)} cannot be opened; search without it.") from error
+        raise ToolException(f"The image {quote(image_id)} cannot be opened; search without it.") from error
     if text.strip():
         query["text"] = text
     return query
@@ -116,15 +116,15 @@ def _restore_document(value: object) -> Document | None:
 def _open_document(document: Document, policy: MediaPolicy, media_key: str | None) -> dict[str, Any]:
     metadata: dict[str, Any] = document.metadata
     text = document.page_content
-    pictures = draw_document(text, metadata, policy=policy, media_key=media_key, max_frames=1)
-    if not pictures:
+    images = draw_document(text, metadata, policy=policy, media_key=media_key, max_frames=1)
+    if not images:
         raise ToolException(f"{quote(document.id)} is a text; put its words into the query instead.")
     if metadata.get("media_type") != "page":
         item = build_item(text, metadata, policy=policy, media_key=media_key)
         if isinstance(item, Mapping) and "video" in item:
-            # The frame above was read under the policy; the whole clip is the model's to sample.
+            # The frame above was read under the policy; the whole video is the model's to sample.
             return {name: item[name] for name in ("video", "start", "end") if name in item}
-    return {"image": pictures[0]}
+    return {"image": images[0]}
 
 
 def _open_block(block: Mapping[str, Any], policy: MediaPolicy) -> dict[str, Any]:
@@ -132,17 +132,17 @@ def _open_block(block: Mapping[str, Any], policy: MediaPolicy) -> dict[str, Any]
 
 
 def _find_source(block: Mapping[str, Any], policy: MediaPolicy) -> str | bytes:
-    """The data of a block, or a URL that may be opened: users attach pictures, they name no files of this machine."""
+    """The data of a block, or a URL that may be opened: users attach images, they name no files of this machine."""
     data, url = block.get("base64"), block.get("url")
     if isinstance(data, str):
         try:
             return base64.b64decode(data)
         except binascii.Error as error:
-            raise InputError("the attached picture is not valid base64") from error
+            raise InputError("the attached image is not valid base64") from error
     scheme = url.partition(":")[0].lower() if isinstance(url, str) else ""
     if scheme == "data" or (scheme in ("http", "https") and policy.allow_urls):
         return cast("str", url)
-    raise InputError("the attached picture is neither data nor a URL that the MediaPolicy allows")
+    raise InputError("the attached image is neither data nor a URL that the MediaPolicy allows")
 
 
 def _read_image(source: str | bytes, policy: MediaPolicy) -> Image.Image:

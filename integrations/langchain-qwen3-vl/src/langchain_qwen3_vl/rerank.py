@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
@@ -13,8 +13,8 @@ from langchain_core.documents.compressor import BaseDocumentCompressor
 from pydantic import Field
 
 from langchain_qwen3_vl.contents import Item, LangChainItem, coerce_each, coerce_item
-from langchain_qwen3_vl.models import RerankerOptions
-from qwen3_vl_retrieval import InputError, OnUnreadable, Ranked, arank_documents, rank_documents
+from langchain_qwen3_vl.models import NamedReranker
+from qwen3_vl_retrieval import InputError, OnUnreadable, Ranked, ShareOptions, arank_documents, rank_documents
 
 __all__ = ["Qwen3VLRerank"]
 
@@ -39,8 +39,8 @@ class _RankOptions(TypedDict):
     instruction: str | None
 
 
-class Qwen3VLRerank(RerankerOptions, BaseDocumentCompressor):
-    """Orders documents by the probability that they answer a query; reads text, pictures, pages, clips and mixtures.
+class Qwen3VLRerank(NamedReranker, BaseDocumentCompressor):
+    """Orders documents by the probability that they answer a query; reads text, images, pages, videos and mixtures.
 
     Documents are judged by what their metadata say they are, see `qwen3_vl_retrieval.index.build_item`. Copies are
     returned, best first, with their ids and with `relevance_score` in [0, 1] among the metadata; equal ones keep their
@@ -63,13 +63,28 @@ class Qwen3VLRerank(RerankerOptions, BaseDocumentCompressor):
         default=None, description="What makes a document relevant; by default the model's own."
     )
     media_key: str | None = Field(
-        default=None, description="Name of a metadatum that holds the picture or clip of a `Document`."
+        default=None, description="Name of a metadatum that holds the image or video of a `Document`."
     )
     on_error: OnUnreadable = Field(
         default="raise",
         description="What becomes of a document whose media cannot be read: `raise` names its position, `text` judges "
         "its text instead, if it has one, and `drop` leaves it out; what is left out is logged as a warning.",
     )
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            model: Any = ...,
+            model_name: Any = ...,
+            top_n: int | None = 3,
+            score_threshold: float | None = None,
+            instruction: str | None = None,
+            media_key: str | None = None,
+            on_error: OnUnreadable = "raise",
+            **options: Unpack[ShareOptions],
+        ) -> None: ...
 
     def compress_documents(
         self,

@@ -28,7 +28,7 @@ VideoForm: TypeAlias = Literal["frames", "tool_message", "text"]
 Kind: TypeAlias = Literal["text", "image", "page", "video"]
 
 _MOST_FRAMES = 4
-"""Of one clip: four moments show what moves, and leave room for the other hits."""
+"""Of one video: four moments show what moves, and leave room for the other hits."""
 
 _IMAGES = ("image", "image_uri", "image_url")
 _SCORES = ("relevance_score", "similarity_score")
@@ -70,18 +70,18 @@ class Answer:
 
     @property
     def has_video(self) -> bool:
-        """Whether a clip is in it as a whole."""
+        """Whether a video is in it as a whole."""
         return not isinstance(self.content, str) and any(block["type"] == "video" for block in self.content)
 
 
 def build_answer(documents: Sequence[Document], options: AnswerOptions, *, with_media: bool) -> Answer:
-    """Returns the texts of documents and, with `with_media`, the pictures after the text that each belongs to.
+    """Returns the texts of documents and, with `with_media`, the images after the text that each belongs to.
 
-    A picture that cannot be read is said to be so, and its document has the reason as `media_error` in its metadata:
+    An image that cannot be read is said to be so, and its document has the reason as `media_error` in its metadata:
     it may name folders, which are none of the model's business.
     """
     kinds: list[Kind] = [find_kind(document, media_key=options.media_key) for document in documents]
-    needs = [_count_pictures(document, kind, options) for document, kind in zip(documents, kinds, strict=True)]
+    needs = [_count_images(document, kind, options) for document, kind in zip(documents, kinds, strict=True)]
     shares = _share_images(needs, options.max_images if with_media else 0)
     pieces: list[str | ContentBlock] = []
     kept: list[Document] = []
@@ -90,12 +90,12 @@ def build_answer(documents: Sequence[Document], options: AnswerOptions, *, with_
         blocks: list[ContentBlock] = []
         note = ""
         if with_media and needs[place] > share == 0:
-            note = f"It is not shown: an answer shows at most {options.max_images} pictures."
+            note = f"It is not shown: an answer shows at most {options.max_images} images."
         if share > 0:
             try:
                 blocks = _show_document(document, kind, share, options)
                 if len(blocks) > 1:
-                    note = f"{len(blocks)} {'frames' if kind == 'video' else 'pictures'} of it follow, in their order."
+                    note = f"{len(blocks)} {'frames' if kind == 'video' else 'images'} of it follow, in their order."
             except (InputError, TypeError, ValueError) as error:
                 # The last two: metadata written by others, such as a page that is no number.
                 settled.metadata["media_error"] = str(error)
@@ -120,7 +120,7 @@ def find_kind(document: Document, *, media_key: str | None = None) -> Kind:
 
 
 def _share_images(needs: Sequence[int], most: int) -> list[int]:
-    """Pictures of each document: one of each, from the best on, and what is left by turns to those that have more."""
+    """Images of each document: one of each, from the best on, and what is left by turns to those that have more."""
     shares = [0] * len(needs)
     left = most
     while left > 0 and shares != list(needs):
@@ -131,7 +131,7 @@ def _share_images(needs: Sequence[int], most: int) -> list[int]:
     return shares
 
 
-def _count_pictures(document: Document, kind: Kind, options: AnswerOptions) -> int:
+def _count_images(document: Document, kind: Kind, options: AnswerOptions) -> int:
     """What there is to show of a document; nothing is opened."""
     if kind == "text" or (kind == "video" and options.video == "text"):
         return 0
@@ -144,9 +144,9 @@ def _count_pictures(document: Document, kind: Kind, options: AnswerOptions) -> i
 
 def _show_document(document: Document, kind: Kind, share: int, options: AnswerOptions) -> list[ContentBlock]:
     if kind == "video" and options.video == "tool_message":
-        clip = _read_clip(document, options)
-        if clip is not None:
-            return [clip]
+        video = _read_video(document, options)
+        if video is not None:
+            return [video]
     blocks = document_to_content_blocks(
         document,
         max_pixels=options.max_image_pixels,
@@ -159,14 +159,14 @@ def _show_document(document: Document, kind: Kind, share: int, options: AnswerOp
     return blocks[:share]
 
 
-def _read_clip(document: Document, options: AnswerOptions) -> ContentBlock | None:
+def _read_video(document: Document, options: AnswerOptions) -> ContentBlock | None:
     """The whole file; `None` for one that is too large, and for what is no file of this machine."""
     item = coerce_item(document, media_key=options.media_key, media_policy=options.media_policy)
     source = item.get("video") if isinstance(item, Mapping) else None
     path = find_local_file(str(source)) if isinstance(source, (str, Path)) else None
     if path is None:
         return None
-    # Decoding a frame first holds the file to the policy, and to being a clip: no other file leaves this way.
+    # Decoding a frame first holds the file to the policy, and to being a video: no other file leaves this way.
     draw_document(
         document.page_content,
         document.metadata,
@@ -178,7 +178,7 @@ def _read_clip(document: Document, options: AnswerOptions) -> ContentBlock | Non
         with path.open("rb") as file:
             content = file.read(options.max_video_bytes + 1)
     except OSError as error:
-        raise InputError(f"the clip cannot be read: {error}") from error
+        raise InputError(f"the video cannot be read: {error}") from error
     if len(content) > options.max_video_bytes:
         return None
     guessed = mimetypes.guess_type(path.name)[0]
@@ -247,7 +247,7 @@ def _name_place(metadata: Mapping[str, Any]) -> str:
 
 
 def _join_pieces(pieces: Sequence[str | ContentBlock], separator: str) -> str | list[ContentBlock]:
-    """Texts that follow each other become one, and an answer without pictures a plain text."""
+    """Texts that follow each other become one, and an answer without images a plain text."""
     blocks: list[ContentBlock] = []
     texts: list[str] = []
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""A retriever as a tool of an agent: the model sees the pictures that are found, and searches with those it saw."""
+"""A retriever as a tool of an agent: the model sees the images that are found, and searches with those it saw."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = ["MediaForm", "create_multimodal_retriever_tool", "images_are_delivere
 MediaForm: TypeAlias = Literal["auto", "image_block", "none"]
 
 images_are_delivered: ContextVar[bool] = ContextVar("images_are_delivered", default=False)
-"""Whether a middleware is around that brings pictures of tools to the model, whatever the model takes from tools."""
+"""Whether a middleware is around that brings images of tools to the model, whatever the model takes from tools."""
 
 _QUERY = "What to look for, in words. May be empty if query_image_id is given."
 
 _QUERY_IMAGE_ID = (
-    "Optional. Id of a picture, page or clip to search with, alone or beside the words: the id of an earlier result of "
-    "this tool, or attached-1, attached-2, … for the pictures that the user attached, in their order. Only ids, never "
+    "Optional. Id of an image, page or video to search with, alone or beside the words: the id of an earlier result of "
+    "this tool, or attached-1, attached-2, … for the images that the user attached, in their order. Only ids, never "
     "file names or URLs."
 )
 
@@ -69,11 +69,11 @@ def create_multimodal_retriever_tool(
     """Returns a tool that searches with a retriever, and shows what it finds.
 
     What the model gets is, for each document, a text (rank, id, kind, file name, page or seconds, score, and the
-    document's own text) and, after it, its picture, its rendered page or frames of its clip. The artifact of the
+    document's own text) and, after it, its image, its rendered page or frames of its video. The artifact of the
     message is the documents, for the program around the agent; they name files and hold no data.
 
-    The model says what it looks for in words, and may name a picture to search with by `query_image_id`: an id that
-    an earlier message of this tool has, or `attached-1`, `attached-2`, … for pictures in user messages. Nothing else
+    The model says what it looks for in words, and may name an image to search with by `query_image_id`: an id that
+    an earlier message of this tool has, or `attached-1`, `attached-2`, … for images in user messages. Nothing else
     is opened for it: a path or URL in its place is answered as an unknown id is, with the ids that are known.
 
     ```python
@@ -87,23 +87,23 @@ def create_multimodal_retriever_tool(
         description: When to use it, for the model.
         document_prompt: How the text of a document is written, below the line that names it; `None` is its
             `page_content`.
-        document_separator: Between texts that no picture separates.
+        document_separator: Between texts that no image separates.
         response_format: `"content"` leaves the artifact out. Results cannot be searched with then.
-        media: `"image_block"` shows pictures; most APIs refuse them in tool messages. `"none"` is text. `"auto"` shows
+        media: `"image_block"` shows images; most APIs refuse them in tool messages. `"none"` is text. `"auto"` shows
             them if the profile of `model` says `image_tool_message`, or if the agent has the
-            `MultimodalToolImagesMiddleware`, which brings them to every model that takes pictures; without the
+            `MultimodalToolImagesMiddleware`, which brings them to every model that takes images; without the
             middleware, a model that is not given or says nothing gets text.
-        video: `"frames"` shows up to four pictures of a clip. `"tool_message"` shows the file itself in a video block,
+        video: `"frames"` shows up to four images of a video. `"tool_message"` shows the file itself in a video block,
             which only some APIs take; files above `max_video_bytes`, and URLs, are shown as frames. The tool must then
-            be called with a whole tool call, as agents do. `"text"` shows nothing of clips.
-        max_images: Most pictures of an answer, frames included. The best documents come first.
-        max_image_pixels: Most pixels of a picture; larger ones are made smaller.
-        max_image_bytes: Most bytes of a picture, as JPEG.
+            be called with a whole tool call, as agents do. `"text"` shows nothing of videos.
+        max_images: Most images of an answer, frames included. The best documents come first.
+        max_image_pixels: Most pixels of an image; larger ones are made smaller.
+        max_image_bytes: Most bytes of an image, as JPEG.
         max_video_bytes: Most bytes of a file in a video block.
         max_text_characters: Most characters of a document's text.
-        media_policy: What may be opened of documents and of attached pictures; `None` is any local file that a
+        media_policy: What may be opened of documents and of attached images; `None` is any local file that a
             document names, and no URL.
-        media_key: Name of a metadatum that holds the picture or clip, in place of `image` and `video`.
+        media_key: Name of a metadatum that holds the image or video, in place of `image` and `video`.
         model: The chat model that the tool is for.
 
     Raises:
@@ -175,7 +175,7 @@ class _Search:
         if query_image_id is None:
             asked = self._build_query(query, None, messages)
         else:
-            # In a thread: the picture is opened here.
+            # In a thread: the image is opened here.
             asked = await asyncio.to_thread(self._build_query, query, query_image_id, messages)
         documents = await self.retriever.ainvoke(asked, config={"callbacks": callbacks})
         answer = await asyncio.to_thread(build_answer, documents, self.options, with_media=self._shows_media())

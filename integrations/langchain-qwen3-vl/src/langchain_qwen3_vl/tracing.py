@@ -33,7 +33,7 @@ _NAME_CHARACTERS = 200
 def describe_item(value: object) -> Any:
     """Returns what a trace, a log or a message may show of an item: its texts, and what its media is.
 
-    Bytes, pictures, arrays, base64 and `data:` URIs become short descriptions with size and the first digits of the
+    Bytes, images, arrays, base64 and `data:` URIs become short descriptions with size and the first digits of the
     SHA-256; of paths and URLs the name is kept, without the query of a URL, which may hold a signature. Everything that
     `LangChainItem` names keeps its form; what it does not name becomes the name of its type.
 
@@ -112,7 +112,7 @@ def _describe_media(value: object) -> str:
         case Path():
             return _shorten(str(value))
         case Image.Image():
-            return f"picture, {value.width}x{value.height} {value.mode}"
+            return f"image, {value.width}x{value.height} {value.mode}"
         case np.ndarray():
             array = cast("npt.NDArray[Any]", value)
             return f"array, {'x'.join(map(str, array.shape))} {array.dtype}, {_hash(array.tobytes())}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Protocol, Self, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 from chromadb import Collection
@@ -24,10 +24,9 @@ from PIL import Image
 
 from langchain_qwen3_vl.chroma_rows import Row, build_row, compare_rows, read_vectors, split_ids, write_rows
 from langchain_qwen3_vl.contents import LangChainItem
-from langchain_qwen3_vl.document_intake import BATCH_DOCUMENTS, DocumentIntake, Entry, FailedDocument, OnError
-from langchain_qwen3_vl.document_vectors import find_fingerprint
 from langchain_qwen3_vl.documents import image_document, video_document
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
+from langchain_qwen3_vl.ingestion import BATCH_DOCUMENTS, DocumentIntake, Entry, FailedDocument, OnError
 from qwen3_vl_retrieval import InputError, StoreError
 from qwen3_vl_retrieval.chroma import ChromaDirectory, RepairedRow, SharedCollection, check_stamp, stamp_metadata
 
@@ -38,6 +37,13 @@ _COLUMNS = ("ids", "embeddings", "metadatas", "documents", "uris", "data")
 
 Condition: TypeAlias = "dict[str, Any] | None"
 """On metadata or texts, in Chroma's language; `None` is none."""
+
+
+@runtime_checkable
+class _ImageEmbeddings(Protocol):
+    """Embeddings of others that see images, as langchain_chroma calls them."""
+
+    def embed_image(self, uris: list[Any]) -> list[list[float]]: ...
 
 
 class MultimodalChroma(Chroma):
@@ -114,7 +120,9 @@ class MultimodalChroma(Chroma):
         lock_timeout_seconds: float = 10.0,
     ) -> None:
         self._writing = threading.RLock()
-        self._fingerprint = find_fingerprint(embedding_function)
+        self._fingerprint = (
+            embedding_function.fingerprint if isinstance(embedding_function, Qwen3VLEmbeddings) else None
+        )
         self._shared: SharedCollection | None = None
         if collection_configuration is None and "hnsw:space" not in (collection_metadata or {}):
             collection_configuration = {"hnsw": {"space": "cosine"}}
@@ -592,10 +600,9 @@ class MultimodalChroma(Chroma):
         embeddings = self._find_embeddings()
         if isinstance(embeddings, Qwen3VLEmbeddings):
             return embeddings.embed_query({"image": uri})
-        if not hasattr(embeddings, "embed_image"):
-            raise StoreError(f"{type(embeddings).__name__} embeds texts alone; use Qwen3VLEmbeddings")
-        # The name and form that langchain_chroma asks for.
-        return list(cast("Any", embeddings).embed_image(uris=[uri])[0])
+        if isinstance(embeddings, _ImageEmbeddings):
+            return list(embeddings.embed_image(uris=[uri])[0])
+        raise StoreError(f"{type(embeddings).__name__} embeds texts alone; use Qwen3VLEmbeddings")
 
 
 def _build_document(row_id: str, text: str | None, metadata: dict[str, Any] | None) -> Document:
