@@ -13,7 +13,8 @@ from langchain_core.documents import Document
 
 from langchain_qwen3_vl.content_hashes import hash_content
 from qwen3_vl_retrieval import InputError, MediaPolicy
-from qwen3_vl_retrieval.metadata import check_metadata, check_text
+from qwen3_vl_retrieval.items import check_text
+from qwen3_vl_retrieval.metadata import check_metadata
 
 __all__ = ["Row", "RowChanges", "build_row", "check_row_id", "compare_rows", "read_vectors", "split_ids", "write_rows"]
 

@@ -17,7 +17,8 @@ from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from langchain_qwen3_vl.document_intake import BATCH_DOCUMENTS, DocumentIntake, Entry, FailedDocument, OnError
 from qwen3_vl_retrieval import InputError
 from qwen3_vl_retrieval.errors import quote
-from qwen3_vl_retrieval.metadata import check_metadata, check_text
+from qwen3_vl_retrieval.items import check_text
+from qwen3_vl_retrieval.metadata import check_metadata
 
 __all__ = ["add_multimodal_documents"]
 
