@@ -20,11 +20,9 @@ from machine import write_result
 
 from qwen3_vl_pocket.world.collection import draw_collection
 from qwen3_vl_retrieval import Fingerprint, Qwen3VLEmbedder
-from qwen3_vl_retrieval.index.search.candidates import CandidateQuery, find_candidates
-from qwen3_vl_retrieval.index.store.batches import Batch
-from qwen3_vl_retrieval.index.store.records import Place, Record
-from qwen3_vl_retrieval.index.store.statistics import measure_store
-from qwen3_vl_retrieval.index.store.store import Store
+from qwen3_vl_retrieval.index.search import CandidateQuery, find_candidates
+from qwen3_vl_retrieval.index.store.catalog import Place, Record
+from qwen3_vl_retrieval.index.store.store import Batch, Store, measure_store
 
 _K = 10
 

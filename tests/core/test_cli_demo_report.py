@@ -17,7 +17,7 @@ from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, compute_recall, des
 from qwen3_vl_retrieval.cli.comparisons import print_comparison, print_recall
 from qwen3_vl_retrieval.cli.gallery import Figure, Gallery, build_gallery
 from qwen3_vl_retrieval.documents.units import Unit
-from qwen3_vl_retrieval.index.results.failures import FailedFile
+from qwen3_vl_retrieval.index.results.hits import FailedFile
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 PICTURE = Unit(source=LIBRARY / "products/red-mug.png", media_type="image")

@@ -21,7 +21,7 @@ from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, ROWS, draw_thumbnail
 from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.index.ingest.progress import describe_failure
-from qwen3_vl_retrieval.index.results.failures import FailedFile
+from qwen3_vl_retrieval.index.results.hits import FailedFile
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 

@@ -375,7 +375,7 @@ def test_a_file_that_cannot_be_read_is_named_every_time_and_read_once(tmp_path, 
 
 @pytest.mark.parametrize("change", ["content", "times", "replaced", "policy", "option", "version", "retry"])
 def test_a_file_is_read_again_when_what_decides_has_changed(tmp_path, folder, embedder, monkeypatch, change):
-    from qwen3_vl_retrieval.index.ingest import failure_memory
+    from qwen3_vl_retrieval.index.ingest import source_reader
 
     reads = Reads(monkeypatch)
     broken = folder / "broken.png"
@@ -400,8 +400,8 @@ def test_a_file_is_read_again_when_what_decides_has_changed(tmp_path, folder, em
         case "option":
             options = {"window_seconds": 7.0}
         case "version":
-            versions = {**failure_memory._list_versions(), "pillow": "99"}
-            monkeypatch.setattr(failure_memory, "_list_versions", lambda: versions)
+            versions = {**source_reader._list_versions(), "pillow": "99"}
+            monkeypatch.setattr(source_reader, "_list_versions", lambda: versions)
         case "retry":
             retried = {"retry_failed": True}
     assert reads.names == ["broken.png"]
@@ -486,7 +486,7 @@ def test_progress_names_the_file_that_takes_long(index, folder, monkeypatch):
 
 
 def test_names_beside_a_bar_are_short_and_printable():
-    from qwen3_vl_retrieval.index.ingest.progress_bars import show_name
+    from qwen3_vl_retrieval.index.ingest.progress import show_name
 
     assert show_name(Path("/a/short.pdf")) == "short.pdf"
     long = show_name(Path("/a") / ("x" * 200 + "-the-end.pdf"))

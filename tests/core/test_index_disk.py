@@ -34,8 +34,7 @@ from qwen3_vl_retrieval.chroma.collection import Collection
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.index import export_store, import_store
 from qwen3_vl_retrieval.index.store.catalog import Catalog
-from qwen3_vl_retrieval.index.store.full_vectors import Sidecar
-from qwen3_vl_retrieval.index.store.store import Store
+from qwen3_vl_retrieval.index.store.store import Sidecar, Store
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -419,7 +418,7 @@ def test_each_part_that_cannot_be_written_is_one_error_and_harms_nothing(tmp_pat
     with monkeypatch.context() as patched:
         match part:
             case "vectors":
-                patched.setattr("qwen3_vl_retrieval.index.store.full_vectors.os.fsync", fail)
+                patched.setattr("qwen3_vl_retrieval.index.store.store.os.fsync", fail)
             case "catalog":
                 (pages,) = index.store.catalog._query("PRAGMA page_count").fetchone()
                 index.store.catalog._query(f"PRAGMA max_page_count = {pages}")

@@ -14,7 +14,7 @@ from hit_samples import BLUE, GREEN, ORANGE, RED, encode_clip, find_color, make_
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError, MultimodalInput
 from qwen3_vl_retrieval.documents.previews import draw_card, encode_picture, read_frames, view_item
 from qwen3_vl_retrieval.index import SearchResults, Unit, describe_hit
-from qwen3_vl_retrieval.index.results.failures import FailedFile
+from qwen3_vl_retrieval.index.results.hits import FailedFile
 from qwen3_vl_retrieval.items import VideoPart
 
 
@@ -266,7 +266,7 @@ def test_printed_results_without_a_reranker_have_no_probabilities_and_end_after_
 
 def test_importing_hits_loads_neither_torch_nor_a_vector_store_nor_a_codec():
     program = (
-        "import sys; import qwen3_vl_retrieval.index.results.search_results; "
+        "import sys; import qwen3_vl_retrieval.index.results.hits; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'chromadb', 'av')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0  # noqa: S603 - fixed

@@ -14,7 +14,7 @@ from PIL import Image
 from hit_samples import BLUE, RED, make_hit, make_results, write_samples
 from qwen3_vl_retrieval import MediaError, MediaPolicy
 from qwen3_vl_retrieval.documents.units import Unit
-from qwen3_vl_retrieval.index.results.failures import FailedFile
+from qwen3_vl_retrieval.index.results.hits import FailedFile
 
 HOSTILE = '<script>alert(1)</script>"onerror="x\x1b[31m\udce9.png'
 ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt;&#34;onerror=&#34;x\ufffd[31m\ufffd.png"

@@ -16,12 +16,10 @@ from qwen3_vl_retrieval.documents.identity import Signature
 from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.index.search.candidates import CandidateQuery, find_candidates
-from qwen3_vl_retrieval.index.store.batches import Batch
-from qwen3_vl_retrieval.index.store.catalog import ITEM_PREFIX
+from qwen3_vl_retrieval.index.search import CandidateQuery, find_candidates
+from qwen3_vl_retrieval.index.store.catalog import ITEM_PREFIX, FileState, Place, Record
 from qwen3_vl_retrieval.index.store.filters import compile_filter
-from qwen3_vl_retrieval.index.store.records import FileState, Place, Record
-from qwen3_vl_retrieval.index.store.store import Store
+from qwen3_vl_retrieval.index.store.store import Batch, Store
 
 DIMENSIONS = 64
 

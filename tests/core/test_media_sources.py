@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
-from qwen3_vl_retrieval.media.policy import MediaPolicy
-from qwen3_vl_retrieval.media.sources import open_source, read_bytes
+from qwen3_vl_retrieval.media.policy import MediaPolicy, open_source, read_bytes
 
 POLICY = MediaPolicy()
 

@@ -14,10 +14,9 @@ import pytest
 from qwen3_vl_retrieval.documents.units import read_units
 from qwen3_vl_retrieval.errors import MediaError
 from qwen3_vl_retrieval.items import VideoPart
-from qwen3_vl_retrieval.media import container, frame_indexes
+from qwen3_vl_retrieval.media import container
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
-from qwen3_vl_retrieval.media.container import decode_frames, read_index
-from qwen3_vl_retrieval.media.frame_indexes import FrameIndexes
+from qwen3_vl_retrieval.media.container import FrameIndexes, decode_frames, read_index
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.media.video import read_clip
 
@@ -126,7 +125,7 @@ def test_a_window_shows_what_decoding_everything_shows(tmp_path, monkeypatch, na
 
 def test_a_long_clip_is_demuxed_once_for_all_its_windows(tmp_path, monkeypatch):
     path = age(write_clip(tmp_path / "long.mp4", "mpeg4", SIMPLE, frames=900))
-    monkeypatch.setattr(frame_indexes, "_RECENT", FrameIndexes())
+    monkeypatch.setattr(container, "_RECENT", FrameIndexes())
     read = count_packets(monkeypatch)
     decoded = count_decoded(monkeypatch)
     units = read_units(path, POLICY, window_seconds=3.0, overlap_seconds=0.5)

@@ -21,7 +21,7 @@ from qwen3_vl_retrieval.index.store.filters import compile_filter
 from qwen3_vl_retrieval.items import ImagePart, TextPart, VideoPart, coerce_input, list_items
 from qwen3_vl_retrieval.media import count_pdf_pages, read_image
 from qwen3_vl_retrieval.media.container import read_index
-from qwen3_vl_retrieval.media.sources import open_source
+from qwen3_vl_retrieval.media.policy import open_source
 from qwen3_vl_retrieval.metadata import check_metadata
 from qwen3_vl_retrieval.outputs.precision import check_precision
 

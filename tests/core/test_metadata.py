@@ -21,7 +21,8 @@ from qwen3_vl_retrieval import InputError, PixelBudget, StoreError
 from qwen3_vl_retrieval.cli import app
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import MultimodalIndex, repair_chroma
-from qwen3_vl_retrieval.metadata import check_metadata, check_text
+from qwen3_vl_retrieval.items import check_text
+from qwen3_vl_retrieval.metadata import check_metadata
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=8)
 ANY_SCALAR = st.one_of(

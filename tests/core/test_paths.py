@@ -27,7 +27,7 @@ from qwen3_vl_retrieval.index import (
     write_failures,
 )
 from qwen3_vl_retrieval.media import read_image
-from qwen3_vl_retrieval.media.sources import open_source
+from qwen3_vl_retrieval.media.policy import open_source
 from qwen3_vl_retrieval.paths import decode_path, encode_path, list_prefixes, show_path
 
 NAMES = [

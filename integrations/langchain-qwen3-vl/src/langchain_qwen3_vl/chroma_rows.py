@@ -17,7 +17,8 @@ from langchain_core.documents import Document
 from langchain_qwen3_vl.contents import coerce_item
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy
 from qwen3_vl_retrieval.index import find_local_file, hash_file
-from qwen3_vl_retrieval.metadata import check_metadata, check_text
+from qwen3_vl_retrieval.items import check_text
+from qwen3_vl_retrieval.metadata import check_metadata
 from qwen3_vl_retrieval.paths import encode_name, encode_path
 
 __all__ = ["Row", "RowChanges", "build_row", "compare_rows", "read_vectors", "split_ids", "write_rows"]

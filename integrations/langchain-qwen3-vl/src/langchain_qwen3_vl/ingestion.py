@@ -21,7 +21,8 @@ from langchain_qwen3_vl.contents import coerce_item
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings, VectorOrError
 from qwen3_vl_retrieval import InputError
 from qwen3_vl_retrieval.errors import quote
-from qwen3_vl_retrieval.metadata import check_metadata, check_text
+from qwen3_vl_retrieval.items import check_text
+from qwen3_vl_retrieval.metadata import check_metadata
 
 __all__ = ["BATCH_DOCUMENTS", "DocumentIntake", "Entry", "FailedDocument", "OnError", "add_multimodal_documents"]
 

@@ -21,7 +21,7 @@ from qwen3_vl_retrieval.errors import (
     StoreError,
 )
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.items import Item, MultimodalInput
+from qwen3_vl_retrieval.items import Item, MultimodalInput, OnError
 from qwen3_vl_retrieval.judging import OnUnreadable, Ranking, arank_documents, rank_documents
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.policy import MediaPolicy
@@ -30,7 +30,6 @@ from qwen3_vl_retrieval.options import (
     EmbedOptions,
     InputType,
     LoadOptions,
-    OnError,
     OnOverflow,
     RerankerOptions,
     ScoreOptions,

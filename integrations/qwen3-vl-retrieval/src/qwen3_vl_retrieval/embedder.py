@@ -15,7 +15,15 @@ from qwen3_vl_retrieval.engine.requests.builder import Contents, Request
 from qwen3_vl_retrieval.engine.scheduling.executor import Outcome, raise_first_failure
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.items import CoercedInput, ImageReading, Item, check_instruction, list_items
+from qwen3_vl_retrieval.items import (
+    CoercedInput,
+    ImageReading,
+    Item,
+    OnError,
+    check_instruction,
+    check_on_error,
+    list_items,
+)
 from qwen3_vl_retrieval.loading import Choices, LoadedModel, hash_parameters, name_quantization
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.options import (
@@ -23,11 +31,9 @@ from qwen3_vl_retrieval.options import (
     EmbedOptions,
     InputType,
     LoadOptions,
-    OnError,
     OnOverflow,
     Precision,
     VectorOptions,
-    check_on_error,
 )
 from qwen3_vl_retrieval.outputs.precision import check_precision
 from qwen3_vl_retrieval.outputs.vectors import VectorFormat, check_dimensions

@@ -13,7 +13,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, SupportsFloat, TypeAlias, TypedDict, cast, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Protocol,
+    SupportsFloat,
+    TypeAlias,
+    TypedDict,
+    cast,
+    get_args,
+    runtime_checkable,
+)
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +32,6 @@ from PIL import Image
 
 from qwen3_vl_retrieval.errors import InputError, explain, quote
 from qwen3_vl_retrieval.image_formats import IMAGE_SUFFIXES, identify_image
-from qwen3_vl_retrieval.metadata import check_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,18 +49,25 @@ __all__ = [
     "ImageSource",
     "Item",
     "MultimodalInput",
+    "OnError",
     "Part",
     "ReadableBytes",
     "TextPart",
     "VideoPart",
     "VideoSource",
     "check_instruction",
+    "check_on_error",
+    "check_text",
     "coerce_input",
+    "describe_text",
     "list_items",
 ]
 
 ImageReading: TypeAlias = Literal["viewer", "reference"]
 """How images are read: as a viewer shows them, or as the official scripts see them; see `media.read_image`."""
+
+OnError: TypeAlias = Literal["raise", "return"]
+"""What becomes of an item that cannot be embedded or judged: its error is raised, or returned in its place."""
 
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any] | DocumentPage"
 """A picture: path, URL, `data:` or `file:` URI as `str`; `Path`; encoded `bytes`; PIL image; `(h, w[, c])` array;
@@ -338,6 +355,35 @@ def _text_part(text: Any) -> TextPart:
     return TextPart(check_text(text, "text"))
 
 
+def check_on_error(on_error: str) -> None:
+    """Raises `ValueError` if `on_error` is neither `"raise"` nor `"return"`."""
+    if on_error not in get_args(OnError):
+        raise ValueError(f'on_error={quote(on_error)} is unknown; allowed are "raise" and "return"')
+
+
+def check_text(text: object, name: str) -> str:
+    """Returns a text that databases, JSON and models can take.
+
+    Args:
+        text: It.
+        name: What it is called in messages.
+
+    Raises:
+        InputError: It is no text, or holds half of a surrogate pair.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{name} must be a str, got {quote(text)}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name} holds half of a surrogate pair ({text[error.start]!r} at position {error.start}), which is no "
+            "character; repair it where it was decoded, or replace it: text.encode('utf-8', 'replace').decode()"
+        ) from None
+    # A plain one, where it is a member of an enumeration or of another class that is a str, too.
+    return str.__str__(text)
+
+
 def check_instruction(instruction: object) -> None:
     """Passes silently if `instruction` is a text or `None`.
 
@@ -527,6 +573,15 @@ def _as_list(value: Any) -> list[Any]:
 
 def _show(value: object) -> str:
     return quote(value, with_type=True)
+
+
+def describe_text(item: Item) -> str:
+    """Returns the texts of an item, joined by spaces.
+
+    Raises:
+        InputError: The item is not understood.
+    """
+    return " ".join(part.text for part in coerce_input(item).parts if isinstance(part, TextPart))
 
 
 def list_items(inputs: Iterable[Item]) -> list[Item]:

@@ -14,9 +14,10 @@ from typing import Any, cast
 import numpy as np
 
 from qwen3_vl_retrieval.errors import InputError, quote
+from qwen3_vl_retrieval.items import check_text
 from qwen3_vl_retrieval.paths import encode_name, encode_path
 
-__all__ = ["check_metadata", "check_text"]
+__all__ = ["check_metadata"]
 
 _CHROMA_MARKS = ("$", "#", "chroma:")
 """Begin names that Chroma keeps for operators, for searches of texts, and for what belongs to a record."""
@@ -65,29 +66,6 @@ def check_metadata(
         else:
             checked[str(name)] = _check_scalar(value, shown, allow_lists=allow_lists)
     return checked
-
-
-def check_text(text: object, name: str) -> str:
-    """Returns a text that databases, JSON and models can take.
-
-    Args:
-        text: It.
-        name: What it is called in messages.
-
-    Raises:
-        InputError: It is no text, or holds half of a surrogate pair.
-    """
-    if not isinstance(text, str):
-        raise InputError(f"{name} must be a str, got {quote(text)}")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{name} holds half of a surrogate pair ({text[error.start]!r} at position {error.start}), which is no "
-            "character; repair it where it was decoded, or replace it: text.encode('utf-8', 'replace').decode()"
-        ) from None
-    # A plain one, where it is a member of an enumeration or of another class that is a str, too.
-    return str.__str__(text)
 
 
 def _check_name(name: object, reserved: Collection[str], *, is_nested: bool) -> None:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, get_args, get_type_hints
+from typing import Any, Literal, TypeAlias, TypedDict, get_type_hints
 
-from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.items import ImageReading
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.policy import MediaPolicy
@@ -22,7 +21,6 @@ __all__ = [
     "LoadOptions",
     "MediaOptions",
     "ModelHub",
-    "OnError",
     "OnOverflow",
     "PairTruncation",
     "Precision",
@@ -32,16 +30,12 @@ __all__ = [
     "ShareOptions",
     "VectorOptions",
     "WeightOptions",
-    "check_on_error",
     "list_option_names",
     "split_options",
 ]
 
 InputType: TypeAlias = Literal["document", "query"]
 """What a vector is for: to be found, or to find others. Each has an instruction of its own."""
-
-OnError: TypeAlias = Literal["raise", "return"]
-"""What becomes of an item that cannot be embedded or judged: its error is raised, or returned in its place."""
 
 OnOverflow: TypeAlias = Literal["fit", "error"]
 """What becomes of an item that is longer than the model allows: it is shortened with a warning, or refused."""
@@ -205,12 +199,6 @@ class ScoreOptions(TypedDict, total=False):
     instruction: str | None
     output: ScoreOutput
     show_progress: bool
-
-
-def check_on_error(on_error: str) -> None:
-    """Raises `ValueError` if `on_error` is neither `"raise"` nor `"return"`."""
-    if on_error not in get_args(OnError):
-        raise ValueError(f'on_error={quote(on_error)} is unknown; allowed are "raise" and "return"')
 
 
 def split_options(given: Mapping[str, Any], first: type, second: type) -> tuple[dict[str, Any], dict[str, Any]]:

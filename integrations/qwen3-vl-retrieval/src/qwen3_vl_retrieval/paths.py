@@ -20,7 +20,7 @@ _SHOWN_CHARACTERS = 200
 """Two and a half lines of a terminal; a name has 255 bytes at most on most file systems, a path 4,096."""
 
 _TAKEN_FOR_URI = re.compile(r"(file|data|https?):", re.IGNORECASE)
-"""Beginnings of a text that `media.sources` takes for something else than a path; no absolute path has one."""
+"""Beginnings of a text that `open_source` takes for something else than a path; no absolute path has one."""
 
 
 def encode_path(path: PurePath) -> str:

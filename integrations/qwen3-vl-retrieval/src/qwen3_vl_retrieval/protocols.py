@@ -27,16 +27,18 @@ from PIL import Image
 
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.items import DocumentPage, ImagePart, Item, MultimodalInput, coerce_input, list_items
-from qwen3_vl_retrieval.media.policy import MediaPolicy
-from qwen3_vl_retrieval.options import (
-    EmbedOptions,
-    InputType,
+from qwen3_vl_retrieval.items import (
+    DocumentPage,
+    ImagePart,
+    Item,
+    MultimodalInput,
     OnError,
-    ScoreOptions,
-    VectorOptions,
     check_on_error,
+    coerce_input,
+    list_items,
 )
+from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.options import EmbedOptions, InputType, ScoreOptions, VectorOptions
 from qwen3_vl_retrieval.outputs.ranking import Ranked, compute_log_odds, rank_scores
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_QUERY_INSTRUCTION
 

@@ -17,18 +17,25 @@ from qwen3_vl_retrieval._model import ModelInProcess
 from qwen3_vl_retrieval.engine.requests.builder import Contents, Request
 from qwen3_vl_retrieval.engine.scheduling.executor import Outcome, raise_first_failure
 from qwen3_vl_retrieval.errors import InputError, quote
-from qwen3_vl_retrieval.items import CoercedInput, ImageReading, Item, check_instruction, coerce_input, list_items
+from qwen3_vl_retrieval.items import (
+    CoercedInput,
+    ImageReading,
+    Item,
+    OnError,
+    check_instruction,
+    check_on_error,
+    coerce_input,
+    list_items,
+)
 from qwen3_vl_retrieval.loading import Choices, LoadedModel, read_score_weight
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.options import (
     LoadOptions,
-    OnError,
     OnOverflow,
     PairTruncation,
     RerankerOptions,
     ScoreOptions,
     ScoreOutput,
-    check_on_error,
 )
 from qwen3_vl_retrieval.outputs.ranking import compute_probabilities
 from qwen3_vl_retrieval.outputs.scoring import compute_margins

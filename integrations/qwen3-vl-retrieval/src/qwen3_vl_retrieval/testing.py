@@ -34,21 +34,21 @@ from qwen3_vl_retrieval.items import (
     DocumentPage,
     ImagePart,
     Item,
+    OnError,
     TextPart,
     check_instruction,
+    check_on_error,
     coerce_input,
     list_items,
 )
 from qwen3_vl_retrieval.media import MediaPolicy, read_image, render_page
-from qwen3_vl_retrieval.media.sources import open_source
+from qwen3_vl_retrieval.media.policy import open_source
 from qwen3_vl_retrieval.options import (
     EmbedOptions,
     InputType,
-    OnError,
     ScoreOptions,
     ScoreOutput,
     VectorOptions,
-    check_on_error,
     list_option_names,
 )
 from qwen3_vl_retrieval.outputs.ranking import compute_log_odds, compute_probabilities

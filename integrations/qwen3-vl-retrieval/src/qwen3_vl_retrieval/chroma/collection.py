@@ -55,7 +55,8 @@ class Collection:
     @property
     def is_inherited(self) -> bool:
         """Whether the folder was opened before this process was forked, and cannot be opened here."""
-        return self._directory.is_inherited
+        # A client that is open was opened here: `renew` leaves those of a parent behind.
+        return self._client is None and self._directory.is_inherited
 
     @property
     def folder(self) -> Path:

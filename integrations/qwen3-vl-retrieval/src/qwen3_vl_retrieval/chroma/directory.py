@@ -23,8 +23,15 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from filelock import FileLock, Timeout
 
 from qwen3_vl_retrieval.chroma.repair import RepairedRow, is_chroma_folder, repair_chroma
-from qwen3_vl_retrieval.disk_errors import explain_write_error, find_full_disk, is_disk_full
-from qwen3_vl_retrieval.errors import FingerprintMismatchError, StoreError, explain, quote
+from qwen3_vl_retrieval.errors import (
+    FingerprintMismatchError,
+    StoreError,
+    explain,
+    explain_write_error,
+    find_full_disk,
+    is_disk_full,
+    quote,
+)
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
 

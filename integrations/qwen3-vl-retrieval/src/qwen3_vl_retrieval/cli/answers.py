@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen3_vl_retrieval.documents.units import Unit
-from qwen3_vl_retrieval.index.results.hits import Hit
-from qwen3_vl_retrieval.index.results.search_results import SearchResults
+from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults
 
 __all__ = ["AnsweredQuestion", "compute_recall", "describe_rank"]
 

@@ -14,10 +14,8 @@ from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, describe_rank
 from qwen3_vl_retrieval.documents.labels import cut_excerpt, describe_place
 from qwen3_vl_retrieval.documents.previews import encode_picture
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.index.results.failures import FailedFile
-from qwen3_vl_retrieval.index.results.hits import Hit, make_tile
+from qwen3_vl_retrieval.index.results.hits import FailedFile, Hit, make_tile, name_failures
 from qwen3_vl_retrieval.index.results.html import Tile, load_templates
-from qwen3_vl_retrieval.index.results.names import name_failures
 from qwen3_vl_retrieval.media.images import read_image
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 

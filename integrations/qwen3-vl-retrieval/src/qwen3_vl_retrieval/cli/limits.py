@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from qwen3_vl_retrieval.index.results.failures import FailedFile
+from qwen3_vl_retrieval.index.results.hits import FailedFile
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 __all__ = [

@@ -18,10 +18,9 @@ from qwen3_vl_retrieval.cli.models import Models, load_embedder, load_models, lo
 from qwen3_vl_retrieval.cli.options import DEFAULT_EMBEDDER, LoadingOptions, SearchRequest, join_query
 from qwen3_vl_retrieval.documents.files import SkippedFile
 from qwen3_vl_retrieval.documents.units import MediaType
-from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, OnIndexProgress
-from qwen3_vl_retrieval.index.ingest.progress_bars import show_name
+from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, OnIndexProgress, show_name
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
-from qwen3_vl_retrieval.index.results.search_results import SearchResults
+from qwen3_vl_retrieval.index.results.hits import SearchResults
 from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.items import Item
 

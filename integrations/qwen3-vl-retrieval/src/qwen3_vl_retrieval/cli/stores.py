@@ -137,8 +137,7 @@ def show_statistics(store: StoreArgument, json: JsonOption = False) -> None:
     messages = Console(stderr=True)
     with explain_errors(messages):
         from qwen3_vl_retrieval.cli.tables import print_failures
-        from qwen3_vl_retrieval.index.store.statistics import measure_store
-        from qwen3_vl_retrieval.index.store.store import Store
+        from qwen3_vl_retrieval.index.store.store import Store, measure_store
 
         with Store.open(store) as opened:
             statistics = measure_store(opened)
@@ -247,8 +246,8 @@ def export_units(
 ) -> None:
     """Writes ids, metadata, texts and full vectors to a Parquet file, to be taken to another store."""
     with explain_errors(Console(stderr=True)):
+        from qwen3_vl_retrieval.index.store.parquet import export_store
         from qwen3_vl_retrieval.index.store.store import Store
-        from qwen3_vl_retrieval.index.store.transfer import export_store
 
         with Store.open(store) as opened:
             count = export_store(opened, path)

@@ -24,8 +24,7 @@ from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import FingerprintMismatchError
 from qwen3_vl_retrieval.index.ingest.progress import IndexReport, describe_failure
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
-from qwen3_vl_retrieval.index.results.failures import FailedFile
-from qwen3_vl_retrieval.index.results.search_results import SearchResults
+from qwen3_vl_retrieval.index.results.hits import FailedFile, SearchResults
 from qwen3_vl_retrieval.media import MediaPolicy
 
 __all__ = ["run_trial"]

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from qwen3_vl_retrieval import media
-from qwen3_vl_retrieval.disk_errors import explain_disk_errors
 from qwen3_vl_retrieval.documents.identity import hash_text
 from qwen3_vl_retrieval.documents.media_store import hash_file, identify_media, keep_file
 from qwen3_vl_retrieval.documents.previews import encode_png
 from qwen3_vl_retrieval.documents.units import MediaType
-from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.errors import InputError, explain_disk_errors
 from qwen3_vl_retrieval.items import (
     ImagePart,
     ImageReading,
@@ -28,11 +27,10 @@ from qwen3_vl_retrieval.items import (
     VideoPart,
     coerce_input,
 )
-from qwen3_vl_retrieval.media.policy import MediaPolicy
-from qwen3_vl_retrieval.media.sources import open_source
+from qwen3_vl_retrieval.media.policy import MediaPolicy, open_source
 from qwen3_vl_retrieval.paths import decode_path, encode_path
 
-__all__ = ["GivenItem", "decode_item", "describe_text", "encode_item", "list_kept_files"]
+__all__ = ["GivenItem", "decode_item", "encode_item", "list_kept_files"]
 
 _KEPT = "store:"
 """Begins the name of a file in the store; no absolute path does."""
@@ -59,15 +57,6 @@ class GivenItem:
     source: Path | None = None
     width: int | None = None
     height: int | None = None
-
-
-def describe_text(item: Item) -> str:
-    """Returns the texts of an item, joined by spaces.
-
-    Raises:
-        InputError: The item is not understood.
-    """
-    return " ".join(part.text for part in coerce_input(item).parts if isinstance(part, TextPart))
 
 
 def encode_item(item: Item, folder: Path, policy: MediaPolicy, *, image_reading: ImageReading = "viewer") -> GivenItem:

@@ -16,8 +16,7 @@ from typing import Literal, TypeAlias, cast
 from qwen3_vl_retrieval.errors import InputError, MediaError, explain, quote
 from qwen3_vl_retrieval.image_formats import identify_image
 from qwen3_vl_retrieval.media.images import read_image_header
-from qwen3_vl_retrieval.media.policy import MediaPolicy, check_size, open_file
-from qwen3_vl_retrieval.media.sources import open_source
+from qwen3_vl_retrieval.media.policy import MediaPolicy, check_size, open_file, open_source
 from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = [

@@ -19,9 +19,8 @@ from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import MediaError
 from qwen3_vl_retrieval.items import ImagePart, Item, TextPart, VideoPart, coerce_input
 from qwen3_vl_retrieval.media.budgets import PixelBudget
-from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
+from qwen3_vl_retrieval.media.policy import MediaPolicy, open_source, shorten_name
 from qwen3_vl_retrieval.media.sizing import sample_listed_frames
-from qwen3_vl_retrieval.media.sources import open_source
 
 __all__ = [
     "LEAST_IMAGE_BYTES",
@@ -155,8 +154,7 @@ def read_frames(
         )
         chosen = [numbers[min(int(share * len(numbers)), len(numbers) - 1)] for share in shares]
         return [media.read_image(clip.source[number], policy) for number in chosen]
-    from qwen3_vl_retrieval.media.container import decode_frames
-    from qwen3_vl_retrieval.media.frame_indexes import find_index
+    from qwen3_vl_retrieval.media.container import decode_frames, find_index
 
     named = "given as bytes" if isinstance(clip.source, bytes) else repr(shorten_name(str(clip.source)))
     shown = f"the clip {named}"

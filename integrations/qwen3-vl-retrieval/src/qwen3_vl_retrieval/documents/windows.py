@@ -54,7 +54,7 @@ def cut_windows(
         MediaPolicyError: The policy refuses the file.
         MediaError: It cannot be decoded.
     """
-    from qwen3_vl_retrieval.media.frame_indexes import find_index
+    from qwen3_vl_retrieval.media.container import find_index
 
     resolved = resolve_path(path, policy)
     index = find_index(resolved, policy)
@@ -75,8 +75,7 @@ def find_scene_seconds(path: Path, policy: MediaPolicy, *, by_time: bool = True)
         MediaPolicyError: The policy refuses the file.
         MediaError: It cannot be decoded.
     """
-    from qwen3_vl_retrieval.media.container import decode_frames
-    from qwen3_vl_retrieval.media.frame_indexes import find_index
+    from qwen3_vl_retrieval.media.container import decode_frames, find_index
 
     index = find_index(path, policy)
     numbers: list[int] = np.searchsorted(index.times, index.key_times).tolist()

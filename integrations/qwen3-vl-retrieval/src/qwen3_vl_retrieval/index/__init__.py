@@ -1,9 +1,9 @@
-"""Documents, pages, clips and texts: read into units, kept on disk, searched in two stages.
+"""Documents, pages, videos and texts: read into units, kept on disk, searched in two stages.
 
-How a query flows: `two_stages` embeds it, `candidates` recalls units from the `store` (its `collection` of short
-vectors, the file of full ones, the words in its `catalog`), `judging` orders them, `hits` and `search_results` show
-them. How a file flows: `files` finds it, `source_reader` takes it apart into `units`, `pipeline` embeds them, the
-`store` keeps them. A `Unit` is held by what is kept of it (`Record`) and by what is found (`Hit`).
+How a query flows: `search` embeds it and recalls units from the `store` (its `collection` of short vectors, the file
+of full ones, the words in its `catalog`), `judging` orders them, `hits` shows them. How a file flows: `files` finds it,
+`source_reader` takes it apart into `units`, `pipeline` embeds them, the `store` keeps them. A `Unit` is held by what is
+kept of it (`Record`) and by what is found (`Hit`).
 
 The names below are imported when first used.
 """
@@ -32,12 +32,9 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.documents.units import Unit, read_units
     from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, write_failures
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
-    from qwen3_vl_retrieval.index.results.failures import FailedFile
-    from qwen3_vl_retrieval.index.results.hits import Hit, describe_hit
-    from qwen3_vl_retrieval.index.results.search_results import SearchResults
-    from qwen3_vl_retrieval.index.store.statistics import IndexStatistics
-    from qwen3_vl_retrieval.index.store.store import CompactReport, Store
-    from qwen3_vl_retrieval.index.store.transfer import export_store, import_store
+    from qwen3_vl_retrieval.index.results.hits import FailedFile, Hit, SearchResults, describe_hit
+    from qwen3_vl_retrieval.index.store.parquet import export_store, import_store
+    from qwen3_vl_retrieval.index.store.store import CompactReport, IndexStatistics, Store
 
 __all__ = [
     "LEAST_IMAGE_BYTES",
@@ -80,11 +77,11 @@ __all__ = [
 
 _MODULES = {
     "CompactReport": "index.store.store",
-    "FailedFile": "index.results.failures",
+    "FailedFile": "index.results.hits",
     "Hit": "index.results.hits",
     "IndexProgress": "index.ingest.progress",
     "IndexReport": "index.ingest.progress",
-    "IndexStatistics": "index.store.statistics",
+    "IndexStatistics": "index.store.store",
     "LEAST_IMAGE_BYTES": "documents.previews",
     "Listing": "documents.files",
     "MediaFormat": "documents.media_store",
@@ -93,7 +90,7 @@ _MODULES = {
     "MultimodalIndex": "index.multimodal_index",
     "Qwen3VLEmbeddingFunction": "chroma.embedding_function",
     "RepairedRow": "chroma.repair",
-    "SearchResults": "index.results.search_results",
+    "SearchResults": "index.results.hits",
     "SkippedFile": "documents.files",
     "Store": "index.store.store",
     "Unit": "documents.units",
@@ -104,11 +101,11 @@ _MODULES = {
     "draw_document": "documents.descriptions",
     "encode_jpeg": "documents.previews",
     "encode_png": "documents.previews",
-    "export_store": "index.store.transfer",
+    "export_store": "index.store.parquet",
     "find_local_file": "documents.media_store",
     "hash_file": "documents.media_store",
     "identify_media": "documents.media_store",
-    "import_store": "index.store.transfer",
+    "import_store": "index.store.parquet",
     "keep_file": "documents.media_store",
     "keep_media": "documents.media_store",
     "list_files": "documents.files",

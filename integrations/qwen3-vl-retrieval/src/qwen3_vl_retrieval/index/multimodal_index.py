@@ -10,19 +10,16 @@ from typing import Any, Self
 
 from qwen3_vl_retrieval.documents.units import MediaType, ReadOcr, read_units
 from qwen3_vl_retrieval.errors import InputError, StoreError, quote
-from qwen3_vl_retrieval.index.ingest.failure_memory import hash_conditions
 from qwen3_vl_retrieval.index.ingest.pipeline import run_pipeline
-from qwen3_vl_retrieval.index.ingest.progress import IndexReport, OnIndexProgress, RunCounter
-from qwen3_vl_retrieval.index.ingest.progress_bars import show_bar
-from qwen3_vl_retrieval.index.ingest.sources import Sources, check_metadata, list_sources
-from qwen3_vl_retrieval.index.results.search_results import SearchResults
-from qwen3_vl_retrieval.index.search.two_stages import SearchOptions, search_in_stages
+from qwen3_vl_retrieval.index.ingest.progress import IndexReport, OnIndexProgress, RunCounter, show_bar
+from qwen3_vl_retrieval.index.ingest.source_reader import Sources, check_metadata, hash_conditions, list_sources
+from qwen3_vl_retrieval.index.results.hits import SearchResults
+from qwen3_vl_retrieval.index.search import SearchOptions, search_in_stages
+from qwen3_vl_retrieval.index.store.catalog import Metadata
 from qwen3_vl_retrieval.index.store.filters import compile_filter
-from qwen3_vl_retrieval.index.store.full_vectors import SidecarPrecision
-from qwen3_vl_retrieval.index.store.records import Metadata
-from qwen3_vl_retrieval.index.store.statistics import IndexStatistics, measure_store
-from qwen3_vl_retrieval.index.store.store import CompactReport, Store
-from qwen3_vl_retrieval.index.store.transfer import export_store
+from qwen3_vl_retrieval.index.store.layout import SidecarPrecision
+from qwen3_vl_retrieval.index.store.parquet import export_store
+from qwen3_vl_retrieval.index.store.store import CompactReport, IndexStatistics, Store, measure_store
 from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy

@@ -15,8 +15,7 @@ from qwen3_vl_retrieval.image_formats import HEADER_BYTES
 from qwen3_vl_retrieval.items import DocumentPage, ImageReading
 from qwen3_vl_retrieval.media.images import decode_image, read_header
 from qwen3_vl_retrieval.media.pages import GuardedPage, describe_document, find_policy, is_tiff
-from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file
-from qwen3_vl_retrieval.media.sources import open_source
+from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file, open_source
 
 __all__ = ["find_page", "measure_page", "render_page"]
 

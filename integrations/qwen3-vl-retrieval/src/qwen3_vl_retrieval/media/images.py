@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import struct
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -39,11 +40,9 @@ from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.image_formats import HEADER_BYTES, ImageFormat, identify_image
 from qwen3_vl_retrieval.items import DocumentPage, ImageReading, ImageSource
 from qwen3_vl_retrieval.media.pages import describe_page
-from qwen3_vl_retrieval.media.policy import MediaPolicy, check_pixels, open_file, shorten_name
+from qwen3_vl_retrieval.media.policy import MediaPolicy, check_pixels, open_file, open_source, shorten_name
 from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs
 from qwen3_vl_retrieval.media.sizing import MAX_ASPECT_RATIO, fit_image_size
-from qwen3_vl_retrieval.media.sources import open_source
-from qwen3_vl_retrieval.media.tiff_pages import list_tiff_pages
 from qwen3_vl_retrieval.media.viewing import find_key_scale, find_orientation, has_late_metadata, view_image
 
 __all__ = [
@@ -52,6 +51,7 @@ __all__ = [
     "convert_to_rgb",
     "decode_image",
     "describe_image",
+    "list_tiff_pages",
     "measure_image",
     "read_header",
     "read_image",
@@ -59,6 +59,13 @@ __all__ = [
     "read_resized_image",
     "resize_image",
 ]
+
+_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
+
+_NOT_PAGES = 0b101
+"""Bits of NewSubfileType: a reduced version of another image, and a transparency mask (TIFF 6.0, section 8)."""
+
+_OLD_REDUCED = 2
 
 _Opener: TypeAlias = Callable[[Any], ImageFile.ImageFile]
 
@@ -68,6 +75,60 @@ _CALLERS_PICTURES = ForkSafeLock()
 
 _TURNED = (5, 6, 7, 8)
 """Orientations of EXIF that exchange width and height."""
+
+
+def list_tiff_pages(file: BinaryIO, *, most: int) -> list[int]:
+    """Returns the numbers, from 0, of those images that are pages; the search ends once there are more than `most`.
+
+    The directories are followed as far as they are whole. At least one image is a page.
+
+    Args:
+        file: A TIFF or BigTIFF, read from its beginning.
+        most: Pages that are of interest.
+    """
+    file.seek(0)
+    header = file.read(16)
+    order = "<" if header.startswith(b"II") else ">"
+    is_big = header[2:4] in (b"+\x00", b"\x00+")
+    count_form, entry_bytes, offset_form = (f"{order}Q", 20, f"{order}Q") if is_big else (f"{order}H", 12, f"{order}I")
+    pages: list[int] = []
+    seen: set[int] = set()
+    try:
+        (offset,) = struct.unpack_from(offset_form, header, 8 if is_big else 4)
+        while offset and offset not in seen and len(pages) <= most:
+            seen.add(offset)
+            file.seek(offset)
+            (count,) = struct.unpack(count_form, file.read(struct.calcsize(count_form)))
+            entries = _read_exactly(file, min(count, 65_535) * entry_bytes)
+            if _is_page(entries, entry_bytes, order):
+                pages.append(len(seen) - 1)
+            (offset,) = struct.unpack(offset_form, file.read(struct.calcsize(offset_form)))
+    except (struct.error, EOFError, OSError, OverflowError, ValueError):
+        # What is left of a damaged file; opening an image says what is wrong with it.
+        pass
+    finally:
+        file.seek(0, io.SEEK_SET)
+    return pages if pages else [0]
+
+
+def _read_exactly(file: BinaryIO, count: int) -> bytes:
+    content = file.read(count)
+    if len(content) < count:
+        raise EOFError
+    return content
+
+
+def _is_page(entries: bytes, entry_bytes: int, order: str) -> bool:
+    for start in range(0, len(entries), entry_bytes):
+        tag, kind = struct.unpack_from(f"{order}HH", entries, start)
+        if tag not in (_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE):
+            continue
+        # A single SHORT (3) or LONG (4) stands in the entry itself, at its beginning.
+        place = start + (12 if entry_bytes == 20 else 8)
+        (value,) = struct.unpack_from(f"{order}H" if kind == 3 else f"{order}I", entries, place)
+        if value & _NOT_PAGES if tag == _NEW_SUBFILE_TYPE else value == _OLD_REDUCED:
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -487,6 +548,8 @@ class _PillowSilence:
 
 
 _PILLOW_LOG = logging.getLogger("PIL")
+
+
 _SILENCE = _PillowSilence()
 
 

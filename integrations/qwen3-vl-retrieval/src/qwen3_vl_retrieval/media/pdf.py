@@ -26,10 +26,9 @@ from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.media.budgets import PixelBudget
 from qwen3_vl_retrieval.media.kept_document import KEPT
 from qwen3_vl_retrieval.media.pages import GuardedPage, describe_page, describe_pdf
-from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file, resolve_path
+from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file, open_source, resolve_path
 from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs, stream
 from qwen3_vl_retrieval.media.sizing import MAX_ASPECT_RATIO
-from qwen3_vl_retrieval.media.sources import open_source
 
 __all__ = ["count_pdf_pages", "find_pdf_page", "read_pdf_text", "read_pdf_texts", "render_pdf_page"]
 

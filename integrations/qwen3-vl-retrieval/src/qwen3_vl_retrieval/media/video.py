@@ -20,11 +20,10 @@ import numpy.typing as npt
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
 from qwen3_vl_retrieval.items import ImageReading, ImageSource, VideoPart
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
-from qwen3_vl_retrieval.media.container import decode_frames
+from qwen3_vl_retrieval.media.container import decode_frames, find_index
 from qwen3_vl_retrieval.media.frame_index import FrameIndex
-from qwen3_vl_retrieval.media.frame_indexes import find_index
 from qwen3_vl_retrieval.media.images import describe_image, measure_image, read_image
-from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
+from qwen3_vl_retrieval.media.policy import MediaPolicy, open_source, shorten_name
 from qwen3_vl_retrieval.media.sizing import (
     fit_clip_size,
     fit_frame_size,
@@ -33,7 +32,6 @@ from qwen3_vl_retrieval.media.sizing import (
     sample_listed_frames,
     sample_shown_frames,
 )
-from qwen3_vl_retrieval.media.sources import open_source
 
 __all__ = ["Clip", "measure_clip", "read_clip"]
 

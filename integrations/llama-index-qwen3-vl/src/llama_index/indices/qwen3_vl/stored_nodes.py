@@ -23,7 +23,8 @@ from llama_index.retrievers.qwen3_vl.found_nodes import HIDDEN_KEYS
 from llama_index.schema.qwen3_vl.sources import build_resource, read_image_node, read_resource
 from qwen3_vl_retrieval import InputError
 from qwen3_vl_retrieval.index import Medium
-from qwen3_vl_retrieval.metadata import check_metadata, check_text
+from qwen3_vl_retrieval.items import check_text
+from qwen3_vl_retrieval.metadata import check_metadata
 from qwen3_vl_retrieval.paths import encode_path
 
 __all__ = ["convert_document", "holds_media", "is_blank", "prepare_node"]

@@ -25,8 +25,7 @@ from qwen3_vl_retrieval.media import (
 from qwen3_vl_retrieval.media.budgets import TOKEN_SIDE_PIXELS
 from qwen3_vl_retrieval.media.images import read_resized_image
 from qwen3_vl_retrieval.media.pages import find_policy
-from qwen3_vl_retrieval.media.policy import shorten_name
-from qwen3_vl_retrieval.media.sources import open_source
+from qwen3_vl_retrieval.media.policy import open_source, shorten_name
 from qwen3_vl_retrieval.prompting.prompts import MediaSlot
 
 __all__ = ["MediaReader", "PreparedMedia", "digest_pixels", "identify_source"]

@@ -26,7 +26,7 @@ from qwen3_vl_retrieval.engine.vision.encoder import PixelLoader, Pixels, Vision
 from qwen3_vl_retrieval.engine.vision.feature_cache import FeatureCache
 from qwen3_vl_retrieval.engine.vision.patches import PatchLayout
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.options import OnError
+from qwen3_vl_retrieval.items import OnError
 from qwen3_vl_retrieval.prompting.positions import compute_positions
 from qwen3_vl_retrieval.prompting.prompts import Role
 

@@ -22,7 +22,6 @@ import numpy.typing as npt
 from qwen3_vl_retrieval.documents.identity import hash_space, is_same_content, read_signature
 from qwen3_vl_retrieval.documents.units import MOST_COSTLY_PAGES, load_item
 from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError
-from qwen3_vl_retrieval.index.ingest.failure_memory import describe_failures, is_passing
 from qwen3_vl_retrieval.index.ingest.prefetch import look_ahead
 from qwen3_vl_retrieval.index.ingest.progress import RunCounter
 from qwen3_vl_retrieval.index.ingest.source_reader import (
@@ -34,11 +33,12 @@ from qwen3_vl_retrieval.index.ingest.source_reader import (
     UnchangedFile,
     UnitReader,
     UnreadableSource,
+    describe_failures,
+    is_passing,
 )
-from qwen3_vl_retrieval.index.results.failures import FailedFile
-from qwen3_vl_retrieval.index.store.batches import Batch
-from qwen3_vl_retrieval.index.store.records import Attempt, FileState, Metadata
-from qwen3_vl_retrieval.index.store.store import Store
+from qwen3_vl_retrieval.index.results.hits import FailedFile
+from qwen3_vl_retrieval.index.store.catalog import Attempt, FileState, Metadata
+from qwen3_vl_retrieval.index.store.store import Batch, Store
 from qwen3_vl_retrieval.items import ImageReading, Item
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name

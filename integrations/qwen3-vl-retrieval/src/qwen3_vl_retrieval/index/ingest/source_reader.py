@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from qwen3_vl_retrieval import metadata as metadata_checks
+from qwen3_vl_retrieval.documents.files import SkippedFile, is_folder, list_files
 from qwen3_vl_retrieval.documents.identity import (
     Signature,
     compute_unit_id,
@@ -19,13 +25,21 @@ from qwen3_vl_retrieval.documents.identity import (
 from qwen3_vl_retrieval.documents.kept_media import decode_item, encode_item
 from qwen3_vl_retrieval.documents.media_store import hash_file
 from qwen3_vl_retrieval.documents.units import Unit
-from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.errors import InputError, InputTooLongError, MediaError, MediaPolicyError, quote
 from qwen3_vl_retrieval.image_formats import guess_mime_type
-from qwen3_vl_retrieval.index.ingest.failure_memory import is_passing, restore_failure
-from qwen3_vl_retrieval.index.results.failures import FailedFile
-from qwen3_vl_retrieval.index.store.catalog import ITEM_PREFIX, Catalog
-from qwen3_vl_retrieval.index.store.records import Attempt, FileState, Metadata, Place, Record
-from qwen3_vl_retrieval.items import ImageReading, Item
+from qwen3_vl_retrieval.index.results.hits import FailedFile
+from qwen3_vl_retrieval.index.store.catalog import (
+    ITEM_PREFIX,
+    RESERVED_NAMES,
+    Attempt,
+    Catalog,
+    FileState,
+    Metadata,
+    Place,
+    Record,
+    StoredFailure,
+)
+from qwen3_vl_retrieval.items import ImageReading, Item, list_items
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.paths import encode_path
 
@@ -35,13 +49,172 @@ __all__ = [
     "FoundUnit",
     "KnownFailure",
     "SourceReader",
+    "Sources",
     "UnchangedFile",
     "UnitReader",
     "UnreadableSource",
+    "check_metadata",
+    "describe_failures",
+    "hash_conditions",
+    "is_passing",
+    "list_sources",
+    "restore_failure",
 ]
+
+_READERS = (
+    "av",
+    "charset-normalizer",
+    "onnxruntime",
+    "pillow",
+    "pillow-heif",
+    "pypdfium2",
+    "qwen-vl-utils",
+    "qwen3-vl-retrieval",
+    "rapidocr",
+    "semantic-text-splitter",
+    "tokenizers",
+    "torchvision",
+    "transformers",
+)
+"""Packages whose version, or absence, decides what can be read."""
+
+_ERRORS = {error.__name__: error for error in (InputError, MediaError, MediaPolicyError, InputTooLongError)}
 
 UnitReader: TypeAlias = Callable[[Path, MediaPolicy], list[Unit]]
 """Turns a file into its units."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What is to be added.
+
+    Attributes:
+        sources: Files and items, in the order in which they were given, a folder's files by path.
+        skipped: What is in folders and not read, and why.
+        hidden: Number of entries of folders whose names begin with a dot.
+        failures: Folders that could not be read, and why.
+    """
+
+    sources: tuple[Path | Item, ...]
+    skipped: tuple[SkippedFile, ...]
+    hidden: int
+    failures: tuple[FailedFile, ...]
+
+
+def list_sources(given: Path | Iterable[Path | Item], *, exclude: Sequence[str] = ()) -> Sources:
+    """Returns files and items, folders replaced by what is in them; `exclude` as in `list_files`.
+
+    Raises:
+        InputError: A single item was given instead of a list, or a folder cannot be read; or a pattern is malformed.
+    """
+    sources: list[Path | Item] = []
+    skipped: list[SkippedFile] = []
+    failures: list[FailedFile] = []
+    hidden = 0
+    for source in [given] if isinstance(given, Path) else list_items(given):
+        if not (isinstance(source, Path) and is_folder(source)):
+            sources.append(source)
+            continue
+        listing = list_files(source, exclude=exclude)
+        sources += listing.files
+        skipped += listing.skipped
+        hidden += listing.hidden
+        failures += [FailedFile(path=path, unit=None, error=error) for path, error in listing.failures]
+    # A file that is named twice is read once.
+    seen: set[Path] = set()
+    once: list[Path | Item] = []
+    for source in sources:
+        if not isinstance(source, Path):
+            once.append(source)
+        elif (path := source.absolute()) not in seen:
+            seen.add(path)
+            once.append(source)
+    return Sources(sources=tuple(once), skipped=tuple(skipped), hidden=hidden, failures=tuple(failures))
+
+
+def check_metadata(metadata: Metadata | None) -> Metadata | None:
+    """Returns a copy of the caller's metadata.
+
+    Raises:
+        ValueError: They are not flat, use a reserved name, or hold what no database can.
+    """
+    if metadata is None:
+        return None
+    for name, value in metadata.items():
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(
+                f"metadata {quote(name)} holds a null character, which a database ends a text at; leave it out"
+            )
+    try:
+        return metadata_checks.check_metadata(metadata, reserved=RESERVED_NAMES)
+    except InputError as error:
+        # They are an option of the call, and belong to no item of it.
+        raise ValueError(error.reason) from error
+
+
+def hash_conditions(policies: list[MediaPolicy], options: Mapping[str, Any]) -> str:
+    """Returns a hash of what decides, beside a file itself, whether it can be read.
+
+    Args:
+        policies: Limits under which it is opened.
+        options: How it is taken apart; values that JSON knows.
+    """
+    named = {"policies": [asdict(policy) for policy in policies], "options": options, "packages": _list_versions()}
+    return hashlib.sha256(json.dumps(named, sort_keys=True, default=str).encode("utf-8", "replace")).hexdigest()
+
+
+def is_passing(error: BaseException, path: Path) -> bool:
+    """Returns whether the cause may be gone the next moment: the file could not be looked at, opened or read."""
+    if isinstance(error, MediaPolicyError):
+        return False
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        # Decoders derive errors about contents from OSError, too: without a number (Pillow), or of their own (PyAV).
+        if isinstance(cause, OSError) and cause.errno is not None and type(cause).__module__ == "builtins":
+            return True
+        seen.append(cause)
+        cause = cause.__cause__ if cause.__cause__ is not None else cause.__context__
+    # What is read in another process comes back without its cause.
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError:
+        return True
+    return False
+
+
+def describe_failures(failures: list[FailedFile]) -> list[StoredFailure]:
+    """Returns failures as the catalog keeps them."""
+    return [_describe(failure) for failure in failures]
+
+
+def restore_failure(path: Path, stored: StoredFailure) -> FailedFile:
+    """Returns a failure of an earlier run."""
+    error = _ERRORS.get(stored.error, InputError)(stored.message)
+    unit = None
+    if stored.media_type is not None:
+        unit = Unit(source=path, media_type=stored.media_type, page=stored.page, start=stored.start, end=stored.end)
+    return FailedFile(path=path, unit=unit, error=error)
+
+
+def _describe(failure: FailedFile) -> StoredFailure:
+    unit, error = failure.unit, failure.error
+    name, message = type(error).__name__, error.reason
+    if unit is None:
+        return StoredFailure(None, None, None, name, message)
+    return StoredFailure(unit.page, unit.start, unit.end, name, message, unit.media_type)
+
+
+@lru_cache(maxsize=1)
+def _list_versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {}
+    for name in _READERS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, overload
 
 from PIL import Image
+from rich.cells import cell_len, set_cell_size
 
 from qwen3_vl_retrieval.documents.descriptions import describe_unit
-from qwen3_vl_retrieval.documents.labels import cut_excerpt, describe_place
+from qwen3_vl_retrieval.documents.labels import clean_text, cut_excerpt, describe_place
 from qwen3_vl_retrieval.documents.previews import (
     SIDE_PIXELS,
     View,
@@ -23,19 +26,97 @@ from qwen3_vl_retrieval.documents.previews import (
 )
 from qwen3_vl_retrieval.documents.units import MediaType, Unit, load_item
 from qwen3_vl_retrieval.errors import InputError, MediaPolicyError, quote
-from qwen3_vl_retrieval.index.results.html import Tile, render_notebook_grid
-from qwen3_vl_retrieval.index.results.names import find_folder, read_text, shorten_path
-from qwen3_vl_retrieval.index.store.records import Metadata
-from qwen3_vl_retrieval.items import Item, TextPart, VideoPart
+from qwen3_vl_retrieval.index.results.html import ResultsPage, Tile, render_notebook_grid, render_results_page
+from qwen3_vl_retrieval.index.store.catalog import Metadata
+from qwen3_vl_retrieval.items import Item, TextPart, VideoPart, coerce_input
 from qwen3_vl_retrieval.media.policy import MediaPolicy, resolve_path
 from qwen3_vl_retrieval.paths import decode_path, encode_path
 
-__all__ = ["Hit", "describe_hit", "make_tile", "name_hit"]
+__all__ = [
+    "FailedFile",
+    "Hit",
+    "SearchResults",
+    "describe_hit",
+    "find_folder",
+    "make_tile",
+    "name_failures",
+    "name_hit",
+    "read_text",
+    "shorten_path",
+]
+
+_MOST_ROWS = 20
+
+_NAME_CELLS = 44
+
+_ROW_EXCERPT_CHARACTERS = 60
+
+_QUERY_CHARACTERS = 400
+
+_MOST_TILES = 24
+"""Tiles in the output of a notebook, which is saved with it: about half a megabyte."""
 
 _ID_CHARACTERS = 16
+
 _PAPER_CHARACTERS = 260
-_EXCERPT_CHARACTERS = 240
+
+_TILE_EXCERPT_CHARACTERS = 240
+
 _MOST_TWINS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedFile:
+    """A file, a folder that cannot be listed, or the unit of a file, that takes no part in the ranking.
+
+    Attributes:
+        path: The file or folder.
+        unit: The page, window or chunk that failed; `None` if it is the whole file.
+        error: What was wrong.
+    """
+
+    path: Path
+    unit: Unit | None
+    error: InputError
+
+    @classmethod
+    def of_unit(cls, unit: Unit, error: InputError) -> FailedFile:
+        """Returns the failure of a unit of a file; of one that is the whole file, that of the file."""
+        return cls(path=unit.source, unit=None if unit.is_whole_file else unit, error=error.at(None))
+
+
+def find_folder(paths: Sequence[str]) -> str | None:
+    """Returns the deepest folder that holds all files; `None` if there is none, or relative paths among others."""
+    try:
+        return os.path.commonpath([str(decode_path(path).parent) for path in paths])
+    except ValueError:
+        return None
+
+
+def shorten_path(path: str, folder: str | None) -> PurePath:
+    """Returns a path below `folder`, or the name of the file alone: what is shown may be sent to others."""
+    pure = decode_path(path)
+    return pure.relative_to(folder) if folder is not None and pure.is_relative_to(folder) else PurePath(pure.name)
+
+
+def name_failures(failures: Sequence[FailedFile], *, folder: str | None) -> list[tuple[str, str]]:
+    """Returns for each failure the file below `folder`, with its page or window, and the reason."""
+    named: list[tuple[str, str]] = []
+    for failure in failures:
+        name = shorten_path(encode_path(failure.path), folder).as_posix()
+        place = "" if failure.unit is None else describe_place(failure.unit)
+        named.append((f"{name}, {place}" if place else name, failure.error.reason))
+    return named
+
+
+def read_text(item: Item) -> str:
+    """Returns the text of an item; `""` if it has none, or is none that can be embedded."""
+    try:
+        parts = coerce_input(item).parts
+    except InputError:
+        # It was refused where it was searched for, if at all: showing results is no place to fail.
+        return ""
+    return " ".join(part.text for part in parts if isinstance(part, TextPart)).strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +269,7 @@ def make_tile(hit: Hit, *, folder: str | None) -> Tile:
         similarity_score=hit.similarity_score,
         relevance_score=hit.relevance_score,
         badge=None if hit.keyword_rank is None else "keyword match",
-        excerpt=None if is_text or not text.strip() else cut_excerpt(text, most_characters=_EXCERPT_CHARACTERS),
+        excerpt=None if is_text or not text.strip() else cut_excerpt(text, most_characters=_TILE_EXCERPT_CHARACTERS),
         details=_describe_twins(hit, folder),
     )
 
@@ -272,3 +353,147 @@ def _describe_files(item: Item) -> dict[str, Any]:
         window = {"start": view.start, "end": view.end}
         return {"video": told} | {name: value for name, value in window.items() if value is not None}
     return {"image": told}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class SearchResults(Sequence[Hit]):
+    """The hits of a search, best first. A slice of them is a `SearchResults`, too, and keeps the ranks.
+
+    Printed, they are a table; in a notebook, a grid of tiles; `to_html` gives a page.
+
+    Attributes:
+        hits: The hits.
+        query: What was looked for.
+        is_reranked: Whether a reranker ordered them.
+        failures: What could not be read or judged, and took no part.
+        seconds: Duration of each step.
+    """
+
+    hits: Sequence[Hit]
+    query: Item
+    is_reranked: bool
+    failures: Sequence[FailedFile]
+    seconds: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hits", tuple(self.hits))
+        object.__setattr__(self, "failures", tuple(self.failures))
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> SearchResults: ...
+    def __getitem__(self, index: int | slice) -> Hit | SearchResults:
+        return replace(self, hits=self.hits[index]) if isinstance(index, slice) else self.hits[index]
+
+    def __repr__(self) -> str:
+        query = cut_excerpt(read_text(self.query), most_characters=_ROW_EXCERPT_CHARACTERS)
+        lines = [f"{self._summarize()}, for {repr(query) if query else 'pictures'}"]
+        if self.hits:
+            lines.append(f"{'#':>3}  cosine  {'probability  ' if self.is_reranked else ''}found")
+        folder = self._find_folder()
+        named = [(hit, _name_place(hit, folder)) for hit in self.hits[:_MOST_ROWS]]
+        width = min(max((cell_len(name) for _, name in named), default=0), _NAME_CELLS)
+        for hit, name in named:
+            relevance = "" if hit.relevance_score is None else f"{hit.relevance_score:.3f}"
+            judged = f"{relevance:>11}  " if self.is_reranked else ""
+            text = "" if hit.text is None else cut_excerpt(hit.text, most_characters=_ROW_EXCERPT_CHARACTERS)
+            line = f"{hit.rank:>3}  {hit.similarity_score:>6.3f}  {judged}{_fit_cells(name, width)}  {text}"
+            lines.append(line.rstrip())
+        if len(self.hits) > _MOST_ROWS:
+            lines.append(f"and {len(self.hits) - _MOST_ROWS} more")
+        if self.failures:
+            lines.append(f"{len(self.failures)} took no part, see failures")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        folder = self._find_folder()
+        tiles = [make_tile(hit, folder=folder) for hit in self.hits[:_MOST_TILES]]
+        notes: list[str] = []
+        if len(self.hits) > _MOST_TILES:
+            notes.append(f"{len(self.hits) - _MOST_TILES} more are not shown: slice the results, or use to_html")
+        if self.failures:
+            notes.append(f"{len(self.failures)} could not be read, and took no part: see failures")
+        return render_notebook_grid(tiles, summary=self._summarize(), more=". ".join(notes) if notes else None)
+
+    def to_html(self, path: str | Path | None = None, *, title: str | None = None) -> str:
+        """Returns the results as a page that holds everything it shows: no script, and nothing is fetched.
+
+        Files that can no longer be read are said to be so. Of the paths only what differs is shown: the folder that all
+        of them share is left out. Pictures of the query are opened as local files whatever the index allows; a URL is
+        not.
+
+        Args:
+            path: A file to write the page to, in UTF-8; an existing one is replaced.
+            title: Shown above the query; `None` is `Search results`.
+
+        Raises:
+            OSError: `path` cannot be written to.
+        """
+        folder = self._find_folder()
+        query = cut_excerpt(read_text(self.query), most_characters=_QUERY_CHARACTERS)
+        page = render_results_page(
+            ResultsPage(
+                query=query if query else "What looks like this",
+                query_pictures=_show_query_images(self.query),
+                summary=self._summarize(),
+                seconds=[
+                    (name.removesuffix("_seconds").replace("_", " "), duration)
+                    for name, duration in self.seconds.items()
+                ],
+                tiles=[make_tile(hit, folder=folder) for hit in self.hits],
+                failures=name_failures(self.failures, folder=folder),
+            ),
+            title="Search results" if title is None else title,
+        )
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
+
+    def _find_folder(self) -> str | None:
+        sources = [hit.source for hit in self.hits if hit.source is not None]
+        return find_folder([*sources, *(encode_path(failure.path) for failure in self.failures)])
+
+    def _summarize(self) -> str:
+        counted = "1 result" if len(self.hits) == 1 else f"{len(self.hits)} results" if self.hits else "No results"
+        if not self.hits:
+            return counted
+        if self.is_reranked:
+            return f"{counted}, ordered by the probability of the reranker"
+        is_worded = any(hit.keyword_rank is not None for hit in self.hits)
+        return f"{counted}, ordered by cosine{' and exact words' if is_worded else ''}"
+
+
+def _show_query_images(query: Item) -> list[str | None]:
+    """The images and videos of a query as data URIs; `None` for one that cannot be read, or is a URL."""
+    try:
+        parts = coerce_input(query).parts
+    except InputError:
+        # As in `read_text`.
+        return []
+    shown: list[str | None] = []
+    for part in parts:
+        if not isinstance(part, TextPart):
+            try:
+                shown.append(encode_picture(draw_miniature(part, MediaPolicy())))
+            except InputError:
+                shown.append(None)
+    return shown
+
+
+def _name_place(hit: Hit, folder: str | None) -> str:
+    name, place = clean_text(name_hit(hit, folder=folder).as_posix()), describe_place(hit)
+    return f"{name}, {place}" if place else name
+
+
+def _fit_cells(text: str, width: int) -> str:
+    """The text in `width` cells; of a longer one the end, where the name and the page are."""
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    kept = text
+    while cell_len(kept) > width - 1:
+        kept = kept[1:]
+    return set_cell_size("…" + kept, width)

@@ -8,18 +8,20 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.index.store.full_vectors import SidecarPrecision
 
-__all__ = ["FORMAT_VERSION", "OLD_FORMAT_VERSION", "StoreHead", "StoreLayout"]
+__all__ = ["FORMAT_VERSION", "OLD_FORMAT_VERSION", "SidecarPrecision", "StoreHead", "StoreLayout"]
 
 FORMAT_VERSION = "2"
 
 OLD_FORMAT_VERSION = "1"
 """Without slots: a vector lies in the row of its unit. Read as it is, and migrated before it is written to."""
+
+SidecarPrecision: TypeAlias = Literal["float32", "float16", "int8", "ubinary"]
+"""Number formats of stored vectors, see `quantize_embeddings`."""
 
 _VECTORS_NAME = re.compile(r"vectors(-[0-9]+)?\.bin")
 _COLLECTION_NAME = re.compile(r"collection(-[0-9]+)?")

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from qwen3_vl_retrieval.disk_errors import explain_write_error
-from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.errors import StoreError, explain_write_error
 from qwen3_vl_retrieval.forks import renew_in_children
 
 __all__ = ["StoreLocks"]

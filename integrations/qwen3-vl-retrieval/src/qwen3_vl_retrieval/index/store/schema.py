@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qwen3_vl_retrieval.disk_errors import explain_write_error
-from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.errors import StoreError, explain_write_error
 from qwen3_vl_retrieval.index.store.keywords import KEYWORD_SCHEMA
 
 __all__ = ["OpenedDatabase", "create_tables", "migrate_tables", "open_database"]

@@ -14,41 +14,218 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Float32
 
 from qwen3_vl_retrieval.chroma.collection import Collection
-from qwen3_vl_retrieval.disk_errors import explain_disk_errors
 from qwen3_vl_retrieval.documents.kept_media import list_kept_files
-from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.errors import StoreError, explain_disk_errors, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.forks import renew_in_children
-from qwen3_vl_retrieval.index.store.batches import Batch
-from qwen3_vl_retrieval.index.store.catalog import ITEM_PREFIX, Catalog, encode_metadata
+from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
+from qwen3_vl_retrieval.index.store.catalog import (
+    ITEM_PREFIX,
+    Attempt,
+    Catalog,
+    FileState,
+    Metadata,
+    Place,
+    Record,
+    StoredUnit,
+    encode_metadata,
+)
 from qwen3_vl_retrieval.index.store.filters import SqlFilter
-from qwen3_vl_retrieval.index.store.full_vectors import Sidecar, SidecarPrecision
-from qwen3_vl_retrieval.index.store.layout import StoreHead, StoreLayout
+from qwen3_vl_retrieval.index.store.layout import SidecarPrecision, StoreHead, StoreLayout
 from qwen3_vl_retrieval.index.store.locks import StoreLocks
-from qwen3_vl_retrieval.index.store.records import Metadata, Place, Record, StoredUnit
+from qwen3_vl_retrieval.outputs.precision import int8_step, quantize_embeddings
 
-__all__ = ["CompactReport", "Snapshot", "Store"]
+__all__ = [
+    "Batch",
+    "CompactReport",
+    "IndexStatistics",
+    "Sidecar",
+    "Snapshot",
+    "Store",
+    "measure_store",
+]
+
+
+_TYPES: dict[str, type[np.generic]] = {
+    "float32": np.float32,
+    "float16": np.float16,
+    "int8": np.int8,
+    "ubinary": np.uint8,
+}
+
+_CHUNK_SLOTS = 4096
+"""Vectors that are converted at a time: 32 MiB at 2,048 dimensions."""
 
 _SETTLED_ROWS = 1024
 """Rows that are taken from the catalog to the collection at a time."""
-
 
 _SAME_COSINE = 0.999
 """What rounding leaves of a vector's cosine with itself."""
 
 _MOST_READINGS = 8
 """Vectors that moved while they were read are read again; each `compact` moves them once."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """What one transaction enters.
+
+    Attributes:
+        records: New units.
+        vectors: Their full vectors.
+        known: Units that were in the store when they were found, or retired; by id.
+        places: Where units were found, new ones and known ones.
+        finished: Files of which nothing is missing any more; places in other versions of them are struck out.
+        lost: Files of which nothing holds any more.
+        failures: What could not be read, by source: a `StoredFailure` for each part, or the values of one.
+        attempts: Readings that failed and would fail again.
+    """
+
+    records: list[Record] = field(default_factory=list[Record])
+    vectors: list[Float[np.ndarray, " dimensions"]] = field(default_factory=list[Any])
+    known: dict[str, Record] = field(default_factory=dict[str, Record])
+    places: list[Place] = field(default_factory=list[Place])
+    finished: list[FileState] = field(default_factory=list[FileState])
+    lost: list[str] = field(default_factory=list[str])
+    failures: dict[str, Sequence[tuple[Any, ...]]] = field(default_factory=dict[str, Sequence[tuple[Any, ...]]])
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+
+
+class Sidecar:
+    """Vectors of one length and number format in a file. Any number of readers, one writer.
+
+    Args:
+        path: The file; it need not exist.
+        dimensions: Length of a vector.
+        precision: Number format.
+
+    Raises:
+        ValueError: The precision is unknown, or does not fill whole bytes.
+    """
+
+    def __init__(self, path: Path, *, dimensions: int, precision: SidecarPrecision) -> None:
+        if precision not in get_args(SidecarPrecision):
+            raise ValueError(
+                f"precision={quote(precision)} is unknown; allowed are {', '.join(get_args(SidecarPrecision))}"
+            )
+        if precision == "ubinary" and dimensions % 8:
+            raise ValueError(f"precision='ubinary' packs eight dimensions a byte; {dimensions} is not a multiple of 8")
+        self.path = path
+        self.dimensions = dimensions
+        self.precision: SidecarPrecision = precision
+        self._type = np.dtype(_TYPES[precision])
+        self._columns = dimensions // 8 if precision == "ubinary" else dimensions
+        self._mapped: npt.NDArray[np.generic] | None = None
+        self._lock = ForkSafeLock()
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of a vector."""
+        return self._columns * self._type.itemsize
+
+    def write(self, slots: Sequence[int], vectors: Float[np.ndarray, "n dimensions"]) -> None:
+        """Writes vectors to slots (from 1); they are on the disk when this returns.
+
+        Raises:
+            OSError: The disk is full or fails.
+        """
+        codes = np.ascontiguousarray(quantize_embeddings(np.asarray(vectors, dtype=np.float32), self.precision))
+        # Not "ab": slots that a killed writer left behind are written over.
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        with os.fdopen(descriptor, "r+b") as file:
+            for first, last in _list_runs(slots):
+                file.seek((slots[first] - 1) * self.slot_bytes)
+                file.write(codes[first:last].tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def copy(self, slots: Sequence[int], path: Path) -> None:
+        """Writes the vectors of `slots` to a new file, one after the other; they are on the disk when this returns.
+
+        Raises:
+            StoreError: The file does not hold the slots.
+            OSError: The disk is full or fails.
+        """
+        with path.open("wb") as file:
+            for first in range(0, len(slots), _CHUNK_SLOTS):
+                places = np.asarray(slots[first : first + _CHUNK_SLOTS], dtype=np.int64)
+                file.write(np.ascontiguousarray(self._map(int(places.max()))[places - 1]).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self, slots: Sequence[int]) -> Float32[np.ndarray, "n dimensions"]:
+        """Returns the vectors of `slots`, as numbers of ordinary size whatever the format.
+
+        Binary vectors come back as plus and minus 1/√dimensions.
+
+        Raises:
+            StoreError: The file does not hold the slots.
+        """
+        places = np.asarray(slots, dtype=np.int64)
+        if places.size == 0:
+            return np.zeros((0, self.dimensions), dtype=np.float32)
+        codes = self._map(int(places.max()))[places - 1]
+        match self.precision:
+            case "float32" | "float16":
+                return codes.astype(np.float32)
+            case "int8":
+                return codes.astype(np.float32) * np.float32(int8_step(self.dimensions))
+            case "ubinary":
+                signs = np.unpackbits(codes.astype(np.uint8), axis=1, count=self.dimensions).astype(np.float32)
+                return (2 * signs - 1) / np.float32(np.sqrt(self.dimensions))
+
+    def score(self, slots: Sequence[int], query: Float[np.ndarray, " dimensions"]) -> Float32[np.ndarray, " n"]:
+        """Returns the dot product of each vector with `query`: cosines, and estimates of them from binary vectors.
+
+        Raises:
+            StoreError: The file does not hold the slots.
+        """
+        wanted = np.asarray(query, dtype=np.float32)
+        parts = [
+            self.read(slots[first : first + _CHUNK_SLOTS]) @ wanted for first in range(0, len(slots), _CHUNK_SLOTS)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
+
+    def require_slots(self, last_slot: int) -> None:
+        """Passes silently if the file holds the slots up to `last_slot`.
+
+        Raises:
+            StoreError: It does not.
+        """
+        if last_slot:
+            self._map(last_slot)
+
+    def _map(self, last_slot: int) -> npt.NDArray[np.generic]:
+        with self._lock:
+            if self._mapped is None or len(self._mapped) < last_slot:
+                size_bytes = self.path.stat().st_size if self.path.exists() else 0
+                held = size_bytes // self.slot_bytes
+                if held < last_slot:
+                    raise StoreError(
+                        f"the store is torn: {self.path.name} holds {held:,} vectors, and the catalog counts "
+                        f"{last_slot:,}; restore the folder from a copy, or build the store again"
+                    )
+                self._mapped = np.memmap(self.path, dtype=self._type, mode="r", shape=(held, self._columns))
+            return self._mapped
+
+
+def _list_runs(slots: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where slots that follow each other begin and end in the list."""
+    first = 0
+    for place in range(1, len(slots) + 1):
+        if place == len(slots) or slots[place] != slots[place - 1] + 1:
+            yield first, place
+            first = place
 
 
 @dataclass(frozen=True, slots=True)
@@ -674,3 +851,58 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexStatistics:
+    """What an index holds.
+
+    Attributes:
+        folder: Where it is.
+        units: Number of units.
+        units_by_media_type: The same for each media type.
+        files: Files that hold them.
+        failures: What could not be read: source, page, start, end, error and message of each.
+        fingerprint: Of the vectors.
+        short_dimensions: Length of the vectors that are recalled with.
+        precision: Number format of the vectors that are rescored with.
+        retired_units: Units that nobody holds any more, whose vectors are kept for a while.
+        retired_bytes: Room that those take in the file of vectors.
+        free_bytes: Room in the file of vectors that is free for new units.
+        bytes_by_part: Room on the disk: of `catalog`, `collection`, `vectors` and `media`.
+    """
+
+    folder: Path
+    units: int
+    units_by_media_type: Mapping[str, int]
+    files: int
+    failures: tuple[Mapping[str, Any], ...]
+    fingerprint: Fingerprint
+    short_dimensions: int
+    precision: str
+    retired_units: int
+    retired_bytes: int
+    free_bytes: int
+    bytes_by_part: Mapping[str, int]
+
+
+def measure_store(store: Store) -> IndexStatistics:
+    """Returns what `store` holds; no model is needed."""
+    catalog = store.catalog
+    slot_bytes = store.sidecar.slot_bytes
+    with catalog.read():
+        retired = catalog.count_retired()
+        return IndexStatistics(
+            folder=store.layout.folder,
+            units=catalog.count_units(),
+            units_by_media_type=catalog.count_media_types(),
+            files=catalog.count_files(),
+            failures=tuple(catalog.list_failures()),
+            fingerprint=store.head.fingerprint,
+            short_dimensions=store.head.short_dimensions,
+            precision=store.head.precision,
+            retired_units=retired,
+            retired_bytes=retired * slot_bytes,
+            free_bytes=catalog.count_free_slots() * slot_bytes,
+            bytes_by_part=store.measure_bytes(),
+        )

@@ -1,1 +1,0 @@
-"""A query on its way through both stages."""
