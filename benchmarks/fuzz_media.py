@@ -168,9 +168,9 @@ def _list_readers(path: Path, suffix: str) -> Iterator[Callable[[], object]]:
         yield lambda: media.read_image(path, policy)
     elif suffix in _VIDEOS:
         limits: dict[str, Any] = {"policy": policy, "sampling": media.FrameSampling(), "budget": media.PixelBudget()}
-        yield lambda: media.measure_clip(VideoPart(source=path), **limits)
-        yield lambda: media.read_clip(VideoPart(source=path), **limits)
-        yield lambda: media.read_clip(VideoPart(source=path, start=0.1, end=0.4, fps=10.0), **limits)
+        yield lambda: media.measure_video(VideoPart(source=path), **limits)
+        yield lambda: media.read_video(VideoPart(source=path), **limits)
+        yield lambda: media.read_video(VideoPart(source=path, start=0.1, end=0.4, fps=10.0), **limits)
     elif suffix == "pdf":
         pages: list[int] = []
         yield lambda: pages.append(media.count_pdf_pages(path, policy))

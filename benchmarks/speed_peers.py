@@ -23,7 +23,7 @@ from speed_timing import Work, compare, measure_ceiling, rate_share
 from qwen3_vl_retrieval import FrameSampling, MediaPolicy, PixelBudget, Qwen3VLEmbedder, Qwen3VLReranker
 from qwen3_vl_retrieval.engine.requests.builder import Request
 from qwen3_vl_retrieval.items import VideoPart
-from qwen3_vl_retrieval.media import read_clip
+from qwen3_vl_retrieval.media import read_video
 
 Encode = Callable[[Sequence[Any], int], Any]
 """Makes vectors of items, so many at a time."""
@@ -126,7 +126,7 @@ def read_for_peer(item: Any) -> Any:
 
 def sample_clip(path: Path) -> tuple[torch.Tensor, dict[str, Any]]:
     """Returns the frames of a clip of `speed_inputs`, (frames, 3, height, width), and what processors ask of them."""
-    clip = read_clip(VideoPart(source=path), policy=MediaPolicy(), sampling=FrameSampling(), budget=PixelBudget())
+    clip = read_video(VideoPart(source=path), policy=MediaPolicy(), sampling=FrameSampling(), budget=PixelBudget())
     frames = torch.from_numpy(np.array(clip.frames)).permute(0, 3, 1, 2)
     indices = [round(_FRAME_RATE * seconds) for seconds in clip.frame_times]
     return frames, {"fps": _FRAME_RATE, "total_num_frames": max(indices) + 1, "frames_indices": indices}

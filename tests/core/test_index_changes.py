@@ -367,7 +367,7 @@ def test_a_file_that_cannot_be_read_is_named_every_time_and_read_once(tmp_path, 
             report = index.sync(folder)
             assert [failure.path.name for failure in report.failures] == ["broken.png"]
             assert isinstance(report.failures[0].error, MediaError)
-            assert "not a picture" in report.failures[0].error.reason
+            assert "not an image" in report.failures[0].error.reason
             assert report.known_failures == (turn > 0)
             assert reads.names == ["broken.png"]
             assert len(index.stats().failures) == 1

@@ -101,8 +101,8 @@ def test_a_page_may_be_left_to_the_model(folder, embedder):
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"media_type": "image"}, "names no picture or clip; put a path or URI"),
-        ({"media_type": "mixed", "source": "a.png"}, "names no picture or clip"),
+        ({"media_type": "image"}, "names no image or video; put a path or URI"),
+        ({"media_type": "mixed", "source": "a.png"}, "names no image or video"),
         ({"media_type": "page", "source": "a.pdf"}, "has no 'page'"),
     ],
 )

@@ -112,7 +112,7 @@ def test_errors_name_the_position_of_the_record(embedder, pictures, embed):
     with pytest.raises(InputError, match=r"^item 1: an image array must be uint8") as caught:
         getattr(function, embed)([pictures[0], pictures[1].astype(np.float64)])
     assert caught.value.index == 1
-    with pytest.raises(InputError, match=r"^item 2: got NoneType; allowed are documents \(str\) and pictures"):
+    with pytest.raises(InputError, match=r"^item 2: got NoneType; allowed are documents \(str\) and images"):
         getattr(function, embed)(["a", "b", None])
 
 

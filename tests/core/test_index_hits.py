@@ -123,7 +123,7 @@ def test_a_clip_of_frames_shows_those_of_its_window():
 def test_a_clip_of_bytes_opens_and_damage_is_said_to_be_in_bytes(folder):
     content = (folder / "turning.mp4").read_bytes()
     assert find_color(read_frames(VideoPart(source=content), MediaPolicy(), shares=(0.0,))[0]) == BLUE
-    with pytest.raises(MediaError, match="the clip given as bytes cannot be decoded"):
+    with pytest.raises(MediaError, match="the video given as bytes cannot be decoded"):
         read_frames(VideoPart(source=content[:200]), MediaPolicy(), shares=(0.0,))
 
 
@@ -145,9 +145,9 @@ def test_a_file_that_is_gone_is_named(folder, name, fields):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({}, "the picture .*changed.* is not a picture that is understood"),
+        ({}, "the image .*changed.* is not an image that is understood"),
         ({"media_type": "page", "page": 1}, "the PDF .*changed.* is no PDF"),
-        ({"media_type": "video"}, "the clip .*changed.* cannot be decoded"),
+        ({"media_type": "video"}, "the video .*changed.* cannot be decoded"),
     ],
 )
 def test_a_file_that_became_something_else_is_named(tmp_path, fields, message):
@@ -256,7 +256,7 @@ def test_printed_results_are_a_table_of_names_below_the_shared_folder():
 def test_printed_results_without_a_reranker_have_no_probabilities_and_end_after_twenty():
     hits = [make_hit(rank=rank, source=f"会议{rank}.png", relevance_score=None) for rank in range(1, 24)]
     lines = repr(make_results(*hits, query={"image": "a.png"}, is_reranked=False)).split("\n")
-    assert lines[0] == "23 results, ordered by cosine, for pictures"
+    assert lines[0] == "23 results, ordered by cosine, for images"
     assert lines[1] == "  #  cosine  found"
     assert lines[2] == "  1   0.500  会议1.png"
     assert len(lines) == 23

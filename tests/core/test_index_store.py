@@ -288,7 +288,7 @@ def test_a_collection_with_missing_rows_is_refused_and_can_be_repaired(tmp_path)
         add(store, name_ids(30), vectors)
         store.collection.remove(name_ids(3))
     with Store.open(tmp_path / "store") as store:
-        with pytest.raises(StoreError, match="torn: its collection holds 27 of 30 units"):
+        with pytest.raises(StoreError, match="corrupt: its collection holds 27 of 30 units"):
             store.refresh()
         assert store.repair() == 30
         assert [find(store, vector)[0] for vector in vectors] == name_ids(30)
@@ -313,7 +313,7 @@ def test_missing_vectors_are_refused(tmp_path):
         add(store, name_ids(5), draw_vectors(5))
         file = store.layout.vectors
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(StoreError, match=r"torn: vectors\.bin holds 4 vectors, and the catalog counts 5"):
+    with pytest.raises(StoreError, match=r"corrupt: vectors\.bin holds 4 vectors, and the catalog counts 5"):
         Store.open(tmp_path / "store")
 
 

@@ -184,7 +184,7 @@ def test_text_in_utf_16_with_its_mark_and_utf_8_with_one_is_read(tmp_path):
         ("empty.md", b" \n", "empty"),
         ("empty.pdf", b"", "is empty"),
         ("text.mp4", b"this is a text", "cannot be decoded"),
-        ("text.png", b"this is a text", "not a picture"),
+        ("text.png", b"this is a text", "not an image"),
     ],
 )
 def test_what_is_not_what_its_suffix_claims_has_its_own_message(tmp_path, name, content, message):

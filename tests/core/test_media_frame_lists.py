@@ -11,7 +11,7 @@ from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError
 from qwen3_vl_retrieval.items import VideoPart
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.policy import MediaPolicy
-from qwen3_vl_retrieval.media.video import measure_clip, read_clip
+from qwen3_vl_retrieval.media.video import measure_video, read_video
 
 BUDGET = PixelBudget()
 
@@ -27,9 +27,9 @@ def draw(count, width=120, height=90, mode="RGB"):
 def read(source, *, policy=None, sampling=None, budget=BUDGET, **asked):
     options = {"policy": policy or MediaPolicy(), "sampling": sampling or FrameSampling(), "budget": budget}
     part = VideoPart(source=source, **asked)
-    clip = read_clip(part, **options)
+    clip = read_video(part, **options)
     frames, height, width, _ = clip.frames.shape
-    assert measure_clip(part, **options) == (frames, width, height)
+    assert measure_video(part, **options) == (frames, width, height)
     assert len(clip.frame_times) == frames
     assert frames % 2 == 0
     return clip
@@ -121,7 +121,7 @@ def test_a_clip_without_frames_is_an_error(source):
 
 def test_frames_of_different_sizes_are_an_error():
     frames = [*draw(2, 640, 480), *draw(1, 320, 480)]
-    for look in (read_clip, measure_clip):
+    for look in (read_video, measure_video):
         with pytest.raises(MediaError, match="must be of one size"):
             look(VideoPart(source=frames), policy=MediaPolicy(), sampling=FrameSampling(), budget=BUDGET)
 
@@ -143,11 +143,11 @@ def test_errors_name_the_frame(tmp_path):
     sizes = {"a.png": (640, 480), "b.png": (320, 480), "thin.png": (801, 4)}
     for name, size in sizes.items():
         Image.new("RGB", size).save(tmp_path / name)
-    for look in (read_clip, measure_clip):
+    for look in (read_video, measure_video):
         for names, policy, reason in (
-            (("a.png", "b.png"), MediaPolicy(), r"frame 1, the picture '.*b\.png', is 320x512"),
-            (("a.png", "b.png"), MediaPolicy(max_pixels=200_000), r"the picture '.*a\.png' is 640x480"),
-            (("a.png", "thin.png"), MediaPolicy(), r"the picture '.*thin\.png' is 801x4"),
+            (("a.png", "b.png"), MediaPolicy(), r"frame 1, the image '.*b\.png', is 320x512"),
+            (("a.png", "b.png"), MediaPolicy(max_pixels=200_000), r"the image '.*a\.png' is 640x480"),
+            (("a.png", "thin.png"), MediaPolicy(), r"the image '.*thin\.png' is 801x4"),
         ):
             part = VideoPart(source=[tmp_path / name for name in names])
             with pytest.raises(MediaError, match=reason):

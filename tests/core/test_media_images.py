@@ -61,7 +61,7 @@ def test_other_formats_are_refused(kind):
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"RIFF\x00\x00\x00\x00WAVE"])
 def test_what_is_no_picture_is_an_error(content):
-    with pytest.raises(MediaError, match=r"empty|not a picture"):
+    with pytest.raises(MediaError, match=r"empty|not an image"):
         measure_image(content, POLICY)
 
 
@@ -202,14 +202,14 @@ def test_errors_about_the_size_name_the_picture(tmp_path):
     for name, size in (("large.png", (40, 30)), ("thin.png", (401, 2))):
         Image.new("RGB", size).save(tmp_path / name)
     for look in (measure_image, read_image):
-        with pytest.raises(MediaPolicyError, match=r"the picture '.*large\.png' is 40x30 = 1,200 pixels"):
+        with pytest.raises(MediaPolicyError, match=r"the image '.*large\.png' is 40x30 = 1,200 pixels"):
             look(tmp_path / "large.png", MediaPolicy(max_pixels=1000))
-        with pytest.raises(MediaError, match=r"the picture '.*thin\.png' is 401x2 pixels; the longer side"):
+        with pytest.raises(MediaError, match=r"the image '.*thin\.png' is 401x2 pixels; the longer side"):
             look(tmp_path / "thin.png", POLICY)
-        with pytest.raises(MediaError, match="the picture given as Image is 0x5 pixels"):
+        with pytest.raises(MediaError, match="the image given as Image is 0x5 pixels"):
             look(Image.new("RGB", (0, 5)), POLICY)
-    with pytest.raises(MediaError, match=r"picture 'a\.png' of 40x30 pixels does not fit"):
-        resize_image(Image.new("RGB", (40, 30)), min_pixels=4096, max_pixels=2048, shown="the picture 'a.png'")
+    with pytest.raises(MediaError, match=r"image 'a\.png' of 40x30 pixels does not fit"):
+        resize_image(Image.new("RGB", (40, 30)), min_pixels=4096, max_pixels=2048, shown="the image 'a.png'")
 
 
 def test_a_gif_frame_larger_than_its_screen_is_named(tmp_path):

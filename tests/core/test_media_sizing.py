@@ -9,9 +9,9 @@ from qwen_vl_utils import vision_process
 from qwen3_vl_retrieval.errors import InputError, MediaError
 from qwen3_vl_retrieval.media.budgets import PixelBudget
 from qwen3_vl_retrieval.media.sizing import (
-    fit_clip_size,
     fit_frame_size,
     fit_image_size,
+    fit_listed_frames,
     sample_file_frames,
     sample_listed_frames,
 )
@@ -56,7 +56,7 @@ def test_frames_of_files_become_as_large_as_in_the_reference(width, height):
 def test_frames_of_a_list_share_the_total(width, height, pairs):
     share = max(min(768 * 1024, 7680 * 1024 / (2 * pairs) * 2), int(128 * 1024 * 1.05))
     expected = vision_process.smart_resize(height, width, 32, 128 * 1024, share)
-    assert fit_clip_size(width, height, frames=2 * pairs, budget=BUDGET) == expected[::-1]
+    assert fit_listed_frames(width, height, frames=2 * pairs, budget=BUDGET) == expected[::-1]
 
 
 def test_a_picture_too_thin_for_its_limit_is_an_error():
@@ -142,7 +142,7 @@ def test_rounding_loses_no_frame_at_the_edge_of_a_window(fps, start, end, first,
 
 
 def test_errors_name_what_was_measured():
-    with pytest.raises(MediaError, match=r"the picture 'a\.png' of 2000x10 pixels is too thin"):
-        fit_image_size(2000, 10, min_pixels=1024, max_pixels=2048, shown="the picture 'a.png'")
+    with pytest.raises(MediaError, match=r"the image 'a\.png' of 2000x10 pixels is too thin"):
+        fit_image_size(2000, 10, min_pixels=1024, max_pixels=2048, shown="the image 'a.png'")
     with pytest.raises(MediaError, match=r"frame 3 of 9000x10 pixels does not fit"):
-        fit_clip_size(9000, 10, frames=2, budget=BUDGET, shown="frame 3")
+        fit_listed_frames(9000, 10, frames=2, budget=BUDGET, shown="frame 3")

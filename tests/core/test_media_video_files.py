@@ -19,7 +19,7 @@ from qwen3_vl_retrieval.media import container
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.container import decode_frames, read_index
 from qwen3_vl_retrieval.media.policy import MediaPolicy
-from qwen3_vl_retrieval.media.video import measure_clip, read_clip
+from qwen3_vl_retrieval.media.video import measure_video, read_video
 
 POLICY = MediaPolicy()
 
@@ -104,22 +104,22 @@ def test_a_file_becomes_what_fetch_video_makes_of_it(clip, decord, asked):
     (expected, metadata), _ = vision_process.fetch_video(
         element, image_patch_size=16, return_video_sample_fps=True, return_video_metadata=True
     )
-    read = read_clip(VideoPart(source=clip, **asked), **options())
+    read = read_video(VideoPart(source=clip, **asked), **options())
     np.testing.assert_array_equal(read.frames, expected.permute(0, 2, 3, 1).numpy())
     assert list(read.frame_times) == [number / 8 for number in metadata["frames_indices"]]
     frames, height, width, _ = read.frames.shape
-    assert measure_clip(VideoPart(source=clip, **asked), **options()) == (frames, width, height)
+    assert measure_video(VideoPart(source=clip, **asked), **options()) == (frames, width, height)
 
 
 def test_bytes_and_uris_are_read_like_the_file(clip):
-    expected = read_clip(VideoPart(source=clip), **options()).frames
+    expected = read_video(VideoPart(source=clip), **options()).frames
     for source in (clip.read_bytes(), str(clip), clip.as_uri()):
-        np.testing.assert_array_equal(read_clip(VideoPart(source=source), **options()).frames, expected)
+        np.testing.assert_array_equal(read_video(VideoPart(source=source), **options()).frames, expected)
 
 
 def test_the_budget_sets_the_size_of_the_frames(clip):
     small = PixelBudget(frame_min_pixels=4096, frame_max_pixels=8192)
-    assert read_clip(VideoPart(source=clip), **options(budget=small)).frames.shape[1:] == (64, 96, 3)
+    assert read_video(VideoPart(source=clip), **options(budget=small)).frames.shape[1:] == (64, 96, 3)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_an_index_that_misplaces_key_frames_costs_time_only(clip):
 def test_the_number_of_kept_frames_bounds_the_memory(tmp_path):
     path = write_clip(tmp_path / "long.mp4", frames=300, width=320, height=240)
     tracemalloc.start()
-    read_clip(VideoPart(source=path, max_frames=4), **options(budget=PixelBudget(frame_max_pixels=131072)))
+    read_video(VideoPart(source=path, max_frames=4), **options(budget=PixelBudget(frame_max_pixels=131072)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # All decoded frames would be 69 MB.
@@ -179,23 +179,23 @@ def test_the_number_of_kept_frames_bounds_the_memory(tmp_path):
 
 
 def test_a_quarter_turn_noted_in_the_file_is_applied_as_decord_does(tmp_path):
-    upright = read_clip(VideoPart(source=write_clip(tmp_path / "a.mp4", frames=4)), **options()).frames
+    upright = read_video(VideoPart(source=write_clip(tmp_path / "a.mp4", frames=4)), **options()).frames
     path = write_clip(tmp_path / "b.mp4", frames=4, rotation=90)
-    turned = read_clip(VideoPart(source=path), **options()).frames
+    turned = read_video(VideoPart(source=path), **options()).frames
     assert turned.shape == (4, upright.shape[2], upright.shape[1], 3)
     np.testing.assert_allclose(turned, np.rot90(upright, axes=(1, 2)), atol=2)
-    assert measure_clip(VideoPart(source=path), **options()) == (4, turned.shape[2], turned.shape[1])
+    assert measure_video(VideoPart(source=path), **options()) == (4, turned.shape[2], turned.shape[1])
 
 
 @pytest.mark.parametrize(("frames", "kept"), [(1, [0, 0]), (2, [0, 1]), (3, [0, 2]), (5, [0, 1, 3, 4])])
 def test_short_files_keep_an_even_number_of_frames(tmp_path, frames, kept):
-    read = read_clip(VideoPart(source=write_clip(tmp_path / "a.mp4", frames=frames)), **options())
+    read = read_video(VideoPart(source=write_clip(tmp_path / "a.mp4", frames=frames)), **options())
     assert list(read.frame_times) == [number / 8 for number in kept]
     assert brightness(read.frames) == kept
 
 
 def test_a_window_outside_the_clip_is_an_error(clip):
-    for look in (read_clip, measure_clip):
+    for look in (read_video, measure_video):
         with pytest.raises(InputError, match="fewer than two frames"):
             look(VideoPart(source=clip, start=60.0), **options())
 
@@ -211,14 +211,14 @@ def test_a_window_outside_the_clip_is_an_error(clip):
     ],
 )
 def test_every_limit_of_the_policy_holds(clip, limit, reason):
-    for look in (read_clip, measure_clip):
+    for look in (read_video, measure_video):
         with pytest.raises(MediaPolicyError, match=reason):
             look(VideoPart(source=clip), **options(policy=MediaPolicy(**limit)))
 
 
 def test_at_the_limits_a_clip_is_read(clip):
     policy = MediaPolicy(max_pixels=160 * 96, max_frames=40, max_duration_seconds=5.1)
-    assert len(read_clip(VideoPart(source=clip), **options(policy=policy)).frames) == 4
+    assert len(read_video(VideoPart(source=clip), **options(policy=policy)).frames) == 4
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_playlists_and_texts_named_mp4_are_refused(tmp_path, clip, content):
     path.write_bytes(content.replace(b"{other}", str(clip).encode()))
     for source in (path, path.read_bytes()):
         with pytest.raises(MediaError, match="cannot be decoded"):
-            read_clip(VideoPart(source=source), **options())
+            read_video(VideoPart(source=source), **options())
 
 
 def test_a_playlist_would_be_followed_without_the_list_of_formats(tmp_path, clip):
@@ -257,12 +257,12 @@ def test_a_picture_is_no_clip():
         for packet in stream.encode(av.VideoFrame.from_ndarray(np.zeros((8, 8, 3), np.uint8), format="rgb24")):
             file.mux(packet)
     with pytest.raises(MediaError, match="cannot be decoded"):
-        read_clip(VideoPart(source=buffer.getvalue()), **options())
+        read_video(VideoPart(source=buffer.getvalue()), **options())
 
 
 def test_a_file_with_sound_only_is_an_error(tmp_path):
     with pytest.raises(MediaError, match="has no video, only audio"):
-        read_clip(VideoPart(source=write_sound(tmp_path / "a.mkv")), **options())
+        read_video(VideoPart(source=write_sound(tmp_path / "a.mkv")), **options())
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
@@ -279,7 +279,7 @@ def test_a_truncated_mp4_is_an_error(tmp_path, kept, flags):
         for packet in stream.encode():
             file.mux(packet)
     content = path.read_bytes()
-    for look in (read_clip, measure_clip):
+    for look in (read_video, measure_video):
         with pytest.raises(MediaError, match="truncated"):
             look(VideoPart(source=content[: int(len(content) * kept)]), **options())
 
@@ -290,7 +290,7 @@ def test_a_header_that_declares_huge_frames_is_refused_before_decoding(tmp_path)
     place = content.index(b"strf") + 8
     content[place + 4 : place + 12] = struct.pack("<ii", 12_000, 12_000)
     with pytest.raises(MediaPolicyError, match="12000x12000"):
-        measure_clip(VideoPart(source=bytes(content)), **options())
+        measure_video(VideoPart(source=bytes(content)), **options())
 
 
 def test_files_are_closed(clip, monkeypatch):
@@ -298,9 +298,9 @@ def test_files_are_closed(clip, monkeypatch):
     real = av.open
     monkeypatch.setattr(av, "open", lambda file, *args, **kwargs: opened.append(file) or real(file, *args, **kwargs))
     here = options(policy=MediaPolicy(isolate_reading=False))
-    read_clip(VideoPart(source=clip), **here)
+    read_video(VideoPart(source=clip), **here)
     with pytest.raises(MediaError):
-        read_clip(VideoPart(source=Path(__file__)), **here)
+        read_video(VideoPart(source=Path(__file__)), **here)
     assert len(opened) >= 2
     assert all(file.closed for file in opened)
 
@@ -310,8 +310,8 @@ def test_a_codec_that_nobody_knows_is_an_error_that_names_the_clip(tmp_path):
     assert content.count(b"mp4v") == 1
     path = tmp_path / "unknown.mp4"
     path.write_bytes(content.replace(b"mp4v", b"zzzz").replace(b"esds", b"free"))
-    for look in (read_clip, measure_clip):
-        with pytest.raises(MediaError, match=r"the codec of the clip '.*unknown\.mp4' is not understood"):
+    for look in (read_video, measure_video):
+        with pytest.raises(MediaError, match=r"the codec of the video '.*unknown\.mp4' is not understood"):
             look(VideoPart(source=path), **options())
 
 
@@ -322,14 +322,14 @@ def test_a_codec_that_nobody_knows_is_an_error_that_names_the_clip(tmp_path):
 def test_errors_name_the_clip_however_it_was_given(clip, policy, asked):
     uri = "data:video/mp4;base64," + base64.b64encode(clip.read_bytes()).decode()
     for source, name in ((clip, "clip.mp4"), (uri, "data:video/mp4;base64,"), (clip.read_bytes(), "given as bytes")):
-        for look in (read_clip, measure_clip):
-            with pytest.raises(InputError, match=f"the clip .*{name}"):
+        for look in (read_video, measure_video):
+            with pytest.raises(InputError, match=f"the video .*{name}"):
                 look(VideoPart(source=source, **asked), **options(policy=policy))
 
 
 def test_a_clip_too_thin_for_the_budget_is_named(tmp_path):
     path = write_clip(tmp_path / "thin.mp4", frames=4, width=640, height=16)
     budget = PixelBudget(frame_min_pixels=1024, frame_max_pixels=4096)
-    for look in (read_clip, measure_clip):
-        with pytest.raises(MediaError, match=r"a frame of the clip '.*thin\.mp4' of 640x16 pixels is too thin"):
+    for look in (read_video, measure_video):
+        with pytest.raises(MediaError, match=r"a frame of the video '.*thin\.mp4' of 640x16 pixels is too thin"):
             look(VideoPart(source=path), **options(budget=budget))

@@ -18,7 +18,7 @@ from qwen3_vl_retrieval.media import container
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.container import FrameIndexes, decode_frames, read_index
 from qwen3_vl_retrieval.media.policy import MediaPolicy
-from qwen3_vl_retrieval.media.video import read_clip
+from qwen3_vl_retrieval.media.video import read_video
 
 # In this process, where the frames that are decoded can be counted.
 POLICY = MediaPolicy(isolate_reading=False)
@@ -132,7 +132,7 @@ def test_a_long_clip_is_demuxed_once_for_all_its_windows(tmp_path, monkeypatch):
     assert len(units) == 15
     for unit in units:
         part = VideoPart(source=path, start=unit.start, end=unit.end)
-        read_clip(part, policy=POLICY, sampling=FrameSampling(), budget=PixelBudget())
+        read_video(part, policy=POLICY, sampling=FrameSampling(), budget=PixelBudget())
     assert sum(packets.total for packets in read) == 900
     assert len(decoded) < 2 * 900
 

@@ -24,7 +24,7 @@ from qwen3_vl_retrieval.media.container import decode_frames, read_index
 from qwen3_vl_retrieval.media.frame_index import FrameIndex
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.media.sizing import sample_file_frames, sample_shown_frames
-from qwen3_vl_retrieval.media.video import measure_clip, read_clip
+from qwen3_vl_retrieval.media.video import measure_video, read_video
 
 POLICY = MediaPolicy()
 OPTIONS = {
@@ -108,7 +108,7 @@ def test_a_screen_recording_is_as_long_as_it_is_shown(recording):
     index = read_index(recording, POLICY)
     assert not index.is_constant
     assert index.duration_seconds == pytest.approx(610, abs=0.2)
-    clip = read_clip(VideoPart(source=recording), **OPTIONS)
+    clip = read_video(VideoPart(source=recording), **OPTIONS)
     assert len(clip.frames) == 64
     check_moments(clip, seconds)
     assert clip.frame_times[-1] > 595
@@ -125,9 +125,9 @@ def test_every_window_of_a_screen_recording_shows_its_own_moment(recording):
         part = VideoPart(
             **{"source" if name == "video" else name: value for name, value in load_item(unit, POLICY).items()}
         )
-        clip = read_clip(part, **OPTIONS)
+        clip = read_video(part, **OPTIONS)
         assert len(clip.frames) == pytest.approx(min(unit.end - unit.start, 30), abs=4)
-        assert measure_clip(part, **OPTIONS)[0] == len(clip.frames)
+        assert measure_video(part, **OPTIONS)[0] == len(clip.frames)
         check_moments(clip, seconds, unit.start, unit.end)
 
 
@@ -161,11 +161,11 @@ def test_by_number_an_uneven_clip_is_read_as_the_official_scripts_read_it(tmp_pa
     expected = sample_file_frames(
         index.total, frame_rate=index.frame_rate, fps=1.0, max_frames=64, start=None, end=None
     )
-    clip = read_clip(VideoPart(source=path), **OPTIONS, reading="reference")
+    clip = read_video(VideoPart(source=path), **OPTIONS, reading="reference")
     assert [read_number(frame) for frame in clip.frames] == expected
     assert list(clip.frame_times) == [number / index.frame_rate for number in expected]
-    assert measure_clip(VideoPart(source=path), **OPTIONS, reading="reference")[0] == len(expected)
-    shown = read_clip(VideoPart(source=path), **OPTIONS)
+    assert measure_video(VideoPart(source=path), **OPTIONS, reading="reference")[0] == len(expected)
+    shown = read_video(VideoPart(source=path), **OPTIONS)
     check_moments(shown, [time / 1000 for time in times])
     assert shown.frame_times[-1] > 22
 
@@ -287,7 +287,7 @@ def test_reordered_frames_of_uneven_rate_are_found_by_their_times(tmp_path, code
     path = write_clip(tmp_path / "a.mkv", times, codec=codec, options={"bf": "2"})
     seconds = ((times - times[0]) / 1000).tolist()
     for window in ((None, None), (10.0, 20.0), (31.5, 33.0), (seconds[-1] - 2, None)):
-        clip = read_clip(VideoPart(source=path, start=window[0], end=window[1]), **OPTIONS)
+        clip = read_video(VideoPart(source=path, start=window[0], end=window[1]), **OPTIONS)
         check_moments(clip, seconds, window[0] or 0.0, window[1] or math.inf)
 
 
@@ -300,23 +300,23 @@ def test_frames_at_the_same_time_are_counted_and_the_last_of_them_is_seen():
 def test_a_window_of_a_slide_show_shows_the_slide(tmp_path):
     path = write_clip(tmp_path / "slides.mp4", [60_000 * slide for slide in range(5)], rate=1)
     for start, slide in ((10.0, 0), (65.0, 1), (125.0, 2)):
-        clip = read_clip(VideoPart(source=path, start=start, end=start + 30), **OPTIONS)
+        clip = read_video(VideoPart(source=path, start=start, end=start + 30), **OPTIONS)
         assert {read_number(frame) for frame in clip.frames} == {slide}
         assert clip.frame_times[0] == pytest.approx(start, abs=0.04)
     with pytest.raises(InputError, match="fewer than two frames"):
-        read_clip(VideoPart(source=path, start=5000.0), **OPTIONS)
+        read_video(VideoPart(source=path, start=5000.0), **OPTIONS)
 
 
 def test_a_clip_longer_than_allowed_by_its_times_is_refused(tmp_path):
     path = write_clip(tmp_path / "a.mkv", [0, 40, 80, 700_000])
     with pytest.raises(MediaPolicyError, match="lasts 700 seconds"):
-        read_clip(VideoPart(source=path), **{**OPTIONS, "policy": MediaPolicy(max_duration_seconds=600)})
+        read_video(VideoPart(source=path), **{**OPTIONS, "policy": MediaPolicy(max_duration_seconds=600)})
 
 
 def test_more_frames_than_there_are_may_be_asked_for_without_a_message(tmp_path, caplog, capfd):
     path = write_clip(tmp_path / "a.mp4", range(0, 1600, 40))
-    assert len(read_clip(VideoPart(source=path, fps=100.0), **OPTIONS).frames) == 40
-    assert len(read_clip(VideoPart(source=path, fps=100.0), **OPTIONS, reading="reference").frames) == 40
+    assert len(read_video(VideoPart(source=path, fps=100.0), **OPTIONS).frames) == 40
+    assert len(read_video(VideoPart(source=path, fps=100.0), **OPTIONS, reading="reference").frames) == 40
     assert not caplog.records
     assert capfd.readouterr() == ("", "")
 

@@ -218,12 +218,12 @@ def open_on_closed_file(kind: str) -> Image.Image:
 )
 @pytest.mark.parametrize("reading", ["viewer", "reference"])
 def test_a_closed_image_is_a_named_error(make, reading):
-    with pytest.raises(MediaError, match=r"the picture given as \w+ is closed, .*; give it open, or give its path"):
+    with pytest.raises(MediaError, match=r"the image given as \w+ is closed, .*; give it open, or give its path"):
         read_image(make(), POLICY, reading=reading)
 
 
 def test_an_image_that_was_never_made_is_a_named_error():
-    with pytest.raises(MediaError, match="the picture given as Image is 0x0 pixels"):
+    with pytest.raises(MediaError, match="the image given as Image is 0x0 pixels"):
         read_image(Image.Image(), POLICY)
 
 
@@ -447,7 +447,7 @@ def test_without_pillow_heif_the_error_says_what_to_install(monkeypatch, tmp_pat
 
 
 def test_a_video_in_the_same_container_is_no_image():
-    with pytest.raises(MediaError, match="not a picture that is understood"):
+    with pytest.raises(MediaError, match="not an image that is understood"):
         read_image(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(40), POLICY)
 
 

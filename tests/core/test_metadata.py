@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import chromadb
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from qwen3_vl_retrieval import InputError, PixelBudget, StoreError
+from qwen3_vl_retrieval.chroma import ChromaDirectory
 from qwen3_vl_retrieval.cli import app
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import MultimodalIndex, repair_chroma
@@ -198,6 +200,17 @@ def test_the_command_line_mends_a_folder_of_chroma_and_names_the_rows(broken_fol
     assert mended.exit_code == 0, mended.output
     assert "papers, c: without sizes" in mended.stdout
     assert "2 rows of the log can be read again" in mended.stdout
+
+
+def test_the_command_line_does_not_mend_a_folder_of_chroma_that_is_being_written(broken_folder, tmp_path, monkeypatch):
+    folder = copy_folder(broken_folder, tmp_path)
+    impatient = partial(ChromaDirectory, lock_timeout_seconds=0.1)
+    monkeypatch.setattr("qwen3_vl_retrieval.cli.stores.ChromaDirectory", impatient)
+    with ChromaDirectory(folder).hold_writer():
+        refused = CliRunner().invoke(app, ["repair", str(folder)])
+    assert refused.exit_code == 1
+    assert "is being written by another process" in " ".join(refused.output.split())
+    assert "papers, c: without sizes" in CliRunner().invoke(app, ["repair", str(folder)]).stdout
 
 
 def test_a_folder_without_a_database_of_chroma_is_left_alone(tmp_path):

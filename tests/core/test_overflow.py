@@ -64,7 +64,7 @@ def test_what_does_not_fit_can_be_refused(make_embedder, noise):
 
 def test_a_pair_is_fitted_on_both_sides(make_reranker, noise):
     reranker = make_reranker(max_length=600)
-    with pytest.warns(UserWarning, match="document 0: .*2 picture"):
+    with pytest.warns(UserWarning, match="document 0: .*2 image"):
         scores = reranker.score({"image": noise(800, 800)}, [{"image": noise(700, 900)}])
     assert scores.shape == (1,)
 

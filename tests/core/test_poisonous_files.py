@@ -8,7 +8,7 @@ from poisonous_files import POISONOUS_FILES
 from qwen3_vl_retrieval.documents.units import load_item, read_units
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.items import VideoPart
-from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget, read_clip, read_image, render_pdf_page
+from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget, read_image, read_video, render_pdf_page
 
 POLICY = MediaPolicy(max_read_seconds=2, max_read_bytes=256 * 1024 * 1024)
 
@@ -24,7 +24,7 @@ def read_everything(path):
             read_image(item["image"], POLICY)
         elif unit.media_type == "video":
             part = VideoPart(source=path, start=unit.start, end=unit.end)
-            read_clip(part, policy=POLICY, sampling=FrameSampling(), budget=PixelBudget())
+            read_video(part, policy=POLICY, sampling=FrameSampling(), budget=PixelBudget())
 
 
 @pytest.mark.parametrize("name", POISONOUS_FILES)

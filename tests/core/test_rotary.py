@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from qwen3_vl_retrieval.engine.kernels.rotary import RotaryAngles
+from qwen3_vl_retrieval.engine.states import RotaryAngles
 
 TOKENS, HEADS, SIZE = 5, 3, 8
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from qwen3_vl_retrieval.outputs.precision import int8_step, quantize_embeddings
-from qwen3_vl_retrieval.outputs.ranking import compute_probabilities, rank_scores
-from qwen3_vl_retrieval.outputs.scoring import compute_margins
+from qwen3_vl_retrieval.outputs.scoring import compute_margins, compute_probabilities, rank_scores
 from qwen3_vl_retrieval.outputs.vectors import check_dimensions, pool_last_token, truncate_dimensions
 
 finite_margins = arrays.arrays(np.float32, st.integers(0, 20), elements=st.floats(-200, 200, width=32))
@@ -113,8 +112,8 @@ def test_exchanging_yes_and_no_turns_the_probability_round(margins):
 
 
 def test_margins_are_computed_in_float32_whatever_the_model_computes_in():
-    states = torch.tensor([[1.0, 2.0]], dtype=torch.bfloat16)
-    weight = torch.tensor([0.001, 1.0001])
+    states = np.array([[1.0, 2.0]], dtype=np.float16)
+    weight = np.array([0.001, 1.0001], dtype=np.float32)
     assert compute_margins(states, weight).tolist() == pytest.approx([2.0012], abs=1e-6)
 
 

@@ -1,6 +1,6 @@
 """Multimodal retrieval with Qwen3-VL-Embedding and Qwen3-VL-Reranker.
 
-Text, pictures, document pages, video and any mixture of them in one vector space, and a cross-encoder that sees the
+Text, images, document pages, video and any mixture of them in one vector space, and a cross-encoder that sees the
 pixels to order what was found. Importing this package loads neither torch nor transformers; the first use of
 `Qwen3VLEmbedder` or `Qwen3VLReranker` does.
 """
@@ -35,7 +35,7 @@ from qwen3_vl_retrieval.options import (
     ScoreOptions,
     ShareOptions,
 )
-from qwen3_vl_retrieval.outputs.ranking import Ranked
+from qwen3_vl_retrieval.outputs.scoring import Ranked
 from qwen3_vl_retrieval.protocols import (
     Embedder,
     PlainEmbedder,

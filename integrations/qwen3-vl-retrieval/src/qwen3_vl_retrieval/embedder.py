@@ -1,4 +1,4 @@
-"""Text, pictures, clips and mixtures of them to vectors of one space."""
+"""Text, images, videos and mixtures of them to vectors of one space."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class EmbedderLoadOptions(EmbedderOptions, LoadOptions, total=False):
 
 
 class Qwen3VLEmbedder(ModelInProcess, Embedder):
-    """Embeds text, pictures, clips and mixtures with a Qwen3-VL-Embedding model.
+    """Embeds text, images, videos and mixtures with a Qwen3-VL-Embedding model.
 
     Vectors are the state of the trailing end-of-text token, cut to `dimensions` (Matryoshka) and scaled to unit
     length, so that a dot product is a cosine. One instance may be used from any number of threads and event loops.
@@ -74,12 +74,12 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
         media_policy: What may be opened; by default local files, no URLs.
         pixel_budget: Limits on the pixels that the model sees; `None` takes the official scripts', and with
             `from_pretrained` those of the checkpoint's `retrieval_config.json`, if it has one.
-        frame_sampling: How frames are taken from clips; `None` likewise.
+        frame_sampling: How frames are taken from videos; `None` likewise.
         image_reading: `"viewer"`: images as a viewer shows them, upright, on white where they are transparent, in
             sRGB; `"reference"`: as the official scripts see them. It belongs to the fingerprint; docs/semantics.md
             lists the differences.
         max_length: Tokens of an item at most, up to 32,768.
-        on_overflow: `"fit"` cuts text from its end and gives pictures and clips fewer pixels and frames, with one
+        on_overflow: `"fit"` cuts text from its end and gives images and videos fewer pixels and frames, with one
             warning a call; `"error"` raises `InputTooLongError`.
         max_batch_tokens: Tokens of a forward pass at most; `None` chooses by device. Halved when memory runs out.
         choices: What `from_pretrained` chose (device, dtype, attention), each with its reason.

@@ -3,11 +3,11 @@
 ```text
 RetrievalError
 ├── InputError                   an item cannot be embedded or judged as given
-│   ├── MediaError               a picture, page, clip or download cannot be read
+│   ├── MediaError               an image, page, video or download cannot be read
 │   │   └── MediaPolicyError     reading it is not allowed, or exceeds a limit
 │   └── InputTooLongError        it does not fit the model's length and may not be shortened
 ├── ModelError                   a model cannot be found, loaded or trusted
-└── StoreError                   a store on disk is in use, torn, or not ours
+└── StoreError                   a store on disk is in use, corrupt, or not ours
     └── FingerprintMismatchError     it holds vectors of another space
 ```
 
@@ -173,8 +173,8 @@ def _quote_container(value: object, most_characters: int, levels: int) -> str:
         )
     if is_dataclass(value) and not isinstance(value, type):
         given = [(field.name, getattr(value, field.name)) for field in fields(value)]
-        told = [f"{field}={show(member)}" for field, member in given if member is not None]
-        return f"{name}({join(iter(told), len(told))})"
+        shown = [f"{field}={show(member)}" for field, member in given if member is not None]
+        return f"{name}({join(iter(shown), len(shown))})"
     # Its own words may be of any length: a document of another library repeats its text.
     return f"<{name}>"
 
@@ -238,7 +238,7 @@ class InputError(RetrievalError):
 
 
 class MediaError(InputError):
-    """A picture, page, clip or download cannot be read: missing, truncated, or not what it claims to be."""
+    """An image, page, video or download cannot be read: missing, truncated, or not what it claims to be."""
 
 
 class MediaPolicyError(MediaError):
@@ -254,7 +254,7 @@ class ModelError(RetrievalError):
 
 
 class StoreError(RetrievalError):
-    """A store on disk cannot be opened or written: it is in use, torn, of another version, or not ours."""
+    """A store on disk cannot be opened or written: it is in use, corrupt, of another version, or not ours."""
 
 
 class FingerprintMismatchError(StoreError):

@@ -22,7 +22,7 @@ class Fingerprint:
         precision: Number format, see `quantize_embeddings`.
         instruction: Default instruction of stored items.
         pixel_budget: Limits on the pixels the model sees.
-        frame_sampling: How frames are taken from clips.
+        frame_sampling: How frames are taken from videos.
         max_length: Tokens after which an item is shortened.
         prompt_version: Wording and layout of the prompt.
         image_reading: How images are read, see `media.read_image`. Vectors from before there was a choice, whose
@@ -63,10 +63,10 @@ class Fingerprint:
         return cls(**given)
 
     def require_match(self, stored: Fingerprint) -> None:
-        """Passes silently if vectors of `stored` may be compared with vectors of `self`.
+        """Raises an error unless vectors of `stored` may be compared with vectors of `self`.
 
         Raises:
-            FingerprintMismatchError: They may not; the message names each field that differs.
+            FingerprintMismatchError: They differ; the message names each field that does.
         """
         differences = [
             f"{field.name}: stored {getattr(stored, field.name)!r}, now {getattr(self, field.name)!r}"

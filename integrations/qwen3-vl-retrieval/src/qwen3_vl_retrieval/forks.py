@@ -2,7 +2,7 @@
 
 A fork copies the memory and one thread. A lock that another thread held stays held for ever in the child, a queue has
 nobody who serves it, and a database connection still belongs to the parent. Whatever keeps such a thing registers here
-and is told in each child, before anything else runs there.
+and is called in each child, before anything else runs there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Exit: TypeAlias = "Callable[[type[BaseException] | None, BaseException | None, 
 
 
 class _Registry:
-    """Those that are told, as long as they live."""
+    """The owners to renew, as long as they live."""
 
     def __init__(self) -> None:
         # A plain set, whose methods are single steps: a fork may come between any two.

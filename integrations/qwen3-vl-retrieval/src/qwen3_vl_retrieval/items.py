@@ -70,11 +70,11 @@ OnError: TypeAlias = Literal["raise", "return"]
 """What becomes of an item that cannot be embedded or judged: its error is raised, or returned in its place."""
 
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any] | DocumentPage"
-"""A picture: path, URL, `data:` or `file:` URI as `str`; `Path`; encoded `bytes`; PIL image; `(h, w[, c])` array;
+"""An image: path, URL, `data:` or `file:` URI as `str`; `Path`; encoded `bytes`; PIL image; `(h, w[, c])` array;
 `DocumentPage`."""
 
 VideoSource: TypeAlias = "str | Path | bytes | npt.NDArray[Any] | Sequence[ImageSource]"
-"""A clip: path or URI as `str`; `Path`; encoded `bytes`; `(frames, h, w, c)` array; sequence of pictures."""
+"""A video: path or URI as `str`; `Path`; encoded `bytes`; `(frames, h, w, c)` array; sequence of images."""
 
 
 @runtime_checkable
@@ -99,11 +99,11 @@ class ReadableBytes(Protocol):
 
 
 GivenImage: TypeAlias = "ImageSource | bytearray | memoryview[Any] | ReadableBytes | Tensor"
-"""What callers may give for a picture: an `ImageSource`, what else holds its bytes, or a tensor of the shapes of an
+"""What callers may give for an image: an `ImageSource`, what else holds its bytes, or a tensor of the shapes of an
 array."""
 
 GivenVideo: TypeAlias = "VideoSource | bytearray | memoryview[Any] | ReadableBytes | Tensor"
-"""What callers may give for a clip: a `VideoSource`, what else holds its bytes, or a tensor `(frames, h, w, c)`."""
+"""What callers may give for a video: a `VideoSource`, what else holds its bytes, or a tensor `(frames, h, w, c)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class DocumentPage:
         source: Path, URL, `data:` or `file:` URI as `str`; `Path`; the content as `bytes`. Its content says
             which of the two it is, of a URL its name.
         page: Its number, from 1.
-        max_pixels: Most pixels of the picture; `None` is as many as the models see by default.
+        max_pixels: Most pixels of the image; `None` is as many as the models see by default.
 
     Raises:
         ValueError: `max_pixels` is below one.
@@ -140,14 +140,14 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """A picture, not opened yet."""
+    """An image, not opened yet."""
 
     source: ImageSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPart:
-    """A clip, not opened yet.
+    """A video, not opened yet.
 
     Attributes:
         source: The file, or the frames in order.
@@ -179,8 +179,8 @@ class MultimodalInput:
 
     Attributes:
         text: Text, or a list of texts; they are joined without a separator.
-        image: A picture (see `GivenImage`) or a list of them.
-        video: A clip (see `GivenVideo`) or a list of them. A list whose first element is a picture is one clip
+        image: An image (see `GivenImage`) or a list of them.
+        video: A video (see `GivenVideo`) or a list of them. A list whose first element is an image is one video
             given as frames.
         instruction: What the item is to be represented for; overrides the call's.
         fps: Frames sampled per second from files; the real rate of frame lists.
@@ -259,7 +259,7 @@ def coerce_input(item: Item) -> CoercedInput:
         return _coerce_fields(_fields_from_mapping(cast("Mapping[Any, Any]", item)))
     raise InputError(
         f"got {_show(item)}; allowed are str (text), pathlib.Path, PIL.Image, dict and MultimodalInput. "
-        "Wrap other picture sources as {'image': …} and clips as {'video': …}."
+        "Wrap other image sources as {'image': …} and videos as {'video': …}."
     )
 
 
@@ -365,7 +365,7 @@ def check_text(text: object, name: str) -> str:
     """Returns a text that databases, JSON and models can take.
 
     Args:
-        text: It.
+        text: The text.
         name: What it is called in messages.
 
     Raises:
@@ -385,10 +385,10 @@ def check_text(text: object, name: str) -> str:
 
 
 def check_instruction(instruction: object) -> None:
-    """Passes silently if `instruction` is a text or `None`.
+    """Raises an error unless `instruction` is a text or `None`.
 
     Raises:
-        InputError: It is not.
+        InputError: `instruction` is of another type.
     """
     if instruction is None:
         return
@@ -484,7 +484,7 @@ def _is_tensor(value: object) -> bool:
 
 
 def _is_object_array(value: object) -> bool:
-    """Whether it is a list in the form of an array: of texts, paths or pictures."""
+    """Whether it is a list in the form of an array: of texts, paths or images."""
     return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "UO"
 
 
@@ -521,7 +521,7 @@ def _read_number(value: object, name: str) -> float | None:
 
 
 def _split_videos(video: Any) -> list[Any]:
-    """One clip or several: a list whose first element is a picture is one clip, as in the official scripts."""
+    """One video or several: a list whose first element is an image is one video, as in the official scripts."""
     if video is None:
         return []
     if _is_object_array(video):

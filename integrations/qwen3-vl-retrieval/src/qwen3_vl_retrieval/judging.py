@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.items import Item
-from qwen3_vl_retrieval.outputs.ranking import Ranked, compute_probabilities, rank_scores
+from qwen3_vl_retrieval.outputs.scoring import Ranked, compute_probabilities, rank_scores
 from qwen3_vl_retrieval.protocols import Reranker
 
 __all__ = ["OnUnreadable", "Ranking", "arank_documents", "judge_documents", "rank_documents"]

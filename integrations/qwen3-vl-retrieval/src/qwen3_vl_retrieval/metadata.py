@@ -41,7 +41,7 @@ def check_metadata(
     Numbers of NumPy become Python's, paths become text (`encode_path`), and what is `None` is left out, as stores do.
 
     Args:
-        metadata: Of one document.
+        metadata: The metadata of one document.
         reserved: Names that the caller of the store may not use.
         allow_lists: Whether lists of one kind of scalar are held, as Chroma does.
         allow_nested: Whether lists and dicts of anything are held, as stores do that write JSON. Values of other types

@@ -39,7 +39,7 @@ from qwen3_vl_retrieval.items import (
 )
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.options import EmbedOptions, InputType, ScoreOptions, VectorOptions
-from qwen3_vl_retrieval.outputs.ranking import Ranked, compute_log_odds, rank_scores
+from qwen3_vl_retrieval.outputs.scoring import Ranked, compute_log_odds, rank_scores
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_QUERY_INSTRUCTION
 
 __all__ = [

@@ -37,8 +37,7 @@ from qwen3_vl_retrieval.options import (
     ScoreOptions,
     ScoreOutput,
 )
-from qwen3_vl_retrieval.outputs.ranking import compute_probabilities
-from qwen3_vl_retrieval.outputs.scoring import compute_margins
+from qwen3_vl_retrieval.outputs.scoring import compute_margins, compute_probabilities
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_RERANKING_INSTRUCTION
 from qwen3_vl_retrieval.protocols import Reranker
 
@@ -67,15 +66,15 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
         instruction: What makes a document relevant.
         media_policy: What may be opened; by default local files, no URLs.
         pixel_budget: Limits on the pixels that the model sees.
-        frame_sampling: How frames are taken from clips.
+        frame_sampling: How frames are taken from videos.
         image_reading: How images are read, as in `Qwen3VLEmbedder`; give both models the same.
         max_length: Tokens of a pair at most, up to 32,768; the five tokens of the assistant's turn come on top.
-        on_overflow: `"fit"` cuts text and gives pictures and clips fewer pixels and frames, with one warning a call;
+        on_overflow: `"fit"` cuts text and gives images and videos fewer pixels and frames, with one warning a call;
             `"error"` raises `InputTooLongError`.
         truncation: Which text of a long pair is cut: `"longest_first"` the longer one, so that neither vanishes;
             `"reference"` the end of the pair, as the official script does, which can lose the whole document.
         max_batch_tokens: Tokens of a forward pass at most; `None` chooses by device. Halved when memory runs out.
-        vision_cache_bytes: Memory for what the vision tower has made of documents' pictures, so that another query
+        vision_cache_bytes: Memory for what the vision tower has made of documents' images, so that another query
             over the same ones costs a fraction: `None` is 1 GiB of the device, and on a GPU 4 GiB of the host's memory
             behind it; 0 keeps nothing. A page of 1,800 visual tokens takes 30 MB of the 2B model.
         choices: What `from_pretrained` chose (device, dtype, attention), each with its reason.
@@ -153,7 +152,7 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
         return cls._load(name_or_path, "reranker", options, RerankerOptions, build)
 
     def cache_media(self, documents: Iterable[Item], *, show_progress: bool = False) -> dict[int, InputError]:
-        """Computes what the vision tower makes of documents' pictures and clips, for the queries to come.
+        """Computes what the vision tower makes of documents' images and videos, for the queries to come.
 
         Returns:
             The documents that cannot be read, by position.
@@ -285,7 +284,7 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
         self, outcome: Outcome, output: ScoreOutput, on_error: OnError
     ) -> npt.NDArray[np.float32] | list[float | InputError]:
         outcome.raise_failures(on_error)
-        margins = compute_margins(outcome.hidden_states, self.score_weight).numpy()
+        margins = compute_margins(outcome.hidden_states.numpy(), self.score_weight.numpy())
         scores = margins if output == "margin" else compute_probabilities(margins)
         return scores if on_error == "raise" else outcome.place_failures(scores.tolist())
 

@@ -51,7 +51,7 @@ from qwen3_vl_retrieval.options import (
     VectorOptions,
     list_option_names,
 )
-from qwen3_vl_retrieval.outputs.ranking import compute_log_odds, compute_probabilities
+from qwen3_vl_retrieval.outputs.scoring import compute_log_odds, compute_probabilities
 from qwen3_vl_retrieval.protocols import Embedder, Reranker
 
 __all__ = ["EmbedderTests", "FakeEmbedder", "FakeReranker", "RerankerTests"]
@@ -126,7 +126,7 @@ class FakeEmbedder(Embedder):
         dimensions = self._check_dimensions(options.get("dimensions"))
         instruction = _choose_instruction(options.get("instruction"), input_type)
         # Queries and documents of one content are near: the instruction is a tenth of the vector.
-        told = _draw_vector(instruction.encode(), dimensions) if options.get("instruction") else np.zeros(dimensions)
+        tenth = _draw_vector(instruction.encode(), dimensions) if options.get("instruction") else np.zeros(dimensions)
         vectors: list[npt.NDArray[np.float32] | InputError] = []
         for place, item in enumerate(list_items(inputs)):
             try:
@@ -138,7 +138,7 @@ class FakeEmbedder(Embedder):
                 continue
             if input_type == "document":
                 self.embedded.append(content)
-            vector = _draw_vector(content, dimensions) + 0.1 * told
+            vector = _draw_vector(content, dimensions) + 0.1 * tenth
             vectors.append((vector / np.linalg.norm(vector)).astype(np.float32))
         if on_error == "return":
             return vectors

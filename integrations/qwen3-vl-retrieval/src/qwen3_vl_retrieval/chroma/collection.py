@@ -89,12 +89,12 @@ class Collection:
     def _reopen(self, store_id: str) -> None:
         self.close()
         if not self._folder.is_dir():
-            raise StoreError(f"the store is torn: the folder {str(self._folder)!r} is missing; repair the store")
+            raise StoreError(f"the store is corrupt: the folder {str(self._folder)!r} is missing; repair the store")
         self._connect()
         names = [found.name for found in self._call(self._client.list_collections)]
         if COLLECTION_NAME not in names:
             raise StoreError(
-                f"the store is torn: {str(self._folder)!r} holds no collection {COLLECTION_NAME!r}; repair the store"
+                f"the store is corrupt: {str(self._folder)!r} holds no collection {COLLECTION_NAME!r}; repair the store"
             )
         collection = self._call(lambda: self._client.get_collection(COLLECTION_NAME, embedding_function=None))
         stamped = cast("Mapping[str, Any]", collection.metadata if collection.metadata is not None else {})

@@ -115,7 +115,7 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
         return cast("Fingerprint", self._fingerprint)
 
     def __call__(self, input: Sequence[str | npt.NDArray[Any] | None]) -> list[npt.NDArray[Any]]:  # noqa: A002 - Chroma's name
-        """Returns one float32 vector per record, a text or a picture as uint8 array (height, width, 3), in input order.
+        """Returns one float32 vector per record, a text or an image as uint8 array (height, width, 3), in input order.
 
         Raises:
             InputError: A record cannot be embedded; the message begins with its position.
@@ -187,22 +187,22 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Passes silently if nothing in `config` is missing or unknown.
+        """Raises an error if anything in `config` is missing or unknown.
 
         Raises:
-            StoreError: Something is.
+            StoreError: A name is missing or unknown.
         """
         if set(config) != set(_CONFIG_NAMES):
             raise StoreError(f"not a configuration of this version: got {list(config)}, expected {_CONFIG_NAMES}")
         Fingerprint.from_dict(config["fingerprint"])
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Passes silently if vectors by the new configuration may be compared with those by the old one.
+        """Raises an error unless vectors by the new configuration may be compared with those by the old one.
 
         Chroma 1.5.9 asks when `modify` has written the new one: after a refusal, give `modify` the old function again.
 
         Raises:
-            FingerprintMismatchError: They may not.
+            FingerprintMismatchError: They come from different vector spaces.
         """
         stored, now = (Fingerprint.from_dict(config["fingerprint"]) for config in (old_config, new_config))
         now.require_match(stored)
@@ -253,14 +253,14 @@ class Qwen3VLEmbeddingFunction(EmbeddingFunction[Any]):
 
 
 class MediaUriLoader:
-    """Reads the pictures of records that are given by `uris`, in place of Chroma's `ImageLoader`, which opens anything.
+    """Reads the images of records that are given by `uris`, in place of Chroma's `ImageLoader`, which opens anything.
 
     Images come as the model is to see them: in RGB, read as `image_reading` says. All of a call are in memory at once,
     with three bytes a pixel: add records in batches.
 
     Args:
         policy: What may be opened; by default local files, no URLs.
-        max_workers: Pictures that are read at a time.
+        max_workers: Images that are read at a time.
         image_reading: As in `Qwen3VLEmbedder`; give both the same.
     """
 
@@ -275,7 +275,7 @@ class MediaUriLoader:
         """Returns one uint8 array of shape (height, width, 3) per path or URL, and `None` for `None`.
 
         Raises:
-            MediaError: A picture cannot be read, or the policy refuses it; the message begins with its position.
+            MediaError: An image cannot be read, or the policy refuses it; the message begins with its position.
         """
         with ThreadPoolExecutor(self._max_workers) as workers:
             return list(workers.map(self._read, uris, range(len(uris))))
@@ -293,5 +293,5 @@ def _read_record(record: object, index: int) -> Item:
     if isinstance(record, np.ndarray):
         return {"image": cast("npt.NDArray[Any]", record)}
     raise InputError(
-        f"got {type(record).__name__}; allowed are documents (str) and pictures (uint8 arrays), or a URI of a picture"
+        f"got {type(record).__name__}; allowed are documents (str) and images (uint8 arrays), or a URI of an image"
     ).at(index)

@@ -28,7 +28,7 @@ class RepairedRow:
 
     Attributes:
         collection: Name of its collection; `""` if that is gone.
-        id: Of the row.
+        id: Id of the row.
         lost: Names of the metadata that were taken out of it.
     """
 
@@ -67,8 +67,8 @@ def _repair_log(connection: sqlite3.Connection) -> list[RepairedRow]:
         statement = "SELECT seq_id, topic, id, metadata FROM embeddings_queue WHERE metadata IS NOT NULL"
         found = connection.execute(statement)
         repaired: list[RepairedRow] = []
-        for sequence, topic, row_id, told in found.fetchall():
-            kept, lost = _split_metadata(told)
+        for sequence, topic, row_id, stored in found.fetchall():
+            kept, lost = _split_metadata(stored)
             if lost:
                 connection.execute(
                     "UPDATE embeddings_queue SET metadata = ? WHERE seq_id = ?",
@@ -84,10 +84,10 @@ def _repair_log(connection: sqlite3.Connection) -> list[RepairedRow]:
     return repaired
 
 
-def _split_metadata(told: str) -> tuple[dict[str, Any], list[str]]:
+def _split_metadata(stored: str) -> tuple[dict[str, Any], list[str]]:
     """What Chroma can read of the metadata of a row, and the names of the rest."""
     try:
-        metadata: Any = json.loads(told)
+        metadata: Any = json.loads(stored)
     except json.JSONDecodeError:
         return {}, ["all"]
     if not isinstance(metadata, dict):

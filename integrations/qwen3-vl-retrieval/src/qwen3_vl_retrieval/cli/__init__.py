@@ -20,7 +20,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="qwen3vl",
-    help="Find text, pictures, pages and moments of video with Qwen3-VL-Embedding and Qwen3-VL-Reranker.",
+    help="Find text, images, pages and moments of video with Qwen3-VL-Embedding and Qwen3-VL-Reranker.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,

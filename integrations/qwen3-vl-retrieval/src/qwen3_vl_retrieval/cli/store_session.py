@@ -82,7 +82,7 @@ def index_into(
 
     Raises:
         ModelError: The model cannot be loaded.
-        StoreError: The index is in use, torn, or belongs to another model.
+        StoreError: The index is in use, corrupt, or belongs to another model.
         InputError: The folder cannot be read.
         ValueError: An option is out of range.
     """
@@ -124,7 +124,7 @@ def search_store(
 
     Raises:
         ModelError: A model cannot be loaded.
-        StoreError: The index is torn, or belongs to another model.
+        StoreError: The index is corrupt, or belongs to another model.
         InputError: The query cannot be read, embedded or judged.
         ValueError: An option is out of range.
     """

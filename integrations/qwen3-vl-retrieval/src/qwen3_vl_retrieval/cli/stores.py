@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from qwen3_vl_retrieval.chroma.repair import is_chroma_folder, repair_chroma
+from qwen3_vl_retrieval.chroma.directory import ChromaDirectory
+from qwen3_vl_retrieval.chroma.repair import is_chroma_folder
 from qwen3_vl_retrieval.cli.limits import Limits, name_options, rename_failure
 from qwen3_vl_retrieval.cli.noise import keep_noise_out
 from qwen3_vl_retrieval.cli.options import (
@@ -194,7 +195,7 @@ def delete_units(
 
 
 def repair_index(store: StoreArgument) -> None:
-    """Builds the collection of a torn index again from its catalog and vectors; needs no model.
+    """Builds the collection of a corrupt index again from its catalog and vectors; needs no model.
 
     Values of metadata that can neither be searched nor shown (infinity, NaN) are taken out, and named. Of a folder of
     Chroma (a persist_directory of LangChain, a persist_dir of LlamaIndex) it makes the log readable.
@@ -225,7 +226,7 @@ def compact_index(store: StoreArgument) -> None:
             report = opened.compact()
     Console().print(
         f"{report.bytes_before / 1e6:,.1f} MB before, {report.bytes_after / 1e6:,.1f} MB after; {report.units:,} units "
-        f"stay, {report.retired_units:,} that were kept for a while are gone, and {report.media_files:,} kept pictures",
+        f"stay, {report.retired_units:,} that were kept for a while are gone, and {report.media_files:,} kept images",
         highlight=False,
         soft_wrap=True,
     )
@@ -233,7 +234,7 @@ def compact_index(store: StoreArgument) -> None:
 
 def _repair_chroma(folder: Path) -> None:
     with explain_errors(Console(stderr=True)):
-        repaired = repair_chroma(folder)
+        repaired = ChromaDirectory(folder).repair()
     for row in repaired:
         shown = clean_text(f"{row.collection}, {row.id}: without {', '.join(row.lost)}")
         Console().print(Text(f"  {shown}"), soft_wrap=True)

@@ -70,7 +70,7 @@ def run_trial(
 
     Raises:
         ModelError: A model cannot be loaded.
-        StoreError: The index is in use or torn.
+        StoreError: The index is in use or corrupt.
     """
     with _Trial.open(office.folder, store, loading, embedder, reranker, console=messages) as trial:
         console.print(trial.describe(), soft_wrap=True)

@@ -32,18 +32,18 @@ _VIDEO_KEYS = ("video", "video_uri", "video_url")
 def find_media_type(text: str, metadata: Mapping[str, Any], *, media_key: str | None = None) -> MediaType:
     """Returns what a document is: its `media_type`, or what its other metadata say; `"text"` if they say nothing.
 
-    A document that names a picture or clip and no `media_type` is that and its text, `"mixed"`, if it has one. Its
+    A document that names an image or video and no `media_type` is that and its text, `"mixed"`, if it has one. Its
     `source` only says where it comes from: the text of an `.svg`, or of a page about a `.jpg`, is a text. What has no
     text at all is the image or video that `source` names, because there is nothing else that it could be.
 
     Raises:
         InputError: The `media_type` is not one of this project's.
     """
-    told = metadata.get("media_type")
-    if told is not None:
-        if told not in get_args(MediaType):
-            raise InputError(f"media_type={quote(told)} is unknown; allowed are {', '.join(get_args(MediaType))}")
-        return cast("MediaType", told)
+    declared = metadata.get("media_type")
+    if declared is not None:
+        if declared not in get_args(MediaType):
+            raise InputError(f"media_type={quote(declared)} is unknown; allowed are {', '.join(get_args(MediaType))}")
+        return cast("MediaType", declared)
     image, video = _find_media(text, metadata, media_key)
     if image is None and video is None:
         return "text"
@@ -66,16 +66,16 @@ def build_item(
     models and keyword indexes. Of `"mixed"` it is both, of `"text"` the text.
 
     Args:
-        text: Of the document.
-        metadata: Of the document; anything but the names above is left alone.
+        text: Text of the document.
+        metadata: Metadata of the document; anything but the names above is left alone.
         policy: What may be opened of a page, which is rendered here; `None` is any local file. Other files are opened
             by the model, under its own policy.
-        media_key: Name of a metadatum that holds the picture or clip, in place of `image` and `video`.
+        media_key: Name of a metadatum that holds the image or video, in place of `image` and `video`.
         render_pages: `False` leaves a page for `Qwen3VLEmbedder` and `Qwen3VLReranker` to render, under `policy` too:
             the reranker does so once, not for every query. The PDF is opened here all the same.
 
     Raises:
-        InputError: A picture or clip is missing or of no known kind.
+        InputError: An image or video is missing or of no known kind.
         MediaPolicyError: The policy refuses the PDF of a page.
         MediaError: The page cannot be read.
     """
@@ -132,17 +132,17 @@ def draw_document(
     media_key: str | None = None,
     max_frames: int = 4,
 ) -> list[Image.Image]:
-    """Returns what a document shows, as RGB pictures: the picture, the rendered page, or frames of the clip.
+    """Returns what a document shows, as RGB images: the image, the rendered page, or frames of the video.
 
     Args:
-        text: Of the document.
-        metadata: Of the document.
+        text: Text of the document.
+        metadata: Metadata of the document.
         policy: What may be opened; `None` is any local file.
         media_key: As in `build_item`.
-        max_frames: Frames of a clip, from the middles of as many equal parts of its window.
+        max_frames: Frames of a video, from the middles of as many equal parts of its window.
 
     Raises:
-        InputError: A picture or clip is missing, refused, or cannot be read.
+        InputError: An image or video is missing, refused, or cannot be read.
     """
     rules = MediaPolicy() if policy is None else policy
     kind = find_media_type(text, metadata, media_key=media_key)
@@ -166,7 +166,7 @@ def _view_document(
 
 
 def _find_media(text: str, metadata: Mapping[str, Any], media_key: str | None) -> tuple[Any, Any]:
-    """The picture, or pictures, and the clip that the metadata name; `None` for what they do not."""
+    """The image, or images, and the video that the metadata name; `None` for what they do not."""
     if media_key is not None:
         found = metadata.get(media_key)
         is_clip = found is not None and _guess_kind(found, metadata) == "video"
@@ -187,13 +187,13 @@ def _find_media(text: str, metadata: Mapping[str, Any], media_key: str | None) -
 
 
 def _guess_kind(source: object, metadata: Mapping[str, Any]) -> str | None:
-    """`"image"` or `"video"` by the MIME type, told or guessed from a name; `None` for anything else."""
+    """`"image"` or `"video"` by the MIME type, declared or guessed from a name; `None` for anything else."""
     first: object = source
     if isinstance(source, list) and source:
         first = cast("Sequence[object]", source)[0]
-    told = metadata.get("mime_type")
+    declared = metadata.get("mime_type")
     name = str(first) if isinstance(first, (str, Path)) else ""
-    mime = told if isinstance(told, str) else guess_mime_type(name)
+    mime = declared if isinstance(declared, str) else guess_mime_type(name)
     kind = None if mime is None else mime.partition("/")[0]
     return kind if kind in ("image", "video") else None
 
@@ -202,7 +202,7 @@ def _find_unit(kind: MediaType, metadata: Mapping[str, Any]) -> Unit:
     source, page = metadata.get("source"), metadata.get("page")
     if not isinstance(source, (str, Path)) or kind == "mixed":
         raise InputError(
-            f"a document of media_type={quote(kind)} names no picture or clip; put a path or URI into its metadata as "
+            f"a document of media_type={quote(kind)} names no image or video; put a path or URI into its metadata as "
             "'image' or 'video', or the file as 'source'"
         )
     if kind == "page" and page is None:

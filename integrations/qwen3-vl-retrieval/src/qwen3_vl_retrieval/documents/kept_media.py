@@ -1,6 +1,6 @@
-"""Items that a caller gives in memory, kept so that they can be opened again: texts, pictures and mixtures.
+"""Items that a caller gives in memory, kept so that they can be opened again: texts, images and mixtures.
 
-Pictures without a file of their own become files in the store. What is in a file stays there.
+Images without a file of their own become files in the store. What is in a file stays there.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class GivenItem:
         text: Its texts, joined; `None` if it has none.
         content: All of it, for `decode_item`; `None` if the text is all.
         source: The file, if the item is nothing but that.
-        width: Of a single picture, in pixels.
-        height: Of a single picture, in pixels.
+        width: Of a single image, in pixels.
+        height: Of a single image, in pixels.
     """
 
     media_type: MediaType
@@ -60,16 +60,16 @@ class GivenItem:
 
 
 def encode_item(item: Item, folder: Path, policy: MediaPolicy, *, image_reading: ImageReading = "viewer") -> GivenItem:
-    """Returns an item as it is kept; pictures that are not in a file are written to `folder`.
+    """Returns an item as it is kept; images that are not in a file are written to `folder`.
 
     Args:
-        item: A text, a picture, a mixture; clips only as files.
-        folder: Where pictures are kept.
+        item: A text, an image, a mixture; videos only as files.
+        folder: Where images are kept.
         policy: What may be opened.
         image_reading: How the model that the item is kept for reads images.
 
     Raises:
-        InputError: The item is not understood, cannot be read, or is a clip without a file.
+        InputError: The item is not understood, cannot be read, or is a video without a file.
         StoreError: The disk is full.
     """
     coerced = coerce_input(item)
@@ -111,7 +111,7 @@ def decode_item(content: str, folder: Path) -> MultimodalInput:
 
     Args:
         content: As it was kept.
-        folder: Where pictures are kept.
+        folder: Where images are kept.
     """
     stored = cast("Mapping[str, Any]", json.loads(content))
     parts: list[dict[str, Any]] = []
@@ -133,7 +133,7 @@ def list_kept_files(content: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EncodedPart:
-    """A text, or the name of a file, with the hash of what it is and the options of a clip."""
+    """A text, or the name of a file, with the hash of what it is and the options of a video."""
 
     kind: str
     name: str
@@ -185,8 +185,8 @@ def _encode_video(part: VideoPart, policy: MediaPolicy) -> _EncodedPart:
     opened = open_source(source, policy) if isinstance(source, (str, Path, bytes)) else None
     if not isinstance(opened, Path):
         raise InputError(
-            "a clip that is not a local file cannot be kept; write it to a file and give its path, "
-            "or give frames as pictures of one item"
+            "a video that is not a local file cannot be kept; write it to a file and give its path, "
+            "or give frames as images of one item"
         )
     given = {name: getattr(part, name) for name in ("fps", "max_frames", "start", "end")}
     options = {name: value for name, value in given.items() if value is not None}

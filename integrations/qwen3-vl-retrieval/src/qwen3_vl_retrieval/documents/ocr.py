@@ -1,4 +1,4 @@
-"""Words of scans and pictures, read by RapidOCR: small ONNX models that come with its wheel and run on any CPU."""
+"""Words of scans and images, read by RapidOCR: small ONNX models that come with its wheel and run on any CPU."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LOCK = ForkSafeLock()
 
 
 def read_with_rapidocr(picture: Image.Image) -> str:
-    """Returns the words of a picture, line by line; `""` if there are none. Give this function to `ocr=`.
+    """Returns the words of an image, line by line; `""` if there are none. Give this function to `ocr=`.
 
     The models that come with RapidOCR read Latin letters and Chinese. For others, or for another engine, write a
-    function from a picture to its words.
+    function from an image to its words.
 
     Raises:
         StoreError: RapidOCR is not installed.

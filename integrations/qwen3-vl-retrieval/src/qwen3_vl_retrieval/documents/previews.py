@@ -1,4 +1,4 @@
-"""What units and items look like: pictures, rendered pages, frames of clips, and texts drawn as on paper."""
+"""What units and items look like: images, rendered pages, frames of videos, and texts drawn as on paper."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LEAST_IMAGE_BYTES = 1_024
 """Fewer hold no JPEG."""
 
 SIDE_PIXELS = 360
-"""Longer side of a small picture: sharp at half that size on screens of two pixels to a point."""
+"""Longer side of a small image: sharp at half that size on screens of two pixels to a point."""
 
 _FULL_PAGE_PIXELS = PixelBudget().max_pixels
 """Pixels of a page shown by itself: what the models see of it by default."""
@@ -56,7 +56,7 @@ _FALLING_QUALITIES = (90, 80, 65, 50)
 _SHRINKING = 0.7
 """Side of the next size, over that of a JPEG that was too large in every quality."""
 
-# Four moments of a clip, row by row: one frame does not show what moves.
+# Four moments of a video, row by row: one frame does not show what moves.
 _SHARES = (0.04, 0.35, 0.65, 0.96)
 _GAP_PIXELS = 4
 
@@ -84,7 +84,7 @@ class PagePart:
 
 
 View: TypeAlias = "TextPart | ImagePart | VideoPart | PagePart"
-"""The one thing that stands for a unit or an item where there is room for one picture."""
+"""The one thing that stands for a unit or an item where there is room for one image."""
 
 
 def view_unit(unit: Unit) -> View:
@@ -101,7 +101,7 @@ def view_unit(unit: Unit) -> View:
 
 
 def view_item(item: Item) -> View:
-    """Returns what to show of an item: its first picture or clip, or else all of its text; nothing is opened.
+    """Returns what to show of an item: its first image or video, or else all of its text; nothing is opened.
 
     Raises:
         InputError: The item is not one that can be embedded.
@@ -112,7 +112,7 @@ def view_item(item: Item) -> View:
 
 
 def read_picture(view: View, policy: MediaPolicy, *, page_pixels: int = _FULL_PAGE_PIXELS) -> Image.Image:
-    """Returns one RGB picture: the picture itself, the page, a frame from the middle of the clip, or a card of text.
+    """Returns one RGB image: the image itself, the page, a frame from the middle of the video, or a card of text.
 
     Args:
         view: What to open.
@@ -129,7 +129,7 @@ def read_picture(view: View, policy: MediaPolicy, *, page_pixels: int = _FULL_PA
         case ImagePart():
             return media.read_image(view.source, policy)
         case VideoPart():
-            # The middle of the window: the beginning of a clip is often black.
+            # The middle of the window: the beginning of a video is often black.
             return read_frames(view, policy, shares=(0.5,))[0]
         case TextPart():
             return draw_card(view.text)
@@ -138,15 +138,15 @@ def read_picture(view: View, policy: MediaPolicy, *, page_pixels: int = _FULL_PA
 def read_frames(
     clip: VideoPart, policy: MediaPolicy, *, shares: Sequence[float], by_time: bool = True
 ) -> list[Image.Image]:
-    """Returns frames of a clip as RGB pictures, at rising shares of its window: 0 is the beginning, 1 the end.
+    """Returns frames of a video as RGB images, at rising shares of its window: 0 is the beginning, 1 the end.
 
     Frames of a file are those shown then; with `by_time=False` those of that number at the average rate, which
-    `read_clip` sees with the same option.
+    `read_video` sees with the same option.
 
     Raises:
         MediaPolicyError: The policy refuses the file.
-        MediaError: The file is gone, damaged, no longer a clip, or ends before the window begins.
-        InputError: The clip is a list of frames without a rate, and has a window.
+        MediaError: The file is gone, damaged, no longer a video, or ends before the window begins.
+        InputError: The video is a list of frames without a rate, and has a window.
     """
     if not isinstance(clip.source, (str, Path, bytes)):
         numbers, _ = sample_listed_frames(
@@ -157,7 +157,7 @@ def read_frames(
     from qwen3_vl_retrieval.media.container import decode_frames, find_index
 
     named = "given as bytes" if isinstance(clip.source, bytes) else repr(shorten_name(str(clip.source)))
-    shown = f"the clip {named}"
+    shown = f"the video {named}"
     source = open_source(clip.source, policy)
     index = find_index(source, policy, shown=shown)
     total_seconds = index.duration_seconds if by_time else index.total / index.frame_rate
@@ -177,13 +177,13 @@ def read_frames(
 
 
 def draw_miniature(view: View, policy: MediaPolicy, *, side_pixels: int = SIDE_PIXELS) -> Image.Image:
-    """Returns a small RGB picture, at most `side_pixels` wide and high; four moments of a clip in two rows.
+    """Returns a small RGB image, at most `side_pixels` wide and high; four moments of a video in two rows.
 
     Raises:
         ValueError: `side_pixels` is below 16.
         MediaPolicyError: The policy refuses the file.
         MediaError: The file is gone, damaged, or no longer what it was.
-        InputError: The clip is a list of frames without a rate, and has a window.
+        InputError: The video is a list of frames without a rate, and has a window.
     """
     if side_pixels < 16:
         raise ValueError(f"side_pixels={side_pixels} must be at least 16: there is nothing to see on fewer")
@@ -200,7 +200,7 @@ def draw_miniature(view: View, policy: MediaPolicy, *, side_pixels: int = SIDE_P
 
 
 def encode_picture(picture: Image.Image, *, side_pixels: int = SIDE_PIXELS) -> str:
-    """Returns a picture as the data URI of a JPEG, at most `side_pixels` wide and high."""
+    """Returns an image as the data URI of a JPEG, at most `side_pixels` wide and high."""
     stream = io.BytesIO()
     _shrink(picture, side_pixels).save(stream, "JPEG", quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
@@ -210,7 +210,7 @@ def encode_jpeg(picture: Image.Image, *, max_pixels: int | None = None, max_byte
     """Returns an RGB image as JPEG: shrunk to `max_pixels`, then with less quality and size until it fits.
 
     Args:
-        picture: The image.
+        image: The image.
         max_pixels: Most pixels; `None` is any number.
         max_bytes: Most bytes, at least 1,024; `None` is any number.
 
@@ -270,7 +270,7 @@ def draw_card(
 
 
 def _draw_sheet(frames: Sequence[Image.Image], side_pixels: int) -> Image.Image:
-    """The frames in two columns, each made small first: those of a clip may be large."""
+    """The frames in two columns, each made small first: those of a video may be large."""
     cells = [_shrink(frame, (side_pixels - _GAP_PIXELS) // 2) for frame in frames]
     width, height = (max(cell.size[axis] for cell in cells) for axis in (0, 1))
     sheet = Image.new("RGB", (2 * width + _GAP_PIXELS, 2 * height + _GAP_PIXELS), "white")

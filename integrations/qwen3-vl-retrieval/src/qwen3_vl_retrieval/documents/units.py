@@ -1,6 +1,6 @@
 """What a file becomes: units, each small enough to be embedded and shown as one hit.
 
-An image is one unit, a PDF or TIFF one per page, a clip one per window of time, a text one per chunk. Units hold
+An image is one unit, a PDF or TIFF one per page, a video one per window of time, a text one per chunk. Units hold
 places, not pixels: `load_item` opens what a unit stands for when it is about to be embedded.
 """
 
@@ -29,7 +29,7 @@ MediaType: TypeAlias = Literal["text", "image", "page", "video", "mixed"]
 """What a unit is. `mixed` is an item of several parts that was given in memory; no file is one."""
 
 ReadOcr: TypeAlias = Callable[[Image.Image], str]
-"""Reads the words of a picture; `""` if there are none."""
+"""Reads the words of an image; `""` if there are none."""
 
 MOST_COSTLY_PAGES = 3
 """Pages of one file that may exceed the limits of time and memory before the rest of the file is given up."""
@@ -97,12 +97,12 @@ def read_units(
     Args:
         path: The file.
         policy: What may be opened, and how large it may be.
-        window_seconds: Length of a window of a clip; a clip that is hardly longer is one unit, see `plan_windows`.
+        window_seconds: Length of a window of a video; a video that is hardly longer is one unit, see `plan_windows`.
         overlap_seconds: What a window shares with the one before, so that no moment is only seen cut in two.
-        cut_at_scenes: Let windows end where the picture changes, too; then a short clip may be several units.
-        ocr: Reads the words of pages without a text layer, and of pictures; `None` leaves them unread.
+        cut_at_scenes: Let windows end where the image changes, too; then a short video may be several units.
+        ocr: Reads the words of pages without a text layer, and of images; `None` leaves them unread.
         image_reading: How the model that embeds the units reads images, see `media.read_image`. It decides for video,
-            too, see `media.read_clip`.
+            too, see `media.read_video`.
 
     Raises:
         ValueError: The windows would not advance.

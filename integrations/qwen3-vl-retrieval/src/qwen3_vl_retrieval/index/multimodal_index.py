@@ -1,4 +1,4 @@
-"""The index: documents, pages, clips and texts kept on disk in one vector space, and searched in two stages."""
+"""The index: documents, pages, videos and texts kept on disk in one vector space, and searched in two stages."""
 
 from __future__ import annotations
 
@@ -127,17 +127,17 @@ class MultimodalIndex:
             precision: Number format of the full vectors that are rescored with: `"float32"`, `"float16"` (default),
                 `"int8"` or `"ubinary"`. Cannot be changed later.
             media_policy: What may be opened; `None` is any local file. The models have policies of their own.
-            window_seconds: Length of a window of a clip. Like the other options on reading, it holds for files that
+            window_seconds: Length of a window of a video. Like the other options on reading, it holds for files that
                 are added or changed from now on.
             overlap_seconds: What a window shares with the one before.
-            cut_at_scenes: Let windows end where the picture changes.
-            ocr: Reads the words of scans and pictures, see `read_with_rapidocr`; `None` leaves them unread.
+            cut_at_scenes: Let windows end where the image changes.
+            ocr: Reads the words of scans and images, see `read_with_rapidocr`; `None` leaves them unread.
             grace_days: How long the vectors are kept of what vanished, changed or could not be read. They are not
                 found, and come back without the model when the same content is seen again. 0 keeps none.
 
         Raises:
             FingerprintMismatchError: The index was written with another embedder or other options of it.
-            StoreError: The folder holds something else, or the index is torn, or was created with other options.
+            StoreError: The folder holds something else, or the index is corrupt, or was created with other options.
             ValueError: An option is out of range.
         """
         folder = Path(path)
@@ -187,7 +187,7 @@ class MultimodalIndex:
         Needs room for vectors and collection beside the old ones while it works. Searching goes on meanwhile.
 
         Raises:
-            StoreError: Somebody else is writing, or the index is torn or read-only, or the disk is full.
+            StoreError: Somebody else is writing, or the index is corrupt or read-only, or the disk is full.
         """
         return self._store.compact()
 
@@ -216,7 +216,7 @@ class MultimodalIndex:
         self.close()
 
     def __len__(self) -> int:
-        """Returns the number of units: pages, windows, chunks, pictures and items."""
+        """Returns the number of units: pages, windows, chunks, images and items."""
         return self._store.catalog.count_units()
 
     @property
@@ -234,7 +234,7 @@ class MultimodalIndex:
         `import_store` makes a store of it again. Vectors have the precision of the index.
 
         Raises:
-            StoreError: pyarrow is not installed (extra `parquet`), or the index is torn.
+            StoreError: pyarrow is not installed (extra `parquet`), or the index is corrupt.
         """
         return export_store(self._store, Path(path))
 
@@ -263,7 +263,7 @@ class MultimodalIndex:
             retry_failed: Read files again that could not be read before. By default those that have not changed are
                 left alone and named, until limits, options or versions of the packages that read are others; what the
                 disk or the network failed with is always tried again.
-            cache_media: Let the reranker compute what it sees of each new page, picture and clip now, and not at the
+            cache_media: Let the reranker compute what it sees of each new page, image and video now, and not at the
                 first query that finds it. It is kept in memory, within `vision_cache_bytes` of the reranker.
             show_progress: Show a progress bar.
             on_progress: Called after every group of units, and while a file takes long to be read.
@@ -380,7 +380,7 @@ class MultimodalIndex:
         """Returns the best hits, best first.
 
         Args:
-            query: A text (`str`), a picture (`Path`, PIL image), a clip, or a mixture of them; see `Item`.
+            query: A text (`str`), an image (`Path`, PIL image), a video, or a mixture of them; see `Item`.
             k: Hits at most.
             fetch_k: Candidates that the reranker judges; 50 by default, or `k` if that is more.
             where: What the hits must meet, see `delete`.
@@ -394,7 +394,7 @@ class MultimodalIndex:
         Raises:
             InputError: The query cannot be read, embedded or judged.
             ValueError: An option is out of range.
-            StoreError: The index is torn.
+            StoreError: The index is corrupt.
         """
         options = SearchOptions(
             k=k,

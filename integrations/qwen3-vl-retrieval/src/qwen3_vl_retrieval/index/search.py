@@ -94,7 +94,7 @@ def search_in_stages(
     Raises:
         InputError: The query cannot be read, embedded or judged.
         ValueError: The filter is malformed.
-        StoreError: The store is torn.
+        StoreError: The store is corrupt.
     """
     seconds: dict[str, float] = {}
     begun = perf_counter()
@@ -191,7 +191,7 @@ class CandidateQuery:
     """What is looked for in the first stage.
 
     Attributes:
-        vector: Of the query, in full length.
+        vector: The query in full length.
         words: Its text; `""` leaves the keyword index out.
         limit: Units wanted.
         oversample: How many times as many short vectors are recalled as are kept after rescoring.
@@ -210,7 +210,7 @@ class Candidate:
     """A unit that may be what is looked for.
 
     Attributes:
-        row: Of the unit.
+        row: Row of the unit.
         similarity: Cosine with the query.
         keyword_rank: Place among the units that hold its words, from 1; `None` if it is none of them.
     """
@@ -225,7 +225,7 @@ def find_candidates(store: Store, query: CandidateQuery) -> list[Candidate]:
 
     Raises:
         ValueError: `where` is malformed.
-        StoreError: The store is torn.
+        StoreError: The store is corrupt.
     """
     condition = None if query.where is None else compile_filter(query.where)
     rows = _recall(store, query, condition)

@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     )
     from qwen3_vl_retrieval.media.pdf import count_pdf_pages, read_pdf_text, read_pdf_texts, render_pdf_page
     from qwen3_vl_retrieval.media.policy import MediaPolicy
-    from qwen3_vl_retrieval.media.video import Clip, measure_clip, read_clip
+    from qwen3_vl_retrieval.media.video import Video, measure_video, read_video
 
 __all__ = [
-    "Clip",
     "DocumentPage",
     "FrameSampling",
     "ImageFormat",
@@ -34,25 +33,26 @@ __all__ = [
     "ImageReading",
     "MediaPolicy",
     "PixelBudget",
+    "Video",
     "count_pdf_pages",
     "fetch_url",
     "find_page",
     "guess_mime_type",
     "identify_image",
-    "measure_clip",
     "measure_image",
-    "read_clip",
+    "measure_video",
     "read_image",
     "read_image_header",
     "read_pdf_text",
     "read_pdf_texts",
+    "read_video",
     "render_page",
     "render_pdf_page",
     "resize_image",
 ]
 
 _MODULES = {
-    "Clip": "media.video",
+    "Video": "media.video",
     "DocumentPage": "items",
     "FrameSampling": "media.budgets",
     "ImageFormat": "image_formats",
@@ -65,9 +65,9 @@ _MODULES = {
     "find_page": "media.documents",
     "guess_mime_type": "image_formats",
     "identify_image": "image_formats",
-    "measure_clip": "media.video",
+    "measure_video": "media.video",
     "measure_image": "media.images",
-    "read_clip": "media.video",
+    "read_video": "media.video",
     "read_image": "media.images",
     "read_image_header": "media.images",
     "read_pdf_text": "media.pdf",

@@ -15,17 +15,17 @@ _TOKEN_PIXELS = TOKEN_SIDE_PIXELS**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelBudget:
-    """Limits on the pixels a model sees; pictures outside are resized, keeping their aspect.
+    """Limits on the pixels a model sees; images outside are resized, keeping their aspect.
 
     The defaults are those of `src/models/qwen3_vl_embedding.py` and `qwen3_vl_reranker.py` at commit 8ce3aab and
     of `qwen_vl_utils` 0.0.14.
 
     Attributes:
-        min_pixels: Fewest pixels of a picture; 4 visual tokens.
-        max_pixels: Most pixels of a picture; 1,800 visual tokens.
-        frame_min_pixels: Fewest pixels of a frame of a clip; 128 visual tokens.
-        frame_max_pixels: Most pixels of a frame of a clip; 768 visual tokens.
-        total_pixels: Most pixels of all frames of a clip given as a list of frames, two frames counting as one;
+        min_pixels: Fewest pixels of an image; 4 visual tokens.
+        max_pixels: Most pixels of an image; 1,800 visual tokens.
+        frame_min_pixels: Fewest pixels of a frame of a video; 128 visual tokens.
+        frame_max_pixels: Most pixels of a frame of a video; 768 visual tokens.
+        total_pixels: Most pixels of all frames of a video given as a list of frames, two frames counting as one;
             7,680 visual tokens. The official scripts do not apply it to video files, so neither do we.
     """
 
@@ -56,7 +56,7 @@ class PixelBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameSampling:
-    """How frames are taken from a clip; the defaults are those of the official scripts (`FPS`, `MAX_FRAMES`).
+    """How frames are taken from a video; the defaults are those of the official scripts (`FPS`, `MAX_FRAMES`).
 
     Attributes:
         fps: Frames sampled per second of a video file.

@@ -75,7 +75,7 @@ _SEEKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _OpenClip:
+class _OpenVideo:
     container: InputContainer
     stream: VideoStream
     width: int
@@ -90,10 +90,10 @@ class _MisplacedSeekError(Exception):
 def read_index(source: Path | bytes, policy: MediaPolicy, *, shown: str | None = None) -> FrameIndex:
     """Returns the places of all frames of a file, found by reading its packets without decoding them.
 
-    `shown` names the clip in errors; `None` is its path, or that it was given as bytes.
+    `shown` names the video in errors; `None` is its path, or that it was given as bytes.
 
     Raises:
-        MediaPolicyError: The clip is longer than `max_duration_seconds`, or has more than `max_frames`, or frames of
+        MediaPolicyError: The video is longer than `max_duration_seconds`, or has more than `max_frames`, or frames of
             more than `max_pixels`.
         MediaError: The file is not a video in an allowed container, is truncated, has no frames, neither a frame rate
             nor times, or a codec that is not understood.
@@ -103,7 +103,7 @@ def read_index(source: Path | bytes, policy: MediaPolicy, *, shown: str | None =
 
 
 def _read_index(source: Path | bytes, policy: MediaPolicy, shown: str) -> FrameIndex:
-    with _open_clip(source, policy, shown) as clip:
+    with _open_video(source, policy, shown) as clip:
         _check_duration(clip, clip.container.duration, 1 / _MICROSECONDS, policy)
         packets = _read_packets(clip, policy)
         index = _build_index(clip, packets)
@@ -117,7 +117,7 @@ def decode_frames(
     """Yields the frames numbered `wanted` (rising, repetitions allowed) as RGB arrays, (height, width, 3).
 
     A frame that the decoder leaves out is shown as the one before it; more than 16 in a row are an error. `shown` names
-    the clip in errors; `None` is its path, or that it was given as bytes.
+    the video in errors; `None` is its path, or that it was given as bytes.
 
     Raises:
         MediaPolicyError: A frame has more than `max_pixels`.
@@ -132,7 +132,7 @@ def _decode_frames(
 ) -> Generator[npt.NDArray[np.uint8], None, None]:
     done = 0
     for may_seek in (True, False):
-        with _open_clip(source, policy, shown) as clip:
+        with _open_video(source, policy, shown) as clip:
             cursor = _Cursor(clip, index, may_seek=may_seek)
             try:
                 for number in wanted[done:]:
@@ -153,7 +153,7 @@ class _Cursor:
     has to carry a time that the index knows, too.
     """
 
-    def __init__(self, clip: _OpenClip, index: FrameIndex, *, may_seek: bool) -> None:
+    def __init__(self, clip: _OpenVideo, index: FrameIndex, *, may_seek: bool) -> None:
         self._clip = clip
         self._index = index
         key_times = index.key_times if may_seek and index.is_matched else np.zeros(0, dtype=np.int64)
@@ -230,11 +230,11 @@ class _Cursor:
 
 
 def _describe(source: Path | bytes) -> str:
-    return f"the clip {shorten_name(str(source))!r}" if isinstance(source, Path) else "the clip given as bytes"
+    return f"the video {shorten_name(str(source))!r}" if isinstance(source, Path) else "the video given as bytes"
 
 
 @contextmanager
-def _open_clip(source: Path | bytes, policy: MediaPolicy, shown: str) -> Generator[_OpenClip, None, None]:
+def _open_video(source: Path | bytes, policy: MediaPolicy, shown: str) -> Generator[_OpenVideo, None, None]:
     """Opens the file, closes it, and turns what FFmpeg raises in between into `MediaError`."""
     file = io.BytesIO(source) if isinstance(source, bytes) else open_file(source, policy)
     try:
@@ -247,9 +247,9 @@ def _open_clip(source: Path | bytes, policy: MediaPolicy, shown: str) -> Generat
         ) from error
 
 
-def _find_stream(container: InputContainer, shown: str, policy: MediaPolicy) -> _OpenClip:
+def _find_stream(container: InputContainer, shown: str, policy: MediaPolicy) -> _OpenVideo:
     stream = container.streams.best("video")
-    # The cover of an audio file is a video stream of one picture.
+    # The cover of an audio file is a video stream of one image.
     if not isinstance(stream, VideoStream) or Disposition.attached_pic in stream.disposition:
         raise MediaError(
             f"{shown} has no video, only {', '.join(sorted({s.type for s in container.streams})) or 'data'}"
@@ -263,7 +263,7 @@ def _find_stream(container: InputContainer, shown: str, policy: MediaPolicy) -> 
     # so it is given room, and frames are measured again once decoded.
     stream.codec_context.options = {"max_pixels": str(2 * policy.max_pixels + _ALIGNMENT_PIXELS)}
     stream.thread_type = "AUTO"
-    return _OpenClip(container=container, stream=stream, width=width, height=height, shown=shown)
+    return _OpenVideo(container=container, stream=stream, width=width, height=height, shown=shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +285,7 @@ class _Packets:
     total: int
 
 
-def _read_packets(clip: _OpenClip, policy: MediaPolicy) -> _Packets:
+def _read_packets(clip: _OpenVideo, policy: MediaPolicy) -> _Packets:
     times, decoding_times, key_times = array("q"), array("q"), array("q")
     last_time = last_units = count = 0
     for packet in clip.container.demux(clip.stream):
@@ -313,7 +313,7 @@ def _read_packets(clip: _OpenClip, policy: MediaPolicy) -> _Packets:
     return _Packets(times=times, decoding_times=decoding_times, key_times=key_times, last_units=last_units, total=count)
 
 
-def _build_index(clip: _OpenClip, packets: _Packets) -> FrameIndex:
+def _build_index(clip: _OpenVideo, packets: _Packets) -> FrameIndex:
     name = clip.container.format.name
     is_timed = len(packets.times) == packets.total
     # In the order of decoding, frames are as far apart as in that of showing.
@@ -345,7 +345,7 @@ def _build_index(clip: _OpenClip, packets: _Packets) -> FrameIndex:
     )
 
 
-def _check_duration(clip: _OpenClip, length: int | None, unit_seconds: int | float, policy: MediaPolicy) -> None:
+def _check_duration(clip: _OpenVideo, length: int | None, unit_seconds: int | float, policy: MediaPolicy) -> None:
     if length is not None and length * unit_seconds > policy.max_duration_seconds:
         raise MediaPolicyError(
             f"{clip.shown} lasts {length * unit_seconds:,.0f} seconds, above max_duration_seconds="
@@ -353,7 +353,7 @@ def _check_duration(clip: _OpenClip, length: int | None, unit_seconds: int | flo
         )
 
 
-def _convert(frame: VideoFrame, clip: _OpenClip) -> npt.NDArray[np.uint8]:
+def _convert(frame: VideoFrame, clip: _OpenVideo) -> npt.NDArray[np.uint8]:
     if (frame.width, frame.height) != (clip.width, clip.height):
         frame = frame.reformat(width=clip.width, height=clip.height, format="rgb24", interpolation="BICUBIC")
     pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)

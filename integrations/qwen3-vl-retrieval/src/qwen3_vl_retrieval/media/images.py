@@ -69,7 +69,7 @@ _OLD_REDUCED = 2
 
 _Opener: TypeAlias = Callable[[Any], ImageFile.ImageFile]
 
-# A picture that a caller opened reads its file when it is first used. Several threads may be given the same one, and
+# An image that a caller opened reads its file when it is first used. Several threads may be given the same one, and
 # Pillow does not expect them (https://github.com/python-pillow/Pillow/issues/4848).
 _CALLERS_PICTURES = ForkSafeLock()
 
@@ -167,7 +167,7 @@ def measure_image(source: ImageSource, policy: MediaPolicy, *, reading: ImageRea
 
     Raises:
         MediaPolicyError: The policy refuses the source, or it has more than `max_pixels`.
-        MediaError: The source is not a picture in an allowed format, or is too thin.
+        MediaError: The source is not an image in an allowed format, or is too thin.
     """
     check_image_reading(reading)
     if isinstance(source, DocumentPage):
@@ -197,7 +197,7 @@ def read_image_header(
 
     Raises:
         MediaPolicyError: The policy refuses the source, or it has more than `max_pixels` or `max_pages`.
-        MediaError: The source is not a picture in an allowed format, or is too thin.
+        MediaError: The source is not an image in an allowed format, or is too thin.
     """
     check_image_reading(reading)
     return read_header(open_source(source, policy), policy, reading, page=None, shown=describe_image(source))
@@ -214,7 +214,7 @@ def read_image(source: ImageSource, policy: MediaPolicy, *, reading: ImageReadin
 
     Raises:
         MediaPolicyError: The policy refuses the source, or it has more than `max_pixels`.
-        MediaError: The source is not a picture in an allowed format, is damaged, truncated, closed, or too thin.
+        MediaError: The source is not an image in an allowed format, is damaged, truncated, closed, or too thin.
     """
     check_image_reading(reading)
     if isinstance(source, DocumentPage):
@@ -282,12 +282,12 @@ def read_header(
         opened: The file, or its content; see `open_source`.
         policy: What may be opened.
         reading: How the image is read.
-        page: Of a TIFF, from 1; `None` is the first.
+        page: Number of the page of a TIFF, from 1; `None` is the first.
         shown: Names the image in errors.
 
     Raises:
         MediaPolicyError: It has more than `max_pixels` or `max_pages`, or takes too much to read.
-        MediaError: It is not a picture in an allowed format, or is too thin, or there is no such page.
+        MediaError: It is not an image in an allowed format, or is too thin, or there is no such page.
     """
     return read(_read_header, policy, shown, opened, resolve_dirs(policy), reading, page, shown)
 
@@ -335,7 +335,7 @@ def _decode_image(
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
-    """Returns a new RGB picture: RGBA is laid on white, every other mode converted (`to_rgb` of `qwen_vl_utils`)."""
+    """Returns a new RGB image: RGBA is laid on white, every other mode converted (`to_rgb` of `qwen_vl_utils`)."""
     if image.mode == "RGBA":
         canvas = Image.new("RGB", image.size, (255, 255, 255))
         canvas.paste(image, mask=image.getchannel("A"))
@@ -347,10 +347,10 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
     return image.copy() if image.mode == "RGB" else image.convert("RGB")
 
 
-def resize_image(image: Image.Image, *, min_pixels: int, max_pixels: int, shown: str = "a picture") -> Image.Image:
+def resize_image(image: Image.Image, *, min_pixels: int, max_pixels: int, shown: str = "an image") -> Image.Image:
     """Returns `image` resized as `fetch_image` does: sides multiples of 32, pixels within the limits, bicubic.
 
-    `shown` names the picture in errors (see `describe_image`).
+    `shown` names the image in errors (see `describe_image`).
 
     Raises:
         MediaError: One side is more than 200 times the other, or too thin for `max_pixels`.
@@ -363,13 +363,13 @@ def describe_image(source: ImageSource) -> str:
     """Returns what to call `source` in a message: its path or URI, else the way in which it was given."""
     match source:
         case str() | Path():
-            return f"the picture {shorten_name(str(source))!r}"
+            return f"the image {shorten_name(str(source))!r}"
         case bytes():
-            return f"the picture given as {len(source)} bytes"
+            return f"the image given as {len(source)} bytes"
         case DocumentPage():
             return describe_page(source)
         case _:
-            return f"the picture given as {type(source).__name__}"
+            return f"the image given as {type(source).__name__}"
 
 
 def _open_file(
@@ -413,7 +413,7 @@ def _find_format(file: BinaryIO, shown: str) -> ImageFormat:
     file.seek(0)
     found = identify_image(start)
     if found is None:
-        kind = "empty" if not start else "not a picture that is understood"
+        kind = "empty" if not start else "not an image that is understood"
         raise MediaError(f"{shown} is {kind}; allowed are PNG, JPEG, WEBP, GIF, BMP, TIFF, AVIF and HEIC")
     return found
 

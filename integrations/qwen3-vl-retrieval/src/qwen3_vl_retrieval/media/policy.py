@@ -51,7 +51,7 @@ _DURATIONS = ("max_duration_seconds", "max_read_seconds", "timeout_seconds")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaPolicy:
-    """Limits on opening pictures, pages and clips. Frozen and hashable; share one between threads.
+    """Limits on opening images, pages and videos. Frozen and hashable; share one between threads.
 
     The defaults suit a program that names its own files: no network at all, any local file, sizes far above
     ordinary media. For paths that come from elsewhere set `allow_dirs`; for URLs set `allow_hosts` too.
@@ -67,10 +67,10 @@ class MediaPolicy:
         allow_dirs: Folders whose files, at any depth, may be opened; symbolic links are resolved first. `None`
             is any folder, `()` is none.
         max_bytes: Most bytes of a file, download, `data:` URI or `bytes` value.
-        max_pixels: Most pixels of a picture or of one frame, as its header declares them.
-        max_frames: Most frames that a clip may hold, before sampling.
+        max_pixels: Most pixels of an image or of one frame, as its header declares them.
+        max_frames: Most frames that a video may hold, before sampling.
         max_pages: Most pages that a PDF may hold.
-        max_duration_seconds: Longest clip.
+        max_duration_seconds: Longest video.
         max_read_seconds: Longest time that an image, a page, the index of a video or its next frame may take to be
             read, see `isolate_reading`. On Linux that is processor time, and ten times as much on the clock.
         max_read_bytes: Most memory that reading one file may take in its process, beyond what the process starts with.
@@ -189,10 +189,10 @@ def check_size(size: int, shown: str, policy: MediaPolicy) -> None:
         )
 
 
-def check_pixels(width: int, height: int, policy: MediaPolicy, *, shown: str = "the picture") -> None:
+def check_pixels(width: int, height: int, policy: MediaPolicy, *, shown: str = "the image") -> None:
     """Raises `MediaPolicyError` if the sides make more than `policy.max_pixels`, `MediaError` if one is zero.
 
-    `shown` names the picture.
+    `shown` names the image.
     """
     if width < 1 or height < 1:
         raise MediaError(f"{shown} is {width}x{height} pixels; both sides must be at least 1")

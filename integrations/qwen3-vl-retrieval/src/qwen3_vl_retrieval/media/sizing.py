@@ -1,4 +1,4 @@
-"""How large pictures and frames become, and which frames are kept: the arithmetic of `qwen_vl_utils`.
+"""How large images and frames become, and which frames are kept: the arithmetic of `qwen_vl_utils`.
 
 Sizes are computed here, and tested to be those of `smart_resize` of `qwen_vl_utils` 0.0.14: the library imports torch,
 which would take 450 MB in each process that reads images. Which frames of a file are kept is the library's to say.
@@ -19,17 +19,17 @@ __all__ = [
     "FRAMES_PER_PATCH",
     "LISTED_FRAME_RATE",
     "MAX_ASPECT_RATIO",
-    "fit_clip_size",
     "fit_frame_size",
     "fit_image_size",
     "fit_listed_frame_size",
+    "fit_listed_frames",
     "sample_file_frames",
     "sample_listed_frames",
     "sample_shown_frames",
 ]
 
 MAX_ASPECT_RATIO = 200
-"""Longest side over shortest side of a picture at most (`MAX_RATIO` of `qwen_vl_utils` 0.0.14)."""
+"""Longest side over shortest side of an image at most (`MAX_RATIO` of `qwen_vl_utils` 0.0.14)."""
 
 FRAMES_PER_PATCH = 2
 """Frames that are encoded together (`FRAME_FACTOR` of `qwen_vl_utils` 0.0.14)."""
@@ -44,7 +44,7 @@ _LISTED_FRAME_MIN_PIXELS = 4 * _LISTED_FRAME_FACTOR**2
 _LISTED_FRAME_MAX_PIXELS = 16384 * _LISTED_FRAME_FACTOR**2
 
 _LEAST_MOMENT_RATE = 30.0
-"""Moments per second to choose from in a video of uneven rate: where a picture stands still, its frames are too few."""
+"""Moments per second to choose from in a video of uneven rate: where an image stands still, its frames are too few."""
 
 _LEAST_MOMENTS = 4
 """Moments in a window, however short: a pair at its ends, and one for each rounding of them."""
@@ -54,11 +54,11 @@ _FRAME_TOLERANCE = 1e-6
 
 
 def fit_image_size(
-    width: int, height: int, *, min_pixels: int, max_pixels: int, shown: str = "a picture"
+    width: int, height: int, *, min_pixels: int, max_pixels: int, shown: str = "an image"
 ) -> tuple[int, int]:
-    """Returns the (width, height) in pixels that a picture is resized to: multiples of 32 within the limits.
+    """Returns the (width, height) in pixels that an image is resized to: multiples of 32 within the limits.
 
-    `shown` names the picture in errors.
+    `shown` names the image in errors.
 
     Raises:
         MediaError: One side is more than 200 times the other, or too thin for `max_pixels`.
@@ -69,9 +69,9 @@ def fit_image_size(
 def fit_frame_size(
     width: int, height: int, *, min_pixels: int, max_pixels: int | float, shown: str = "a frame"
 ) -> tuple[int, int]:
-    """Returns the (width, height) in pixels that a frame of a clip is resized to: multiples of 32 within the limits.
+    """Returns the (width, height) in pixels that a frame of a video is resized to: multiples of 32 within the limits.
 
-    `shown` names the frame or its clip in errors.
+    `shown` names the frame or its video in errors.
 
     Raises:
         MediaError: One side is more than 200 times the other, or too thin for `max_pixels`.
@@ -97,7 +97,7 @@ def fit_listed_frame_size(width: int, height: int, *, shown: str = "a frame") ->
     )
 
 
-def fit_clip_size(
+def fit_listed_frames(
     width: int, height: int, *, frames: int, budget: PixelBudget, shown: str = "a frame"
 ) -> tuple[int, int]:
     """Returns the (width, height) in pixels of the second step for `frames` frames of a list, an even number.
@@ -122,7 +122,7 @@ def sample_file_frames(
     max_frames: int,
     start: int | float | None,
     end: int | float | None,
-    shown: str = "a clip",
+    shown: str = "a video",
 ) -> list[int]:
     """Returns the indices of the frames of a file to keep: rising, an even number of them, spread evenly.
 
@@ -133,7 +133,7 @@ def sample_file_frames(
         max_frames: Frames to keep at most.
         start: First second of the window; `None` is the beginning.
         end: Last second of the window; `None` is the end.
-        shown: Names the clip in errors.
+        shown: Names the video in errors.
 
     Raises:
         InputError: The window holds fewer than two frames, or `max_frames` is below two.
@@ -167,7 +167,7 @@ def sample_shown_frames(
     max_frames: int,
     start: int | float | None,
     end: int | float | None,
-    shown: str = "a clip",
+    shown: str = "a video",
 ) -> tuple[list[int], list[float]]:
     """Returns the indices of the frames of a file to keep, and their times in seconds, by when they are shown.
 
@@ -183,10 +183,10 @@ def sample_shown_frames(
         max_frames: Frames to keep at most.
         start: First second of the window; `None` is the beginning.
         end: Last second of the window; `None` is the end.
-        shown: Names the clip in errors.
+        shown: Names the video in errors.
 
     Raises:
-        InputError: The window is empty or outside the clip, or `max_frames` is below two.
+        InputError: The window is empty or outside the video, or `max_frames` is below two.
     """
     duration_seconds = index.duration_seconds
     begin_seconds = 0.0 if start is None else max(start, 0.0)

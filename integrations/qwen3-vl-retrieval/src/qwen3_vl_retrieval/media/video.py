@@ -1,4 +1,4 @@
-"""Clips: files and lists of frames, sampled and resized as the official scripts at commit 8ce3aab do.
+"""Videos: files and lists of frames, sampled and resized as the official scripts at commit 8ce3aab do.
 
 A file is sampled by time and its frames are resized once; a list is thinned by number, and its frames are resized
 twice (`fetch_video` of `qwen_vl_utils` 0.0.14). Differences from the reference, on purpose: frames of an uneven rate
@@ -25,22 +25,22 @@ from qwen3_vl_retrieval.media.frame_index import FrameIndex
 from qwen3_vl_retrieval.media.images import describe_image, measure_image, read_image
 from qwen3_vl_retrieval.media.policy import MediaPolicy, open_source, shorten_name
 from qwen3_vl_retrieval.media.sizing import (
-    fit_clip_size,
     fit_frame_size,
     fit_listed_frame_size,
+    fit_listed_frames,
     sample_file_frames,
     sample_listed_frames,
     sample_shown_frames,
 )
 
-__all__ = ["Clip", "measure_clip", "read_clip"]
+__all__ = ["Video", "measure_video", "read_video"]
 
 _LARGE_FRAME_BYTES = 128 * 1024 * 1024
 """Of a frame of 44 million pixels: more than 8K video has."""
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Video:
     """Sampled and resized frames.
 
     Attributes:
@@ -52,7 +52,7 @@ class Clip:
     frame_times: tuple[float, ...]
 
 
-def measure_clip(
+def measure_video(
     part: VideoPart,
     *,
     policy: MediaPolicy,
@@ -60,16 +60,16 @@ def measure_clip(
     budget: PixelBudget,
     reading: ImageReading = "viewer",
 ) -> tuple[int, int, int]:
-    """Returns (frames, width, height) that `read_clip` would give, in pixels, decoding one frame at most.
+    """Returns (frames, width, height) that `read_video` would give, in pixels, decoding one frame at most.
 
     Raises:
         InputError: The window holds too few frames, or needs a rate.
         MediaPolicyError: The policy refuses the source, or it exceeds a limit.
-        MediaError: The clip cannot be read.
+        MediaError: The video cannot be read.
     """
     if isinstance(part.source, (str, Path, bytes)):
         source = open_source(part.source, policy)
-        shown = _describe_clip(part.source)
+        shown = _describe_video(part.source)
         index = find_index(source, policy, shown=shown)
         numbers, _ = _sample_file(part, index, sampling, shown, by_time=reading == "viewer")
         height, width, _ = next(decode_frames(source, policy, index, [0], shown=shown)).shape
@@ -82,21 +82,21 @@ def measure_clip(
         size = measure_image(frames[number], policy, reading=reading)
         _check_size(frames, number, _fit_listed(frames, number, size), (width, height))
     shown = _describe_frame(frames, first)
-    return len(numbers), *fit_clip_size(width, height, frames=len(numbers), budget=budget, shown=shown)
+    return len(numbers), *fit_listed_frames(width, height, frames=len(numbers), budget=budget, shown=shown)
 
 
-def read_clip(
+def read_video(
     part: VideoPart,
     *,
     policy: MediaPolicy,
     sampling: FrameSampling,
     budget: PixelBudget,
     reading: ImageReading = "viewer",
-) -> Clip:
-    """Returns the sampled frames of a clip, resized, with their times.
+) -> Video:
+    """Returns the sampled frames of a video, resized, with their times.
 
     Args:
-        part: The clip.
+        part: The video.
         policy: What may be opened, and how large it may be.
         sampling: How many frames are kept, unless the part says so.
         budget: How large they become.
@@ -109,14 +109,14 @@ def read_clip(
     Raises:
         InputError: The window holds too few frames, or needs a rate.
         MediaPolicyError: The policy refuses the source, or it exceeds a limit.
-        MediaError: The clip cannot be read, or its frames differ in size.
+        MediaError: The video cannot be read, or its frames differ in size.
     """
     if isinstance(part.source, (str, Path, bytes)):
-        shown = _describe_clip(part.source)
+        shown = _describe_video(part.source)
         source = open_source(part.source, policy)
         index = find_index(source, policy, shown=shown)
         numbers, times = _sample_file(part, index, sampling, shown, by_time=reading == "viewer")
-        return Clip(_read_frames(source, policy, index, numbers, budget, shown), tuple(times))
+        return Video(_read_frames(source, policy, index, numbers, budget, shown), tuple(times))
     return _read_list(part, _list_frames(part.source, policy), policy, sampling, budget, reading)
 
 
@@ -143,7 +143,7 @@ def _read_list(
     sampling: FrameSampling,
     budget: PixelBudget,
     reading: ImageReading,
-) -> Clip:
+) -> Video:
     numbers, times = _sample_list(part, len(sources), sampling)
     frames: npt.NDArray[np.uint8] | None = None
     first_size: tuple[int, int] | None = None
@@ -156,13 +156,13 @@ def _read_list(
         first_size = image.size if first_size is None else first_size
         _check_size(sources, number, image.size, first_size)
         shown = _describe_frame(sources, number)
-        width, height = fit_clip_size(*first_size, frames=len(numbers), budget=budget, shown=shown)
+        width, height = fit_listed_frames(*first_size, frames=len(numbers), budget=budget, shown=shown)
         if frames is None:
             frames = np.empty((len(numbers), height, width, 3), dtype=np.uint8)
         frames[place] = _resize_frame(np.asarray(image), width, height)
     if frames is None:
-        raise MediaError("a clip given as frames needs at least one frame")
-    return Clip(frames, tuple(times))
+        raise MediaError("a video given as frames needs at least one frame")
+    return Video(frames, tuple(times))
 
 
 def _sample_file(
@@ -208,8 +208,8 @@ def _fit_listed(frames: Sequence[ImageSource], number: int, size: tuple[int, int
     return fit_listed_frame_size(*size, shown=_describe_frame(frames, number))
 
 
-def _describe_clip(source: str | Path | bytes) -> str:
-    return "the clip given as bytes" if isinstance(source, bytes) else f"the clip {shorten_name(str(source))!r}"
+def _describe_video(source: str | Path | bytes) -> str:
+    return "the video given as bytes" if isinstance(source, bytes) else f"the video {shorten_name(str(source))!r}"
 
 
 def _describe_frame(frames: Sequence[ImageSource], number: int) -> str:
@@ -227,10 +227,10 @@ def _list_frames(source: npt.NDArray[Any] | Sequence[ImageSource], policy: Media
     else:
         frames = source
     if not frames:
-        raise MediaError("a clip given as frames needs at least one frame")
+        raise MediaError("a video given as frames needs at least one frame")
     if len(frames) > policy.max_frames:
         raise MediaPolicyError(
-            f"the clip has {len(frames):,} frames, above max_frames={policy.max_frames:,}; "
+            f"the video has {len(frames):,} frames, above max_frames={policy.max_frames:,}; "
             "give fewer, or raise max_frames of the MediaPolicy"
         )
     return frames
@@ -239,7 +239,7 @@ def _list_frames(source: npt.NDArray[Any] | Sequence[ImageSource], policy: Media
 def _check_size(frames: Sequence[ImageSource], number: int, size: tuple[int, int], expected: tuple[int, int]) -> None:
     if size != expected:
         raise MediaError(
-            f"the frames of a clip must be of one size; once resized to multiples of 64, "
+            f"the frames of a video must be of one size; once resized to multiples of 64, "
             f"{_describe_frame(frames, number)} is {size[0]}x{size[1]}, "
             f"and those before are {expected[0]}x{expected[1]}"
         )

@@ -130,7 +130,7 @@ def view_image(image: Image.Image, *, key_scale: int = 1) -> Image.Image:
     """Returns a new RGB image as a viewer shows it; `image`, which is loaded, stays as it is.
 
     Args:
-        image: Of any mode.
+        image: An image of any mode.
         key_scale: See `find_key_scale`.
     """
     profile = image.info.get("icc_profile")

@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from qwen3_vl_retrieval.engine.kernels.cpu_linear import Upcast, add_linear
-from qwen3_vl_retrieval.engine.kernels.rotary import RotaryAngles
 from qwen3_vl_retrieval.engine.kernels.varlen import find_varlen_kernel
 from qwen3_vl_retrieval.engine.language.packed_attention import (
     Arrangement,
@@ -27,7 +26,7 @@ from qwen3_vl_retrieval.engine.language.packed_attention import (
     LayerPrefixes,
     SideBySide,
 )
-from qwen3_vl_retrieval.engine.states import PackedRow, PrefixStates, copy_to_device
+from qwen3_vl_retrieval.engine.states import PackedRow, PrefixStates, RotaryAngles, copy_to_device
 
 __all__ = ["PackedLanguageModel"]
 

@@ -20,7 +20,7 @@ from qwen3_vl_retrieval.media import (
     ImageReading,
     MediaPolicy,
     PixelBudget,
-    read_clip,
+    read_video,
 )
 from qwen3_vl_retrieval.media.budgets import TOKEN_SIDE_PIXELS
 from qwen3_vl_retrieval.media.images import read_resized_image
@@ -206,7 +206,7 @@ class MediaReader:
             pixels = _read_image(part, self._policy, budget, self._reading)
             timestamps = None
         else:
-            video = read_clip(part, policy=self._policy, sampling=sampling, budget=budget, reading=self._reading)
+            video = read_video(part, policy=self._policy, sampling=sampling, budget=budget, reading=self._reading)
             pixels = video.frames
             times = video.frame_times
             timestamps = tuple((times[i] + times[i + 1]) / 2 for i in range(0, len(times), 2))
@@ -221,7 +221,7 @@ class MediaReader:
         def read_again() -> npt.NDArray[np.uint8]:
             if isinstance(part, ImagePart):
                 return _read_image(part, self._policy, budget, self._reading)
-            return read_clip(part, policy=self._policy, sampling=sampling, budget=budget, reading=self._reading).frames
+            return read_video(part, policy=self._policy, sampling=sampling, budget=budget, reading=self._reading).frames
 
         return read_again
 

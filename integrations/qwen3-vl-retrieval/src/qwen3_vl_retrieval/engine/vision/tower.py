@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from qwen3_vl_retrieval.engine.kernels.cpu_linear import Upcast, add_linear, apply_linear, apply_linear_gelu
-from qwen3_vl_retrieval.engine.kernels.rotary import RotaryAngles
 from qwen3_vl_retrieval.engine.kernels.varlen import VarlenKernel, build_spans, find_varlen_kernel
+from qwen3_vl_retrieval.engine.states import RotaryAngles
 
 __all__ = ["Grid", "ImagesEndToEnd", "ImagesSideBySide", "PatchPositions", "VisionTower"]
 

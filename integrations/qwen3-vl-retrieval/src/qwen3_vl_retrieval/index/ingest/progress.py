@@ -100,7 +100,7 @@ class RunCounter:
     failures: list[FailedFile] = field(default_factory=list[FailedFile])
     known_failures: int = 0
     current: Path | None = None
-    told: Path | None = None
+    reported: Path | None = None
     begun: float = field(default_factory=perf_counter)
 
     @property
@@ -118,15 +118,15 @@ class RunCounter:
         self.current = file
 
     def tell_file(self) -> None:
-        """Calls `on_progress`, if there is one, and if another file is being read than it was told."""
-        if self.current != self.told:
+        """Calls `on_progress`, if there is one, and if another file is being read than was reported."""
+        if self.current != self.reported:
             self.tell()
 
     def tell(self) -> None:
         """Calls `on_progress`, if there is one."""
         if self.on_progress is None:
             return
-        self.told = self.current
+        self.reported = self.current
         seconds = max(perf_counter() - self.begun, 1e-9)
         left = self.files_total - self.files_done
         self.on_progress(
@@ -136,7 +136,7 @@ class RunCounter:
                 units_embedded=self.embedded_units,
                 units_per_second=self.embedded_units / seconds,
                 seconds_left=seconds / self.files_done * left if self.files_done else None,
-                current=self.told,
+                current=self.reported,
             )
         )
 

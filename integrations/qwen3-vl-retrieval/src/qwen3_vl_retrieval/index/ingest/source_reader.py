@@ -300,7 +300,7 @@ class SourceReader:
 
     Args:
         catalog: What is in the store.
-        media_folder: Where pictures are kept that were given in memory.
+        media_folder: Where images are kept that were given in memory.
         space: Hash of the vector space.
         policy: What may be opened.
         read_units: Turns a file into units.
@@ -447,6 +447,6 @@ class SourceReader:
         place = Place(source=source, unit_id=unit_id, version=given.sha256, metadata=self._metadata)
         if given.source is not None:
             return FoundUnit(record=record, place=place)
-        # As it will be opened later: what a picture is kept as is what is embedded.
+        # As it will be opened later: what an image is kept as is what is embedded.
         kept = item if given.content is None else decode_item(given.content, self._media_folder)
         return FoundUnit(record=record, place=place, item=kept)

@@ -171,11 +171,11 @@ class Hit:
         return load_item(self.unit, self.policy, render_pages=render_pages)
 
     def image(self) -> Image.Image:
-        """Returns one RGB picture: the picture, the page, a frame from the middle of the window, or a card of text.
+        """Returns one RGB image: the image, the page, a frame from the middle of the window, or a card of text.
 
         A page is rendered at the size that the models see by default, about 1.8 million pixels. Text is drawn with the
         font that comes with Pillow, which has the Latin letters; those of other scripts are boxes. An item of several
-        pictures or clips shows the first.
+        images or videos shows the first.
 
         Raises:
             MediaPolicyError: The policy refuses the file.
@@ -184,7 +184,7 @@ class Hit:
         return read_picture(self._find_view(), self.policy)
 
     def frames(self, *, count: int = 4) -> list[Image.Image]:
-        """Returns `count` frames of a clip, from the middles of as many equal parts of its window; else `[image()]`.
+        """Returns `count` frames of a video, from the middles of as many equal parts of its window; else `[image()]`.
 
         Raises:
             ValueError: `count` is below 1.
@@ -199,7 +199,7 @@ class Hit:
         return read_frames(view, self.policy, shares=[(place + 0.5) / count for place in range(count)])
 
     def thumbnail(self, *, side_pixels: int = SIDE_PIXELS) -> Image.Image:
-        """Returns a small RGB picture, at most `side_pixels` wide and high; of a clip, four moments in two rows.
+        """Returns a small RGB image, at most `side_pixels` wide and high; of a video, four moments in two rows.
 
         Raises:
             ValueError: `side_pixels` is below 16.
@@ -277,7 +277,7 @@ def make_tile(hit: Hit, *, folder: str | None) -> Tile:
 def name_hit(hit: Hit, *, folder: str | None) -> PurePath:
     """Returns what to call a hit: its file below `folder`, the file that its item names, or the beginning of its id.
 
-    Folders above `folder` are not told: what is shown may be sent to others.
+    Folders above `folder` are not shown: what is shown may be sent to others.
     """
     if hit.source is not None:
         return shorten_path(hit.source, folder)
@@ -300,7 +300,7 @@ def describe_hit(hit: Hit) -> dict[str, str | int | float | bool]:
 
 
 def _draw_picture(hit: Hit) -> tuple[str | None, str]:
-    """The picture as a data URI, or what to say in its place."""
+    """The image as a data URI, or what to say in its place."""
     try:
         return encode_picture(hit.thumbnail()), ""
     except MediaPolicyError:
@@ -343,16 +343,16 @@ def _describe_twins(hit: Hit, folder: str | None) -> tuple[str, ...]:
 
 
 def _describe_files(item: Item) -> dict[str, Any]:
-    """The file of the picture or clip of an item; nothing for what has no file."""
+    """The file of the image or video of an item; nothing for what has no file."""
     view = view_item(item)
     source = None if isinstance(view, TextPart) else view.source
     if not isinstance(source, (str, Path)):
         return {}
-    told = encode_path(source) if isinstance(source, Path) else source
+    named = encode_path(source) if isinstance(source, Path) else source
     if isinstance(view, VideoPart):
         window = {"start": view.start, "end": view.end}
-        return {"video": told} | {name: value for name, value in window.items() if value is not None}
-    return {"image": told}
+        return {"video": named} | {name: value for name, value in window.items() if value is not None}
+    return {"image": named}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -391,7 +391,7 @@ class SearchResults(Sequence[Hit]):
 
     def __repr__(self) -> str:
         query = cut_excerpt(read_text(self.query), most_characters=_ROW_EXCERPT_CHARACTERS)
-        lines = [f"{self._summarize()}, for {repr(query) if query else 'pictures'}"]
+        lines = [f"{self._summarize()}, for {repr(query) if query else 'images'}"]
         if self.hits:
             lines.append(f"{'#':>3}  cosine  {'probability  ' if self.is_reranked else ''}found")
         folder = self._find_folder()
@@ -423,7 +423,7 @@ class SearchResults(Sequence[Hit]):
         """Returns the results as a page that holds everything it shows: no script, and nothing is fetched.
 
         Files that can no longer be read are said to be so. Of the paths only what differs is shown: the folder that all
-        of them share is left out. Pictures of the query are opened as local files whatever the index allows; a URL is
+        of them share is left out. Images of the query are opened as local files whatever the index allows; a URL is
         not.
 
         Args:

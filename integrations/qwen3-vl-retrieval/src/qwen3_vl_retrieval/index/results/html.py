@@ -32,7 +32,7 @@ class Tile:
         name: Name of the file.
         parent: Names of the folders above it, as far as they are shown; `""` if none.
         place: Page or time; `""` for a whole file.
-        picture: A data URI; `None` if there is none.
+        image: A data URI; `None` if there is none.
         paper: Text in place of an image; `None` if an image belongs there.
         unreadable: What to say where an image belongs and there is none.
         similarity_score: Cosine of the first stage.

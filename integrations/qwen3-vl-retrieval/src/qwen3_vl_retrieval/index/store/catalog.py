@@ -94,7 +94,7 @@ class Place:
 
     Attributes:
         source: Absolute path of the file; `item:<id>` for an item given in memory.
-        unit_id: Of the unit.
+        unit_id: Id of the unit.
         version: Hash of the file's content when it was found there.
         metadata: The caller's own; `None` leaves what was given before.
     """
@@ -187,7 +187,7 @@ class StoredFailure(NamedTuple):
         end: Last second of the window.
         error: Name of the error's class.
         message: What was wrong.
-        media_type: Of the part that could not be read; `None` if it is the whole file.
+        media_type: Media type of the part that could not be read; `None` if it is the whole file.
     """
 
     page: int | None
@@ -210,7 +210,7 @@ class VectorPlaces:
 
     Attributes:
         file: Name of the file of vectors.
-        generation: Of the catalog.
+        generation: Generation of the catalog.
         slots: By row, of those rows that are units.
     """
 
@@ -223,7 +223,7 @@ class Catalog:
     """A connection for each thread that asks; one transaction at a time writes.
 
     Args:
-        path: Of the database; it need not exist.
+        path: The database file; it need not exist.
 
     Raises:
         StoreError: There is another kind of file.
@@ -270,10 +270,10 @@ class Catalog:
         return self._obstacle is not None
 
     def require_writable(self) -> None:
-        """Passes silently if the catalog can be written.
+        """Raises an error unless the catalog can be written.
 
         Raises:
-            StoreError: It cannot, and why.
+            StoreError: The catalog is read-only; the message says why.
         """
         if self._obstacle is not None:
             raise self._obstacle
@@ -578,7 +578,7 @@ class Catalog:
             with explain_disk_errors(self._path.parent):
                 keywords.add_words(self._connection, row, unit.text)
 
-    def remove_homeless(self, rows: Iterable[int], *, retired_at: float | None) -> list[str]:
+    def remove_orphaned(self, rows: Iterable[int], *, retired_at: float | None) -> list[str]:
         """Strikes out those of `rows` that no place holds any more, and returns their ids.
 
         Args:

@@ -35,7 +35,7 @@ class StoreLayout:
     catalog.sqlite3   units, places, files, words: what the store holds is what is written here
     collection/       Chroma's: short vectors with texts and metadata, to be recalled from
     vectors.bin       full vectors, to be rescored with
-    media/            pictures that were given in memory
+    media/            images that were given in memory
     *.lock
     ```
 
@@ -80,7 +80,7 @@ class StoreLayout:
 
     @property
     def media(self) -> Path:
-        """Pictures that were given in memory."""
+        """Images that were given in memory."""
         return self.folder / "media"
 
     def exists(self) -> bool:
@@ -88,10 +88,10 @@ class StoreLayout:
         return self.catalog.is_file()
 
     def require_free(self) -> None:
-        """Passes silently if a store may be created here.
+        """Raises an error unless a store may be created here.
 
         Raises:
-            StoreError: The folder holds other things, or is none.
+            StoreError: The folder holds other files, or is a file itself.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise StoreError(f"{str(self.folder)!r} is a file; give a folder for the store")
@@ -110,7 +110,7 @@ class StoreHead:
 
     Attributes:
         store_id: Stamped on the collection, too: the two belong together.
-        fingerprint: Of the vectors.
+        fingerprint: Fingerprint of the vectors.
         short_dimensions: Length of the vectors in the collection.
         precision: Number format of the full vectors.
     """

@@ -22,7 +22,7 @@ class StoreLocks:
     """The two locks of a store. The operating system releases them when their process ends, however it ends.
 
     Args:
-        folder: Of the store.
+        folder: Folder of the store.
     """
 
     def __init__(self, folder: Path) -> None:

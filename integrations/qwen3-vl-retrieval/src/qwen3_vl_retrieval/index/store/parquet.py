@@ -64,7 +64,7 @@ class ExportBatch:
     """Units in the order of their vectors; everything has one entry per row.
 
     Attributes:
-        ids: Of the units.
+        ids: Ids of the units.
         metadata: Flat scalars that travel with a unit, the caller's own among them.
         texts: Chunk or text layer; `None` if there is none.
         contents: Items that were given in memory, as the store encodes them; `None` for units of files.
@@ -261,7 +261,7 @@ class _Target:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Nothing is left to do after `finish`; after a failure, closing may fail for the reason that was told already.
+        # Nothing is left to do after `finish`; after a failure, closing may fail for the reported reason.
         for open_one in (self._writer, self._file):
             with suppress(OSError, ValueError, self._pyarrow.ArrowException):
                 open_one.close()
@@ -315,7 +315,7 @@ def export_store(store: Store, path: Path) -> int:
     Vectors are those of the store: float16 keeps three decimals of a cosine, int8 and binary less.
 
     Raises:
-        StoreError: pyarrow is not installed, or the store is torn, or the file cannot be written.
+        StoreError: pyarrow is not installed, or the store is corrupt, or the file cannot be written.
     """
     try:
         return write_parquet(path, store.head.fingerprint, _iterate_store(store))
@@ -329,7 +329,7 @@ def export_store(store: Store, path: Path) -> int:
 def import_store(path: Path, folder: Path, *, short_dimensions: int, precision: Any = "float16") -> int:
     """Makes a new store in `folder` of a Parquet file that `export_store` wrote, and returns the number of units.
 
-    Pictures that were given in memory are not in the file: units with them are found, and cannot be opened.
+    Images that were given in memory are not in the file: units with them are found, and cannot be opened.
 
     Raises:
         StoreError: The folder is not empty, or the file is not an export.

@@ -125,7 +125,7 @@ def open_database(path: Path, make_scratch: Callable[[], Path]) -> OpenedDatabas
     is read as one that nobody changes; where the log holds something and cannot be read in place, a copy is read.
 
     Args:
-        path: Of the database; where its folder can be written, it need not exist.
+        path: The database file; where its folder can be written, it need not exist.
         make_scratch: Returns a folder for such a copy.
 
     Raises:

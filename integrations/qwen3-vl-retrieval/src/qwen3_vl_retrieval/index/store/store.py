@@ -197,10 +197,10 @@ class Sidecar:
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
     def require_slots(self, last_slot: int) -> None:
-        """Passes silently if the file holds the slots up to `last_slot`.
+        """Raises an error unless the file holds the slots up to `last_slot`.
 
         Raises:
-            StoreError: It does not.
+            StoreError: The file is missing or too short.
         """
         if last_slot:
             self._map(last_slot)
@@ -212,7 +212,7 @@ class Sidecar:
                 held = size_bytes // self.slot_bytes
                 if held < last_slot:
                     raise StoreError(
-                        f"the store is torn: {self.path.name} holds {held:,} vectors, and the catalog counts "
+                        f"the store is corrupt: {self.path.name} holds {held:,} vectors, and the catalog counts "
                         f"{last_slot:,}; restore the folder from a copy, or build the store again"
                     )
                 self._mapped = np.memmap(self.path, dtype=self._type, mode="r", shape=(held, self._columns))
@@ -243,7 +243,7 @@ class CompactReport:
     Attributes:
         units: Units the store holds.
         retired_units: Units whose grace it ended.
-        media_files: Kept pictures that no unit needed any more.
+        media_files: Kept images that no unit needed any more.
         bytes_before: Room on the disk that the store took.
         bytes_after: Room that it takes.
     """
@@ -312,7 +312,7 @@ class Store:
         """Returns the store in `folder`.
 
         Raises:
-            StoreError: There is none, or it is torn or of another version.
+            StoreError: There is none, or it is corrupt or of another version.
         """
         layout = StoreLayout(folder)
         if not layout.exists():
@@ -324,7 +324,7 @@ class Store:
         """Returns the store in `folder`; `None` if there is none, or one whose creation was interrupted.
 
         Raises:
-            StoreError: It is torn or of another version, or there is another kind of file in the place of its catalog.
+            StoreError: It is corrupt or of another version, or its catalog is another kind of file.
         """
         layout = StoreLayout(folder)
         if not layout.exists():
@@ -401,7 +401,7 @@ class Store:
         """Holds the store for writing, after putting right what an earlier writer left behind.
 
         Raises:
-            StoreError: Somebody else is writing, or the store is torn, or lies where it cannot be written.
+            StoreError: Somebody else is writing, or the store is corrupt, or lies where it cannot be written.
         """
         self.catalog.require_writable()
         with self._locks.hold_writer():
@@ -506,7 +506,7 @@ class Store:
         """Returns what the collection of this process holds, after opening it if that has not been done.
 
         Raises:
-            StoreError: The collection is torn, or belongs to another store.
+            StoreError: The collection is corrupt, or belongs to another store.
         """
         if self._snapshot is None:
             return self.reopen()
@@ -516,7 +516,7 @@ class Store:
         """Opens the collection as it is on the disk now, and checks that nothing is missing from it.
 
         Raises:
-            StoreError: The collection is torn, or belongs to another store.
+            StoreError: The collection is corrupt, or belongs to another store.
         """
         self.catalog.require_writable()
         with self._locks.hold_collection():
@@ -532,7 +532,7 @@ class Store:
             held = self.collection.count()
             if held < entered:
                 raise StoreError(
-                    f"the store is torn: its collection holds {held:,} of {entered:,} units; "
+                    f"the store is corrupt: its collection holds {held:,} of {entered:,} units; "
                     f"repair it (qwen3vl repair {self.layout.folder})"
                 )
             self._require_found(newest)
@@ -581,7 +581,7 @@ class Store:
         moment, and others search meanwhile.
 
         Raises:
-            StoreError: Somebody else is writing, or the store is torn, or the disk is full; then nothing has changed.
+            StoreError: Somebody else is writing, the store is corrupt, or the disk is full; nothing is changed then.
         """
         with self.write(), self._explain():
             before = self.measure_bytes()
@@ -631,13 +631,13 @@ class Store:
         for attempt in batch.attempts:
             self.catalog.write_attempt(attempt)
         stayed = set(self.catalog.list_ids(left))
-        removed = self.catalog.remove_homeless(left, retired_at=time.time())
+        removed = self.catalog.remove_orphaned(left, retired_at=time.time())
         # A new unit that is gone again, because its file was lost in the same batch, is in the collection already.
         return sorted((moved - fresh) | revived.keys() | stayed | set(removed)), len(removed)
 
     def _strike_out(self, rows: Sequence[int], *, retired_at: float | None) -> int:
         ids = self.catalog.list_ids(rows)
-        removed = self.catalog.remove_homeless(rows, retired_at=retired_at)
+        removed = self.catalog.remove_orphaned(rows, retired_at=retired_at)
         self.catalog.add_unsettled(ids)
         self.catalog.advance_generation()
         return len(removed)
@@ -805,7 +805,7 @@ class Store:
             # Units with equal vectors may come before it, and one of those is as good.
             if not found or float((self.shorten(self.read_vectors(found)[1]) @ vector).max(initial=-1)) < _SAME_COSINE:
                 raise StoreError(
-                    "the store is torn: its collection does not find the newest unit; "
+                    "the store is corrupt: its collection does not find the newest unit; "
                     f"repair it (qwen3vl repair {self.layout.folder})"
                 )
 
@@ -863,7 +863,7 @@ class IndexStatistics:
         units_by_media_type: The same for each media type.
         files: Files that hold them.
         failures: What could not be read: source, page, start, end, error and message of each.
-        fingerprint: Of the vectors.
+        fingerprint: Fingerprint of the vectors.
         short_dimensions: Length of the vectors that are recalled with.
         precision: Number format of the vectors that are rescored with.
         retired_units: Units that nobody holds any more, whose vectors are kept for a while.
