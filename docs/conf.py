@@ -69,7 +69,7 @@ nitpick_ignore_regex = [
     ),
     # Unions and options of theirs, described where they are taken.
     (r"py:class", r"MediaSource|MediaKind|Kind|Query|Searchable|VectorOrError|dict\[str|types\.Annotated\[.*"),
-    (r"py:class", r"(llama_index\.indices\.qwen3_vl\.(base|files)\.|langchain_qwen3_vl\.contents\.)?(\w+)Options"),
+    (r"py:class", r"(llama_index\.indices\.qwen3_vl\.(base|files)\.|langchain_qwen3_vl\.\w+\.)?(\w+)Options"),
     # Fields of pydantic show their constraints.
     (r"py:obj", r"typing\.(Annotated|Literal)\[.*"),
     # Named as they are imported; they are on the page.

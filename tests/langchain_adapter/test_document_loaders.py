@@ -27,7 +27,7 @@ def folder(tmp_path):
     draw(folder / "images" / "red.png", "red")
     draw(folder / "images" / "blue.png", "blue")
     shutil.copyfile(LIBRARY / "papers" / "invoice-2024-118.pdf", folder / "invoice.pdf")
-    shutil.copyfile(LIBRARY / "videos" / "parking-camera.mp4", folder / "camera.mp4")
+    shutil.copyfile(LIBRARY / "clips" / "parking-camera.mp4", folder / "camera.mp4")
     shutil.copyfile(LIBRARY / "notes" / "kitchen-rules.txt", folder / "rules.txt")
     (folder / "program.bin").write_bytes(b"\0")
     (folder / ".hidden").mkdir()

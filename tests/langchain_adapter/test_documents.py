@@ -27,7 +27,7 @@ from qwen3_vl_retrieval.index import Hit, Unit
 
 MEDIA = Path(__file__).parents[1] / "core" / "reference" / "media"
 PHOTO = MEDIA / "photo_500x333.jpg"
-CLIP = MEDIA / "video_40f_8fps.mp4"
+VIDEO = MEDIA / "clip_40f_8fps.mp4"
 
 
 def hash_of(path: Path) -> str:
@@ -166,7 +166,7 @@ def test_a_malformed_data_uri_is_refused(uri, tmp_path):
 
 @pytest.mark.parametrize("make", [image_document, video_document])
 def test_a_data_uri_above_the_limit_is_refused(make, tmp_path):
-    content = (PHOTO if make is image_document else CLIP).read_bytes()
+    content = (PHOTO if make is image_document else VIDEO).read_bytes()
     for given in (
         "data:;base64," + base64.b64encode(content).decode(),
         "data:," + "".join(f"%{byte:02x}" for byte in content),
@@ -183,23 +183,23 @@ def test_a_percent_encoded_data_uri_is_decoded(tmp_path):
 
 
 def test_the_document_of_a_video_tells_its_window():
-    document = video_document(CLIP, start=1, end=2.5)
+    document = video_document(VIDEO, start=1, end=2.5)
     assert document.metadata == {
         "media_type": "video",
-        "video": str(CLIP),
-        "source": str(CLIP),
+        "video": str(VIDEO),
+        "source": str(VIDEO),
         "mime_type": "video/mp4",
-        "sha256": hash_of(CLIP),
+        "sha256": hash_of(VIDEO),
         "start": 1.0,
         "end": 2.5,
     }
-    assert coerce_item(document) == {"video": str(CLIP), "start": 1.0, "end": 2.5}
+    assert coerce_item(document) == {"video": str(VIDEO), "start": 1.0, "end": 2.5}
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, None), (2, 2), (3, 1), (None, 0)])
 def test_an_empty_window_is_refused(start, end):
     with pytest.raises(InputError, match="must not be negative"):
-        video_document(CLIP, start=start, end=end)
+        video_document(VIDEO, start=start, end=end)
 
 
 HEADERS = {
@@ -264,7 +264,7 @@ def test_limits_that_allow_nothing_are_refused(limits):
 
 
 def test_a_video_is_shown_as_frames_of_its_window():
-    blocks = document_to_content_blocks(video_document(CLIP, start=1, end=3), max_frames=3)
+    blocks = document_to_content_blocks(video_document(VIDEO, start=1, end=3), max_frames=3)
     assert [block["type"] for block in blocks] == ["image"] * 3
     assert len({block["base64"] for block in blocks}) == 3
 

@@ -14,7 +14,7 @@ from langchain_qwen3_vl.contents import coerce_item
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
 from langchain_qwen3_vl.query_images import build_query
 from langchain_qwen3_vl.retrievers import Qwen3VLRetriever
-from langchain_qwen3_vl.tool_contents import find_kind
+from langchain_qwen3_vl.tools import find_kind
 from qwen3_vl_retrieval.index import build_item
 
 TEXTS = {

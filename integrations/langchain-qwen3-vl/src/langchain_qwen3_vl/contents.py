@@ -58,7 +58,7 @@ SINGLE_SOURCES = (str, Path, bytes, Image.Image, np.ndarray, Blob)
 
 
 class VideoOptions(TypedDict, total=False):
-    """Of a video: frames sampled per second, frames at most, and the window in seconds."""
+    """How a video is read: frames sampled per second, frames at most, and the window in seconds."""
 
     fps: float | None
     max_frames: int | None
@@ -70,18 +70,9 @@ _ALLOWED = (
     "allowed are str (text), pathlib.Path, PIL.Image, a dict with the keys text, image and video, a content block or a "
     "list of them, Document, Blob, a message and MultimodalInput"
 )
-
-
 _ALLOWED_BLOCKS = "allowed are text, text-plain, image, video, image_url and video_url"
 _TEXT_TYPES = ("text", "text-plain", "input_text")
-_MEDIA_TYPES = {
-    "image": "image",
-    "image_url": "image",
-    "input_image": "image",
-    "video": "video",
-    "video_url": "video",
-}
-_VIDEO_OPTIONS = ("fps", "max_frames", "start", "end")
+_MEDIA_TYPES = {"image": "image", "image_url": "image", "input_image": "image", "video": "video", "video_url": "video"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 """A URI scheme of at least two letters: one letter and a colon is a drive."""
 
@@ -261,7 +252,7 @@ def _read_block(block: Mapping[str, Any], media_policy: MediaPolicy | None) -> d
     part: dict[str, Any] = {kind: _read_source(block, kind, media_policy)}
     if kind == "video":
         options: Mapping[str, Any] = {**(block.get("extras") or {}), **block}
-        part |= {name: options[name] for name in _VIDEO_OPTIONS if options.get(name) is not None}
+        part |= {name: options[name] for name in VideoOptions.__annotations__ if options.get(name) is not None}
     return part
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -38,7 +39,7 @@ class Qwen3VLFolderLoader(BaseLoader):
     suffixes and links that lead out of the folder, is in `skipped` with the reason.
 
     Args:
-        folder: It.
+        folder: The folder.
         metadata: Flat scalars for every document.
         media_policy: What may be opened; `None` is any local file.
         window_seconds: Length of a window of a video; a video that is not longer is one document.
@@ -78,8 +79,13 @@ class Qwen3VLFolderLoader(BaseLoader):
         self.skipped: list[SkippedFile] = []
         self._metadata: Mapping[str, Any] = {} if metadata is None else dict(metadata)
         self._policy = MediaPolicy() if media_policy is None else media_policy
-        self._window_seconds, self._overlap_seconds = window_seconds, overlap_seconds
-        self._cut_at_scenes, self._ocr = cut_at_scenes, ocr
+        self._read_units = partial(
+            read_units,
+            window_seconds=window_seconds,
+            overlap_seconds=overlap_seconds,
+            cut_at_scenes=cut_at_scenes,
+            ocr=ocr,
+        )
         self._on_error = on_error
 
     def lazy_load(self) -> Iterator[Document]:
@@ -110,14 +116,7 @@ class Qwen3VLFolderLoader(BaseLoader):
                     yield document
 
     def _read_file(self, path: Path) -> list[Document]:
-        units = read_units(
-            path,
-            self._policy,
-            window_seconds=self._window_seconds,
-            overlap_seconds=self._overlap_seconds,
-            cut_at_scenes=self._cut_at_scenes,
-            ocr=self._ocr,
-        )
+        units = self._read_units(path, self._policy)
         if not units:
             return []
         sha256 = hash_file(path)

@@ -269,7 +269,8 @@ def _describe_media(
     content: dict[str, Any] = {medium: uri, "source": uri}
     path = find_local_file(uri)
     if path is None:
-        return content | _guess_type(urlsplit(uri).path)
+        mime_type = guess_mime_type(urlsplit(uri).path)
+        return content if mime_type is None else content | {"mime_type": mime_type}
     return content | _describe_file(path, uri, medium)
 
 
@@ -310,8 +311,3 @@ def _encode_png(image: Image.Image) -> bytes:
     except (OSError, SyntaxError, ValueError, AssertionError) as error:
         raise MediaError(f"the image of {image.width}x{image.height} pixels cannot be read: {error}") from error
     return stream.getvalue()
-
-
-def _guess_type(name: str) -> dict[str, str]:
-    mime_type = guess_mime_type(name)
-    return {} if mime_type is None else {"mime_type": mime_type}

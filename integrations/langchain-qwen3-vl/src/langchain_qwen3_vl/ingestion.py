@@ -298,73 +298,65 @@ def _can_be_kept(intake: DocumentIntake, entry: Entry) -> bool:
 def _find_insert(store: VectorStore) -> tuple[Callable[[str], str], _Insert]:
     """What brings ids into the form that a store takes, and what writes to it."""
     if isinstance(store, InMemoryVectorStore):
-        return str, _insert_in_memory(store)
-    if "QdrantVectorStore" in {base.__name__ for base in type(store).__mro__}:
-        return _settle_qdrant_id, _insert_in_qdrant(store)
+        return str, partial(_insert_in_memory, store)
+    qdrant: Any = store if "QdrantVectorStore" in {base.__name__ for base in type(store).__mro__} else None
+    if qdrant is not None:
+        if qdrant.retrieval_mode.value != "dense":
+            raise TypeError(
+                f"the QdrantVectorStore is of mode {quote(qdrant.retrieval_mode.value)}; only dense ones are written"
+            )
+        return _settle_qdrant_id, partial(_insert_in_qdrant, qdrant)
     add_embeddings = getattr(store, "add_embeddings", None)
     if callable(add_embeddings) and set(signature(add_embeddings).parameters) >= _PAIR_ARGUMENTS:
-        return str, _insert_pairs(store)
+        return str, partial(_insert_pairs, store)
     raise TypeError(
         f"{type(store).__name__} takes no vectors that are given; use MultimodalChroma, InMemoryVectorStore, "
         "QdrantVectorStore, or a store with add_embeddings(text_embeddings, metadatas, ids), such as FAISS"
     )
 
 
-def _insert_in_memory(store: InMemoryVectorStore) -> _Insert:
-    def insert(documents: Sequence[Document], vectors: _Vectors, ids: Sequence[str]) -> None:
-        for document, vector, row_id in zip(documents, vectors, ids, strict=True):
-            # As the store itself writes them.
-            store.store[row_id] = {
-                "id": row_id,
-                "vector": vector.tolist(),
-                "text": document.page_content,
-                "metadata": dict(document.metadata),
-            }
-
-    return insert
-
-
-def _insert_pairs(store: Any) -> _Insert:
-    def insert(documents: Sequence[Document], vectors: _Vectors, ids: Sequence[str]) -> None:
-        existing = [document.id for document in store.get_by_ids(list(ids))]
-        if existing:
-            # FAISS refuses ids that it has.
-            store.delete(existing)
-        store.add_embeddings(
-            text_embeddings=[
-                (document.page_content, vector.tolist()) for document, vector in zip(documents, vectors, strict=True)
-            ],
-            metadatas=[dict(document.metadata) for document in documents],
-            ids=list(ids),
-        )
-
-    return insert
+def _insert_in_memory(
+    store: InMemoryVectorStore, documents: Sequence[Document], vectors: _Vectors, ids: Sequence[str]
+) -> None:
+    for document, vector, row_id in zip(documents, vectors, ids, strict=True):
+        # As the store itself writes them.
+        store.store[row_id] = {
+            "id": row_id,
+            "vector": vector.tolist(),
+            "text": document.page_content,
+            "metadata": dict(document.metadata),
+        }
 
 
-def _insert_in_qdrant(store: Any) -> _Insert:
+def _insert_pairs(store: Any, documents: Sequence[Document], vectors: _Vectors, ids: Sequence[str]) -> None:
+    existing = [document.id for document in store.get_by_ids(list(ids))]
+    if existing:
+        # FAISS refuses ids that it has.
+        store.delete(existing)
+    texts = [document.page_content for document in documents]
+    store.add_embeddings(
+        text_embeddings=list(zip(texts, (vector.tolist() for vector in vectors), strict=True)),
+        metadatas=[dict(document.metadata) for document in documents],
+        ids=list(ids),
+    )
+
+
+def _insert_in_qdrant(store: Any, documents: Sequence[Document], vectors: _Vectors, ids: Sequence[str]) -> None:
     from qdrant_client.models import PointStruct
 
-    if store.retrieval_mode.value != "dense":
-        raise TypeError(
-            f"the QdrantVectorStore is of mode {quote(store.retrieval_mode.value)}; only dense ones are written"
+    name = store.vector_name
+    points = [
+        PointStruct(
+            id=int(row_id) if row_id.isdecimal() else row_id,
+            vector={name: vector.tolist()} if name else vector.tolist(),
+            payload={
+                store.content_payload_key: document.page_content,
+                store.metadata_payload_key: dict(document.metadata),
+            },
         )
-
-    def insert(documents: Sequence[Document], vectors: _Vectors, ids: Sequence[str]) -> None:
-        name = store.vector_name
-        points = [
-            PointStruct(
-                id=int(row_id) if row_id.isdecimal() else row_id,
-                vector={name: vector.tolist()} if name else vector.tolist(),
-                payload={
-                    store.content_payload_key: document.page_content,
-                    store.metadata_payload_key: dict(document.metadata),
-                },
-            )
-            for document, vector, row_id in zip(documents, vectors, ids, strict=True)
-        ]
-        store.client.upsert(collection_name=store.collection_name, points=points)
-
-    return insert
+        for document, vector, row_id in zip(documents, vectors, ids, strict=True)
+    ]
+    store.client.upsert(collection_name=store.collection_name, points=points)
 
 
 def _settle_qdrant_id(row_id: str) -> str:

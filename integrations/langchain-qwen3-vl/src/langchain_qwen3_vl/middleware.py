@@ -110,18 +110,15 @@ def _split_message(message: ToolMessage, profile: Mapping[str, Any], count: int)
         kind = str(cast("Mapping[str, Any]", block).get("type")) if isinstance(block, Mapping) else ""
         if kind not in _INPUTS:
             kept.append(block)
-        elif profile.get(_INPUTS[kind]) is False:
-            kept.append({"type": "text", "text": f"[a {_name_kind(kind)} is left out: the model takes none]"})
+            continue
+        article, name = ("a", "video") if kind == "video" else ("an", "image")
+        if profile.get(_INPUTS[kind]) is False:
+            kept.append({"type": "text", "text": f"[{article} {name} is left out: the model takes none]"})
         else:
             count += 1
-            name = f"{_name_kind(kind)} {count}"
-            kept.append({"type": "text", "text": f"[{name}: shown below]"})
-            moved += [{"type": "text", "text": f"[{name}]"}, block]
+            kept.append({"type": "text", "text": f"[{name} {count}: shown below]"})
+            moved += [{"type": "text", "text": f"[{name} {count}]"}, block]
     return message.model_copy(update={"content": _flatten_texts(kept)}), moved
-
-
-def _name_kind(kind: str) -> str:
-    return "video" if kind == "video" else "image"
 
 
 def _flatten_texts(blocks: Sequence[Any]) -> str | list[Any]:

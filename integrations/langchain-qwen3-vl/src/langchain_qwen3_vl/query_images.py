@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import ToolException
-from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.errors import quote
@@ -40,7 +39,9 @@ def find_known_items(messages: object, tool_name: str) -> dict[str, KnownItem]:
     listed = cast("Sequence[object]", messages) if isinstance(messages, (list, tuple)) else ()
     for message in listed:
         if isinstance(message, HumanMessage):
-            attached += _find_images(message)
+            # Whichever provider's way they are written in.
+            blocks = cast("Sequence[Mapping[str, Any]]", message.content_blocks)
+            attached += [block for block in blocks if block["type"] == "image"]
         elif isinstance(message, ToolMessage) and message.name == tool_name:
             found |= _find_documents(message)
     return found | {f"attached-{number}": block for number, block in enumerate(attached, start=1)}
@@ -88,11 +89,6 @@ def _name_ids(known: Mapping[str, KnownItem]) -> str:
     return f"Known are: {named}."
 
 
-def _find_images(message: BaseMessage) -> list[Mapping[str, Any]]:
-    """The image blocks of a message, whichever provider's way they are written in."""
-    return [cast("Mapping[str, Any]", block) for block in message.content_blocks if block["type"] == "image"]
-
-
 def _find_documents(message: ToolMessage) -> dict[str, Document]:
     if not isinstance(message.artifact, list):
         return {}
@@ -128,7 +124,8 @@ def _open_document(document: Document, policy: MediaPolicy, media_key: str | Non
 
 
 def _open_block(block: Mapping[str, Any], policy: MediaPolicy) -> dict[str, Any]:
-    return {"image": _read_image(_find_source(block, policy), policy)}
+    metadata = {"media_type": "image", "image": _find_source(block, policy)}
+    return {"image": draw_document("", metadata, policy=policy)[0]}
 
 
 def _find_source(block: Mapping[str, Any], policy: MediaPolicy) -> str | bytes:
@@ -143,7 +140,3 @@ def _find_source(block: Mapping[str, Any], policy: MediaPolicy) -> str | bytes:
     if scheme == "data" or (scheme in ("http", "https") and policy.allow_urls):
         return cast("str", url)
     raise InputError("the attached image is neither data nor a URL that the MediaPolicy allows")
-
-
-def _read_image(source: str | bytes, policy: MediaPolicy) -> Image.Image:
-    return draw_document("", {"media_type": "image", "image": source}, policy=policy)[0]

@@ -22,17 +22,12 @@ _FIELD_TOP_N = -1
 """Stands for the field, as in the rerankers of others (`langchain_cohere.CohereRerank.rerank`); `None` is all."""
 
 
-class _Asked(TypedDict):
-    """What the core ranks."""
+class _Ranking(TypedDict):
+    """What the core ranks, and how."""
 
     query: Item
     documents: list[Item | InputError]
     texts: dict[int, str]
-
-
-class _RankOptions(TypedDict):
-    """How the core ranks it."""
-
     on_error: OnUnreadable
     top_n: int | None
     threshold: float | None
@@ -144,26 +139,18 @@ class Qwen3VLRerank(NamedReranker, BaseDocumentCompressor):
         return self.top_n if top_n == _FIELD_TOP_N else top_n
 
     def _rank(self, documents: Sequence[object], query: object, top_n: int | None) -> list[Ranked]:
-        built = self._build(documents, query)
-        return [] if built is None else rank_documents(self.reranker, **built, **self._list_options(top_n)).ranked
+        ranking = self._build(documents, query, top_n)
+        return [] if ranking is None else rank_documents(self.reranker, **ranking).ranked
 
     async def _arank(self, documents: Sequence[object], query: object, top_n: int | None) -> list[Ranked]:
         # In threads: pages are opened, and the first use loads the model.
-        built = await asyncio.to_thread(self._build, documents, query)
-        if built is None:
+        ranking = await asyncio.to_thread(self._build, documents, query, top_n)
+        if ranking is None:
             return []
         reranker = await asyncio.to_thread(lambda: self.reranker)
-        return (await arank_documents(reranker, **built, **self._list_options(top_n))).ranked
+        return (await arank_documents(reranker, **ranking)).ranked
 
-    def _list_options(self, top_n: int | None) -> _RankOptions:
-        return {
-            "on_error": self.on_error,
-            "top_n": top_n,
-            "threshold": self.score_threshold,
-            "instruction": self.instruction,
-        }
-
-    def _build(self, documents: Sequence[object], query: object) -> _Asked | None:
+    def _build(self, documents: Sequence[object], query: object, top_n: int | None) -> _Ranking | None:
         """What the core takes; `None` if there is nothing to rank."""
         if isinstance(documents, (str, Document)):
             raise InputError(f"expected a list of documents, got {type(documents).__name__}; wrap it in a list")
@@ -183,6 +170,10 @@ class Qwen3VLRerank(NamedReranker, BaseDocumentCompressor):
                 for place, document in enumerate(documents)
                 if isinstance(document, Document)
             },
+            "on_error": self.on_error,
+            "top_n": top_n,
+            "threshold": self.score_threshold,
+            "instruction": self.instruction,
         }
 
 

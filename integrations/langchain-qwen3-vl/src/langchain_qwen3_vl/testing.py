@@ -50,7 +50,21 @@ _SIDE_PIXELS = 128
 _TEXT = "a red disc"
 
 
-class MultimodalEmbeddingsTests:
+class _RoundedTests:
+    """Tests that compare numbers of equal items."""
+
+    @property
+    def dtype(self) -> Precision:
+        """The precision in which the class under test computes. Where hardware decides that, ask the class."""
+        return "float32"
+
+    @property
+    def tolerance(self) -> float:
+        """Returns how far numbers of equal items may lie apart, by default what rounding in `dtype` leaves room for."""
+        return TOLERANCES[self.dtype]
+
+
+class MultimodalEmbeddingsTests(_RoundedTests):
     """Tests of an `Embeddings` class whose methods take images and mixtures besides texts.
 
     Override `embeddings_class`, and the other properties where the class differs from the defaults.
@@ -65,16 +79,6 @@ class MultimodalEmbeddingsTests:
     def embedding_model_params(self) -> dict[str, Any]:
         """What it is constructed with; each test constructs it anew."""
         return {}
-
-    @property
-    def dtype(self) -> Precision:
-        """The precision in which the class under test computes. Where hardware decides that, ask the class."""
-        return "float32"
-
-    @property
-    def tolerance(self) -> float:
-        """Returns how far numbers of equal items may lie apart, by default what rounding in `dtype` leaves room for."""
-        return TOLERANCES[self.dtype]
 
     def make_item(self, *, text: str | None = None, image: Image.Image | None = None) -> Any:
         """Returns an item in the form of the class; by default a dict with `text` and `image`."""
@@ -182,7 +186,7 @@ class MultimodalEmbeddingsTests:
         return model.embed_documents(list(items))
 
 
-class RerankerTests:
+class RerankerTests(_RoundedTests):
     """Tests of a `BaseDocumentCompressor` that orders documents by a score.
 
     Override `reranker_class`, and the other properties where the class differs from the defaults.
@@ -212,16 +216,6 @@ class RerankerTests:
     def sees_images(self) -> bool:
         """Whether documents are judged by the image that `make_image_document` names."""
         return True
-
-    @property
-    def dtype(self) -> Precision:
-        """The precision in which the class under test computes. Where hardware decides that, ask the class."""
-        return "float32"
-
-    @property
-    def tolerance(self) -> float:
-        """Returns how far scores of equal pairs may lie apart, by default what rounding in `dtype` leaves room for."""
-        return TOLERANCES[self.dtype]
 
     def make_image_document(self, path: Path) -> Document:
         """Returns the document of an image, in the form of the class."""

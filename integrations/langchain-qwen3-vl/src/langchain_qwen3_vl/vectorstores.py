@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias, cast, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 from chromadb import Collection
 from chromadb.api import ClientAPI
 from chromadb.api.collection_configuration import CreateCollectionConfiguration
@@ -22,13 +26,16 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from PIL import Image
 
-from langchain_qwen3_vl.chroma_rows import Row, build_row, compare_rows, read_vectors, split_ids, write_rows
-from langchain_qwen3_vl.contents import LangChainItem
+from langchain_qwen3_vl.contents import LangChainItem, coerce_item
 from langchain_qwen3_vl.documents import image_document, video_document
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
 from langchain_qwen3_vl.ingestion import BATCH_DOCUMENTS, DocumentIntake, Entry, FailedDocument, OnError
-from qwen3_vl_retrieval import InputError, StoreError
+from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, StoreError
 from qwen3_vl_retrieval.chroma import ChromaDirectory, RepairedRow, SharedCollection, check_stamp, stamp_metadata
+from qwen3_vl_retrieval.index import find_local_file, hash_file
+from qwen3_vl_retrieval.items import check_text
+from qwen3_vl_retrieval.metadata import check_metadata
+from qwen3_vl_retrieval.paths import encode_name, encode_path
 
 __all__ = ["MultimodalChroma"]
 
@@ -37,6 +44,13 @@ _COLUMNS = ("ids", "embeddings", "metadatas", "documents", "uris", "data")
 
 Condition: TypeAlias = "dict[str, Any] | None"
 """On metadata or texts, in Chroma's language; `None` is none."""
+
+
+_CONTENT = "urn:sha256:"
+"""Begins the `uri` of a row, where Chroma keeps what belongs to a record and is no metadata of the caller's."""
+
+_ROWS_AT_ONCE = 5_000
+"""Chroma takes 5,461 rows at once (`get_max_batch_size` of chromadb 1.5.9), and its SQLite 32,766 values."""
 
 
 @runtime_checkable
@@ -67,30 +81,20 @@ class MultimodalChroma(Chroma):
     unless they use a client of their own and leave the number of rows as it was.
 
     Args:
-        collection_name: As in `Chroma`, like the rest up to `ssl`.
+        collection_name: As in `Chroma`, like all arguments that are not described here.
         embedding_function: Its fingerprint is written into a new collection, and must be that of an existing one. If
             it is `None`, the store can be read by id and by vector.
         persist_directory: Folder of an embedded Chroma.
-        host: Name of a server.
-        port: Port of a server.
-        headers: HTTP headers for a server.
-        chroma_cloud_api_key: Key for Chroma Cloud.
-        tenant: Tenant of the client.
-        database: Database of the client.
         client_settings: Settings of the client; without any, a `persist_directory` is opened with telemetry off.
-        collection_metadata: Metadata of a new collection.
         collection_configuration: Configuration of a new collection; vectors are compared by cosine if it does not say
             otherwise.
-        client: A ready client, instead of the above. Its store is neither locked nor opened afresh.
-        relevance_score_fn: Turns distances into relevance.
-        create_collection_if_not_exists: Whether a collection may be made.
-        ssl: Whether a server is asked by TLS.
+        client: A ready client. Its store is neither locked nor opened afresh.
         lock_timeout_seconds: How long a writer waits for another process that writes into `persist_directory`.
 
     Raises:
-        FingerprintMismatchError: if the collection holds vectors of another space.
-        StoreError: if the folder cannot be opened.
-        ValueError: if arguments exclude each other.
+        FingerprintMismatchError: The collection holds vectors of another space.
+        StoreError: The folder cannot be opened.
+        ValueError: Arguments exclude each other.
 
     Attributes:
         failures: What the last call that added documents left out, with `on_error="skip"`, and why.
@@ -206,10 +210,10 @@ class MultimodalChroma(Chroma):
             The ids of what is stored, in the order of the documents.
 
         Raises:
-            InputError: if a document cannot be embedded or kept; the message begins with its position. The batches
+            InputError: A document cannot be embedded or kept; the message begins with its position. The batches
                 before it are kept.
-            StoreError: if somebody else is writing, or the store has no embeddings.
-            ValueError: if there are not as many ids as documents, `batch_size` is below 1, or `on_error` is unknown.
+            StoreError: Somebody else is writing, or the store has no embeddings.
+            ValueError: There are not as many ids as documents, `batch_size` is below 1, or `on_error` is unknown.
         """
         return self._add(documents, ids, batch_size=batch_size, on_error=on_error)
 
@@ -232,9 +236,9 @@ class MultimodalChroma(Chroma):
             The ids of what is stored, in the order of the texts.
 
         Raises:
-            InputError: as in `add_documents`.
-            StoreError: as in `add_documents`.
-            ValueError: if there are more metadata than texts, or as in `add_documents`.
+            InputError: As in `add_documents`.
+            StoreError: As in `add_documents`.
+            ValueError: There are more metadata than texts, or as in `add_documents`.
         """
         contents = list(texts)
         documents = (
@@ -268,17 +272,11 @@ class MultimodalChroma(Chroma):
             The ids of what is stored, in the order of the images.
 
         Raises:
-            InputError: if an image cannot be read; the message begins with its position.
-            StoreError: as in `add_documents`.
-            ValueError: if the lists are not of one length.
+            InputError: An image cannot be read; the message begins with its position.
+            StoreError: As in `add_documents`.
+            ValueError: The lists are not of one length.
         """
-        sources = list(uris)
-        filled, captions = _fill_metadata(metadatas, len(sources)), _fill_texts(texts, len(sources))
-        documents = (
-            _make(image_document, source, text=text, metadata=metadata, media_dir=self._media_dir)
-            for source, metadata, text in zip(sources, filled, captions, strict=True)
-        )
-        return self._add(documents, ids, batch_size=batch_size, on_error=on_error)
+        return self._add_media(image_document, uris, metadatas, ids, texts, batch_size=batch_size, on_error=on_error)
 
     def add_videos(
         self,
@@ -294,21 +292,7 @@ class MultimodalChroma(Chroma):
 
         `start` and `end` among the metadata, in seconds, are the window of the video that is embedded.
         """
-        sources = list(uris)
-        filled, captions = _fill_metadata(metadatas, len(sources)), _fill_texts(texts, len(sources))
-        documents = (
-            _make(
-                video_document,
-                source,
-                start=metadata.get("start"),
-                end=metadata.get("end"),
-                text=text,
-                metadata=metadata,
-                media_dir=self._media_dir,
-            )
-            for source, metadata, text in zip(sources, filled, captions, strict=True)
-        )
-        return self._add(documents, ids, batch_size=batch_size, on_error=on_error)
+        return self._add_media(_make_video, uris, metadatas, ids, texts, batch_size=batch_size, on_error=on_error)
 
     def update_documents(self, ids: list[str], documents: list[Document]) -> None:
         """Replaces documents; those that do not exist are added. Errors as in `add_documents`."""
@@ -330,8 +314,8 @@ class MultimodalChroma(Chroma):
             kwargs: `where_document`.
 
         Raises:
-            InputError: if the image cannot be read.
-            StoreError: if the store has no embeddings that see images.
+            InputError: The image cannot be read.
+            StoreError: The store has no embeddings that see images.
         """
         found = self.similarity_search_by_image_with_relevance_score(uri, k, filter, **kwargs)
         return [document for document, _ in found]
@@ -419,7 +403,7 @@ class MultimodalChroma(Chroma):
     ) -> dict[str, Any]:
         """Returns rows as `Chroma.get` does, of however many ids."""
         conditions: dict[str, Any] = {"where": where, "where_document": where_document, "include": include}
-        groups = [] if not isinstance(ids, list) else list(split_ids(ids))
+        groups = [] if not isinstance(ids, list) else list(_split_ids(ids))
         if len(groups) < 2:
             return super().get(ids=ids, limit=limit, offset=offset, **conditions)
         found = [super(MultimodalChroma, self).get(ids=some, **conditions) for some in groups]
@@ -449,20 +433,20 @@ class MultimodalChroma(Chroma):
             kwargs: `where` and `where_document` of Chroma's `Collection.delete`, instead of or beside `ids`.
 
         Raises:
-            StoreError: if somebody else is writing.
+            StoreError: Somebody else is writing.
         """
         with self._write_batch() as collection:
             if ids is None:
                 collection.delete(**kwargs)
                 return
-            for some in split_ids(ids):
+            for some in _split_ids(ids):
                 collection.delete(ids=some, **kwargs)
 
     def delete_collection(self) -> None:
         """Deletes the collection with all rows; `reset_collection` makes it again.
 
         Raises:
-            StoreError: if somebody else is writing.
+            StoreError: Somebody else is writing.
         """
         with self._write():
             if self._shared is None:
@@ -475,7 +459,7 @@ class MultimodalChroma(Chroma):
         """Deletes the collection with all rows, and makes an empty one.
 
         Raises:
-            StoreError: if somebody else is writing.
+            StoreError: Somebody else is writing.
         """
         if self._shared is not None:
             self._shared.reset()
@@ -506,7 +490,7 @@ class MultimodalChroma(Chroma):
             The rows that lost something.
 
         Raises:
-            StoreError: if somebody else is writing, or it is no folder of Chroma.
+            StoreError: Somebody else is writing, or it is no folder of Chroma.
         """
         return ChromaDirectory(persist_directory, lock_timeout_seconds=lock_timeout_seconds).repair()
 
@@ -527,7 +511,7 @@ class MultimodalChroma(Chroma):
         """Holds the store for writing; threads of this object wait for each other.
 
         Raises:
-            StoreError: if another process, or another object of this one, goes on writing.
+            StoreError: Another process, or another object of this one, goes on writing.
         """
         with self._writing if self._shared is None else self._shared.write():
             yield self._collection
@@ -537,10 +521,6 @@ class MultimodalChroma(Chroma):
         """Holds the store while rows are written at once, which readers see afterwards."""
         with self._writing if self._shared is None else self._shared.write_batch():
             yield self._collection
-
-    @property
-    def _media_dir(self) -> Path | None:
-        return None if self._shared is None else self._shared.directory.folder / "media"
 
     def _add(
         self,
@@ -558,6 +538,24 @@ class MultimodalChroma(Chroma):
         finally:
             self.failures = tuple(intake.failures)
 
+    def _add_media(
+        self,
+        make: Callable[..., Document],
+        uris: Iterable[Any],
+        metadatas: Sequence[Mapping[str, Any] | None] | None,
+        ids: Sequence[str | None] | None,
+        texts: Sequence[str] | None,
+        **options: Any,
+    ) -> list[str]:
+        sources = list(uris)
+        captions = [""] * len(sources) if texts is None else texts
+        if len(captions) != len(sources):
+            raise ValueError(f"{len(captions)} texts were given for {len(sources)} items; give one for each")
+        rows = zip(sources, _fill_metadata(metadatas, len(sources)), captions, strict=True)
+        media_dir = None if self._shared is None else self._shared.directory.folder / "media"
+        made = (_make(make, source, text=text, metadata=known, media_dir=media_dir) for source, known, text in rows)
+        return self._add(made, ids, **options)
+
     def _write_entries(self, intake: DocumentIntake, entries: Sequence[Entry]) -> None:
         """Embeds what is new or changed, and writes it."""
         embeddings = self._find_embeddings()
@@ -565,30 +563,22 @@ class MultimodalChroma(Chroma):
         if not rows:
             return
         collection = self._collection
-        changes = compare_rows(collection, rows)
+        changes = _compare_rows(collection, rows)
         entry_by_id = {entry.id: entry for entry in entries}
         vectors = intake.embed(embeddings, [entry_by_id[row.id] for row in changes.embedded])
-        vectors |= read_vectors(collection, changes.relabelled)
+        vectors |= _read_vectors(collection, changes.relabelled)
         written = [row for row in (*changes.embedded, *changes.relabelled) if row.id in vectors]
         if written:
             with self._write_batch() as collection:
-                write_rows(collection, written, vectors, changes.known)
+                _write_rows(collection, written, vectors, changes.known)
 
-    def _build_rows(self, intake: DocumentIntake, entries: Sequence[Entry], embeddings: Embeddings) -> list[Row]:
-        rows: list[Row] = []
+    def _build_rows(self, intake: DocumentIntake, entries: Sequence[Entry], embeddings: Embeddings) -> list[_Row]:
+        rows: list[_Row] = []
         for entry in entries:
             try:
-                row = build_row(
-                    entry.document,
-                    entry.id,
-                    is_hashed=self._fingerprint is not None,
-                    media_key=getattr(embeddings, "media_key", None),
-                    media_policy=getattr(embeddings, "media_policy", None),
-                )
+                rows.append(_build_row(entry.document, entry.id, embeddings))
             except InputError as error:
                 intake.refuse(entry.place, entry.document, error)
-            else:
-                rows.append(row)
         return rows
 
     def _find_embeddings(self) -> Embeddings:
@@ -626,12 +616,9 @@ def _fill_metadata(metadatas: Sequence[Mapping[str, Any] | None] | None, count: 
     return [*given, *({} for _ in range(count - len(given)))]
 
 
-def _fill_texts(texts: Sequence[str] | None, count: int) -> Sequence[str]:
-    if texts is None:
-        return [""] * count
-    if len(texts) != count:
-        raise ValueError(f"{len(texts)} texts were given for {count} items; give one for each")
-    return texts
+def _make_video(source: Any, *, metadata: Mapping[str, Any], **options: Any) -> Document:
+    start, end = metadata.get("start"), metadata.get("end")
+    return video_document(source, start=start, end=end, metadata=metadata, **options)
 
 
 def _make(make: Callable[..., Document], source: object, **options: Any) -> Document | InputError:
@@ -640,3 +627,158 @@ def _make(make: Callable[..., Document], source: object, **options: Any) -> Docu
         return make(source, **options)
     except InputError as error:
         return error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """A document as it is kept.
+
+    Attributes:
+        id: Id of the row.
+        document: The document.
+        metadata: Its metadata as Chroma keeps them; `None` if there are none.
+        content: Names what the model sees of it; `None` if that is not known, and it is embedded each time.
+    """
+
+    id: str
+    document: Document
+    metadata: dict[str, Any] | None
+    content: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RowChanges:
+    """What has to be done so that a collection holds some rows.
+
+    Attributes:
+        embedded: Rows that are new, or whose vector would be another one.
+        relabelled: Rows whose vector stays, and whose text or metadata are others.
+        known: Ids of given rows that the collection holds already.
+    """
+
+    embedded: tuple[_Row, ...]
+    relabelled: tuple[_Row, ...]
+    known: frozenset[str]
+
+
+def _split_ids(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Yields ids in groups that Chroma takes at once."""
+    for first in range(0, len(ids), _ROWS_AT_ONCE):
+        yield list(ids[first : first + _ROWS_AT_ONCE])
+
+
+def _build_row(document: Document, row_id: str, embeddings: Embeddings) -> _Row:
+    """Returns the row of a document.
+
+    Raises:
+        InputError: The document is not understood, or Chroma cannot keep its id or metadata.
+    """
+    if not check_text(row_id, "the id"):
+        raise InputError("the id is empty; give one with a character at least, or none")
+    check_text(document.page_content, "the text")
+    metadata = check_metadata(document.metadata, allow_lists=True)
+    content = None
+    # Of other embeddings it is not known whether a vector would be the same again.
+    if isinstance(embeddings, Qwen3VLEmbeddings):
+        content = _CONTENT + _hash_content(
+            document, media_key=embeddings.media_key, media_policy=embeddings.media_policy
+        )
+    return _Row(id=row_id, document=document, metadata=metadata if metadata else None, content=content)
+
+
+def _compare_rows(collection: Collection, rows: Sequence[_Row]) -> _RowChanges:
+    """Returns what differs between rows and those of the same ids in the collection."""
+    found = collection.get(ids=[row.id for row in rows], include=["metadatas", "documents", "uris"])  # pyright: ignore[reportArgumentType] - "uris" is missing in Chroma's type
+    texts = cast("Sequence[str | None]", found["documents"])
+    metadatas = cast("Sequence[Mapping[str, Any] | None]", found["metadatas"])
+    contents = cast("Sequence[str | None]", found["uris"])
+    stored = {
+        row_id: (content, text, dict(metadata) if metadata else None)
+        for row_id, content, text, metadata in zip(found["ids"], contents, texts, metadatas, strict=True)
+    }
+    embedded: list[_Row] = []
+    relabelled: list[_Row] = []
+    for row in rows:
+        was = stored.get(row.id)
+        if was is None or row.content is None or was[0] != row.content:
+            embedded.append(row)
+        elif was[1:] != (row.document.page_content, row.metadata):
+            relabelled.append(row)
+    return _RowChanges(embedded=tuple(embedded), relabelled=tuple(relabelled), known=frozenset(stored))
+
+
+def _read_vectors(collection: Collection, rows: Sequence[_Row]) -> dict[str, npt.NDArray[np.float32]]:
+    """Returns the stored vectors of rows by id."""
+    if not rows:
+        return {}
+    found = collection.get(ids=[row.id for row in rows], include=["embeddings"])
+    vectors = zip(found["ids"], cast("Iterable[Any]", found["embeddings"]), strict=True)
+    return {row_id: np.asarray(vector, dtype=np.float32) for row_id, vector in vectors}
+
+
+def _write_rows(
+    collection: Collection, rows: Sequence[_Row], vectors: Mapping[str, npt.NDArray[np.float32]], known: Set[str]
+) -> None:
+    """Writes rows with their vectors, which are found by id.
+
+    Those among the `known` ids are deleted first: changing a row takes Chroma five to twenty times as long.
+    """
+    replaced = [row.id for row in rows if row.id in known]
+    if replaced:
+        collection.delete(ids=replaced)
+    has_contents = all(row.content is not None for row in rows)
+    collection.add(
+        ids=[row.id for row in rows],
+        embeddings=[vectors[row.id] for row in rows],
+        # Chroma's type knows no rows without metadata; its code does.
+        metadatas=cast("Any", [row.metadata for row in rows]),
+        documents=[row.document.page_content for row in rows],
+        uris=cast("list[str]", [row.content for row in rows]) if has_contents else None,
+    )
+
+
+def _hash_content(document: Document, *, media_key: str | None, media_policy: MediaPolicy | None) -> str:
+    """The SHA-256 of what the model sees of a document: whether it would still have the vector that is stored for it.
+
+    Texts count where they are embedded, files by their bytes, and names of files not at all. So an image that is
+    replaced behind the same name is embedded again, and one that is renamed, or has another caption, is not. URLs count
+    by their names: what they lead to now is not known without asking. Files that the policy refuses are not hashed:
+    embedding them is refused anyway.
+    """
+    metadata = document.metadata
+    if metadata.get("media_type") == "page" and media_key is None and metadata.get("image") is None:
+        # Rendered when it is embedded, not twice.
+        content = ["page", _name_content(metadata.get("source"), media_policy), metadata.get("page")]
+    else:
+        item = coerce_item(document, media_key=media_key, media_policy=media_policy)
+        content = item if isinstance(item, str) else _name_content(item, media_policy)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _name_content(value: Any, media_policy: MediaPolicy | None) -> Any:
+    """The item of a document with hashes in place of images and videos."""
+    match value:
+        case Mapping():
+            item = cast("Mapping[str, Any]", value)
+            return {
+                name: _name_content(inner, media_policy) if name in ("image", "video") else inner
+                for name, inner in item.items()
+            }
+        case list() | tuple():
+            return [_name_content(inner, media_policy) for inner in cast("Sequence[Any]", value)]
+        case str() | Path():
+            return _hash_source(value, media_policy)
+        case _:
+            return repr(value)
+
+
+def _hash_source(source: str | Path, media_policy: MediaPolicy | None) -> str:
+    name = encode_path(source) if isinstance(source, Path) else encode_name(source)
+    path = find_local_file(name)
+    if path is None:
+        return name
+    try:
+        return hash_file(path, media_policy)
+    except MediaError:
+        # Missing, refused, a folder or a device: reading it for the model says what is wrong.
+        return f"unread {name}"
