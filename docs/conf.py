@@ -75,7 +75,7 @@ nitpick_ignore_regex = [
     # Named as they are imported; they are on the page.
     (
         r"py:class",
-        r"(qwen3_vl_retrieval\.(index\.results\.failures|documents\.\w+|index\.store\.store|chroma\.repair)\.)?"
+        r"(qwen3_vl_retrieval\.(index\.results\.hits|documents\.\w+|index\.store\.store|chroma\.repair)\.)?"
         r"(FailedFile|Unit|SkippedFile|CompactReport|RepairedRow)",
     ),
     (r"py:class", r"Metadata|MediaType"),
