@@ -68,8 +68,11 @@ nitpick_ignore_regex = [
         r"|BaseNodePostprocessor|Embedding|chromadb\..*|collections\.abc\.Awaitable|npt\.NDArray|np\.float32",
     ),
     # Unions and options of theirs, described where they are taken.
-    (r"py:class", r"MediaSource|MediaKind|Kind|Query|Searchable|VectorOrError|dict\[str|types\.Annotated\[.*"),
-    (r"py:class", r"(llama_index\.indices\.qwen3_vl\.(base|files)\.|langchain_qwen3_vl\.\w+\.)?(\w+)Options"),
+    (
+        r"py:class",
+        r"MediaSource|MediaKind|Kind|Query|Searchable|VectorOrError|dict\[str|(types|qwen3_vl_retrieval\.options)\.Annotated\[.*",
+    ),
+    (r"py:class", r"(llama_index\.(\w+)\.qwen3_vl\.\w+\.|langchain_qwen3_vl\.\w+\.)?(\w+)Options"),
     # Fields of pydantic show their constraints.
     (r"py:obj", r"typing\.(Annotated|Literal)\[.*"),
     # Named as they are imported; they are on the page.

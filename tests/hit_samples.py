@@ -37,7 +37,7 @@ def write_samples(folder: Path) -> Path:
 
 
 def encode_clip(path: Path, colors: list[tuple[int, int, int]]) -> None:
-    """Writes a clip in H.264, a frame of each colour, four a second."""
+    """Writes a video in H.264, a frame of each colour, four a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=_FRAME_RATE)
         stream.width, stream.height = _CLIP_SIZE

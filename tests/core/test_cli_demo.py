@@ -44,7 +44,7 @@ def test_the_report_of_the_demo_marks_answers_and_shows_pages_and_moments(finish
     assert page.count('<ol class="row') == 16
     assert page.count('<li class="tile') == 80
     assert "data:image/jpeg;base64," in page
-    # Each answer is one of the units: a page of its file, and a scene of the longer clip.
+    # Each answer is one of the units: a page of its file, and a scene of the longer video.
     assert "could not be read" not in page
     assert re.search(r"The answer, clips/film-01\.mp4, 00:12-00:18, is", page)
     assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)

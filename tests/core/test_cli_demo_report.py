@@ -1,4 +1,4 @@
-"""The page of searches with pictures, and the ranks and recalls it tells."""
+"""The page of searches with images, and the ranks and recalls it tells."""
 
 from __future__ import annotations
 
@@ -122,14 +122,14 @@ def test_failures_are_listed_and_what_is_gone_is_a_question_mark():
     failure = FailedFile(path=LIBRARY / "a<b.png", unit=None, error=MediaError("is <cut> short"))
     page = build(make_question([(1, GONE)], [(1, GONE)]), failures=[failure])
     assert "<b>a&lt;b.png</b> is &lt;cut&gt; short" in page
-    assert page.count('<div class="picture unreadable">?</div>') == 2
+    assert page.count('<div class="image unreadable">?</div>') == 2
     assert '<span class="rank missing">not found</span>' in page
 
 
 @pytest.mark.parametrize("unit", [PICTURE, PAGE, SCENE])
 def test_a_preview_is_a_small_jpeg(unit):
     page = build(make_question([(1, unit)], [(1, unit)]))
-    encoded = re.search(r'<div class="picture"><img src="data:image/jpeg;base64,([^"]+)"', page)[1]
+    encoded = re.search(r'<div class="image"><img src="data:image/jpeg;base64,([^"]+)"', page)[1]
     with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))) as picture:
         assert max(picture.size) <= 360
         assert picture.format == "JPEG"

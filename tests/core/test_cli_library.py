@@ -35,7 +35,7 @@ def test_the_library_is_small_and_readable():
     assert sum(path.stat().st_size for path in listing.files) < 1_500_000
 
 
-def test_the_library_has_pictures_in_the_awkward_modes():
+def test_the_library_has_images_in_the_awkward_modes():
     modes = set()
     for path in (*LIBRARY.rglob("*.png"), *LIBRARY.rglob("*.jpg")):
         with Image.open(path) as picture:

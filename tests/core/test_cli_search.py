@@ -159,7 +159,7 @@ def test_the_reranker_judges_only_the_nearest(small_folder):
     assert sources[0] == sources[1]
 
 
-def test_a_picture_outside_the_folder_may_be_the_query(small_folder):
+def test_an_image_outside_the_folder_may_be_the_query(small_folder):
     picture = LIBRARY / "products" / "red-mug.png"
     result = search(small_folder, "", "--query-image", picture, *MODELS, "--json", "--dimensions", 32)
     assert result.exit_code == 0, result.stderr

@@ -21,7 +21,7 @@ TEXTS = [f"text {'and more ' * (number % 37)}number {number}" for number in rang
 
 @pytest.fixture
 def pages(tmp_path):
-    """Five pictures of two sizes, older than any doubt about their time of change."""
+    """Five images of two sizes, older than any doubt about their time of change."""
     paths = []
     for number in range(5):
         path = tmp_path / f"page-{number}.png"
@@ -97,12 +97,12 @@ def test_the_whole_query_is_computed_once_for_its_documents(make_reranker, media
     expected = [reranker.score(query, [document])[0] for document in documents]
     scores, done = count(reranker, lambda: reranker.score(query, documents))
     assert np.abs(scores - expected).max() < 1e-5
-    # The two pictures; the query's is in every pair.
+    # The two images; the query's is in every pair.
     assert done.vision_encodes + done.vision_cache_hits == 2
     assert done.prefix_tokens_reused > 4 * 30
 
 
-def test_a_second_query_over_the_same_pages_encodes_no_picture(make_reranker, pages):
+def test_a_second_query_over_the_same_pages_encodes_no_image(make_reranker, pages):
     reranker = make_reranker()
     _, first = count(reranker, lambda: reranker.score("one", pages))
     scores, second = count(reranker, lambda: reranker.score("another", pages))
@@ -142,7 +142,7 @@ def test_a_known_page_is_not_decoded_again_but_a_changed_one_is(make_reranker, p
     assert before[1] != pytest.approx(before[0], abs=1e-6)
 
 
-def test_pages_of_a_pdf_have_the_scores_of_their_pictures_and_are_rendered_for_the_first_query_alone(
+def test_pages_of_a_pdf_have_the_scores_of_their_images_and_are_rendered_for_the_first_query_alone(
     make_reranker, paper, rendered
 ):
     pictures = [render_pdf_page(paper, number, MediaPolicy()) for number in (1, 2, 3)]
@@ -283,7 +283,7 @@ def draw_frames(colours):
     ("clips", "repeated"),
     [(["AAAAAABBBB"], 3), (["AABBAABBAA"], 3), (["ABABAB", "BAABBA"], 4), (["ABCDEF", "BACDFE"], 1), (["ABCD"], 0)],
 )
-def test_what_stands_still_in_a_clip_is_encoded_once(make_embedder, monkeypatch, clips, repeated):
+def test_what_stands_still_in_a_video_is_encoded_once(make_embedder, monkeypatch, clips, repeated):
     items = [{"video": draw_frames(clip), "fps": 1.0} for clip in clips]
     items.append({"image": draw_frames("A")[0]})
     vectors, done = count(model := make_embedder(), lambda: model.embed(items))

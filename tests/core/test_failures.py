@@ -74,7 +74,7 @@ def test_a_missing_file_is_named(embedder, tmp_path):
 
 @pytest.fixture
 def forgetful_embedder(make_embedder):
-    """Keeps no decoded pixels between reading and computing, as a call with very many pictures."""
+    """Keeps no decoded pixels between reading and computing, as a call with very many images."""
     embedder = make_embedder()
     embedder._engine.max_held_bytes = 0
     return embedder
@@ -119,7 +119,7 @@ def test_a_pdf_that_changes_in_between_is_named(forgetful_embedder, tmp_path):
         forgetful_embedder._engine.run(prepared).raise_failures("raise")
 
 
-def test_the_pixels_of_a_querys_picture_are_not_counted_once_per_document(make_reranker, media):
+def test_the_pixels_of_a_querys_image_are_not_counted_once_per_document(make_reranker, media):
     reranker = make_reranker()
     query = {"image": media / "small_20x17.png"}
     request, *_ = reranker._prepare(query, ["a", "b"], None, "raise", False)

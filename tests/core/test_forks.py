@@ -106,7 +106,7 @@ def test_a_child_embeds_in_tasks_and_threads_too(make_embedder):
     assert np.abs(found - expected).max() < 2e-5
 
 
-def test_a_child_judges_while_another_thread_encodes_pictures(make_reranker):
+def test_a_child_judges_while_another_thread_encodes_images(make_reranker):
     reranker = make_reranker()
     pictures = [Image.new("RGB", (64 + 32 * number, 64), (number, 0, 0)) for number in range(3)]
     expected = reranker.score("a", pictures)
@@ -199,7 +199,7 @@ def test_a_child_loads_a_model_while_another_thread_does(reference):
         assert run_in_fork(lambda: share_embedder(folder, dtype="float32").embed(["a"]).shape) == (1, 64)
 
 
-def test_a_child_opens_pictures_while_another_thread_does(tmp_path):
+def test_a_child_opens_images_while_another_thread_does(tmp_path):
     path = tmp_path / "red.png"
     Image.new("RGB", (64, 64), "red").save(path)
     slow = Image.open(path)

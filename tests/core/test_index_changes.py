@@ -333,7 +333,7 @@ def test_a_file_that_is_named_twice_is_added_once(index, folder):
     assert (report.added_files, report.unchanged_files) == (4, 0)
 
 
-def test_a_picture_item_that_cannot_be_embedded_is_named(tmp_path):
+def test_an_image_item_that_cannot_be_embedded_is_named(tmp_path):
     Image.new("RGB", (20, 10), "red").save(tmp_path / "red.png")
     embedder = MadeUpEmbedder(refused=[(tmp_path / "red.png").read_bytes()])
     with open_index(tmp_path / "index", embedder) as index:

@@ -19,7 +19,7 @@ from qwen3_vl_retrieval.index import (
 
 @pytest.fixture
 def folder(tmp_path, media):
-    """A picture, a PDF of two pages, a clip and a note."""
+    """An image, a PDF of two pages, a video and a note."""
     pages = [Image.new("RGB", (300, 400), color) for color in ("white", "navy")]
     pages[0].save(tmp_path / "paper.pdf", save_all=True, append_images=pages[1:])
     Image.new("RGB", (120, 80), "red").save(tmp_path / "red.png")
@@ -68,12 +68,12 @@ def test_captions_are_not_given_to_models_unless_the_document_is_mixed():
     assert build_item("a caption", picture) == {"image": "a.png", "text": "a caption"}
 
 
-def test_windows_of_clips_stay_windows():
+def test_windows_of_videos_stay_windows():
     metadata = {"media_type": "video", "video": "a.mp4", "start": 5, "end": 35}
     assert build_item("a transcript", metadata) == {"video": "a.mp4", "start": 5.0, "end": 35.0}
 
 
-def test_several_pictures_are_one_item():
+def test_several_images_are_one_item():
     assert build_item("", {"image": ["a.png", "b.png"]}) == {"image": ["a.png", "b.png"]}
 
 
@@ -166,6 +166,6 @@ def test_documents_are_drawn(folder, clip):
     assert draw_document("words alone", {}) == []
 
 
-def test_a_picture_that_is_gone_is_named(folder):
+def test_an_image_that_is_gone_is_named(folder):
     with pytest.raises(MediaError, match=r"gone\.png"):
         draw_document("", {"image": str(folder / "gone.png")})

@@ -87,7 +87,7 @@ def test_stored_records_and_queries_have_their_own_instructions(embedder):
     assert not np.array_equal(function(TEXTS), function.embed_query(TEXTS))
 
 
-def test_arrays_are_pictures(embedder, pictures):
+def test_arrays_are_images(embedder, pictures):
     function = Qwen3VLEmbeddingFunction(embedder=embedder)
     items = [{"image": picture} for picture in pictures]
     np.testing.assert_array_equal(function(pictures), embedder.embed_documents(items))
@@ -284,7 +284,7 @@ def test_an_update_may_change_queries_but_not_the_space(make_embedder):
 # Collections
 
 
-def test_a_collection_finds_texts_pictures_and_files(client, embedder, pictures, tmp_path):
+def test_a_collection_finds_texts_images_and_files(client, embedder, pictures, tmp_path):
     Image.fromarray(pictures[2]).save(tmp_path / "third.png")
     collection = client.create_collection(
         "all", embedding_function=Qwen3VLEmbeddingFunction(embedder=embedder), data_loader=MediaUriLoader()
@@ -370,7 +370,7 @@ def test_a_collection_whose_model_was_missing_keeps_its_distance_and_is_found_ou
 # The loader
 
 
-def test_pictures_are_loaded_as_the_model_is_to_see_them(tmp_path):
+def test_images_are_loaded_as_the_model_is_to_see_them(tmp_path):
     modes = ("RGB", "L", "P", "RGBA", "CMYK", "1")
     for mode in modes:
         suffix = "jpg" if mode == "CMYK" else "png"
@@ -381,7 +381,7 @@ def test_pictures_are_loaded_as_the_model_is_to_see_them(tmp_path):
     assert [int(picture.max()) for picture in loaded] == [0] * len(modes)
 
 
-def test_records_without_a_uri_stay_without_a_picture(tmp_path):
+def test_records_without_a_uri_stay_without_an_image(tmp_path):
     Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
     assert [picture is None for picture in MediaUriLoader()([None, str(tmp_path / "a.png"), None])] == [
         True,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hit_samples import BLUE, GREEN, ORANGE, RED, encode_clip, find_color, make_hit, make_results, write_samples
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError, MultimodalInput
-from qwen3_vl_retrieval.documents.previews import draw_card, encode_picture, read_frames, view_item
+from qwen3_vl_retrieval.documents.previews import draw_card, encode_thumbnail, read_frames, view_item
 from qwen3_vl_retrieval.index import SearchResults, Unit, describe_hit
 from qwen3_vl_retrieval.index.results.hits import FailedFile
 from qwen3_vl_retrieval.items import VideoPart
@@ -104,7 +104,7 @@ def test_frames_are_the_middles_of_equal_parts_of_the_window(folder):
         hits["clip"].frames(count=0)
 
 
-def test_the_thumbnail_of_a_clip_shows_four_moments(folder):
+def test_the_thumbnail_of_a_video_shows_four_moments(folder):
     sheet = make_hits(folder)["clip"].thumbnail()
     assert [find_color(sheet, place) for place in ((0.2, 0.2), (0.8, 0.2), (0.2, 0.8), (0.8, 0.8))] == [
         *(BLUE, BLUE, RED, RED)
@@ -112,7 +112,7 @@ def test_the_thumbnail_of_a_clip_shows_four_moments(folder):
     assert np.asarray(sheet)[sheet.height // 2].min() > 200
 
 
-def test_a_clip_of_frames_shows_those_of_its_window():
+def test_a_video_of_frames_shows_those_of_its_window():
     frames = [Image.new("RGB", (64, 64), color) for color in (BLUE, BLUE, GREEN, RED)]
     hit = make_hit(media_type="video", stored_item={"video": frames})
     assert [find_color(frame) for frame in hit.frames(count=4)] == [BLUE, BLUE, GREEN, RED]
@@ -120,7 +120,7 @@ def test_a_clip_of_frames_shows_those_of_its_window():
     assert [find_color(frame) for frame in read_frames(window, MediaPolicy(), shares=(0.0, 1.0))] == [GREEN, RED]
 
 
-def test_a_clip_of_bytes_opens_and_damage_is_said_to_be_in_bytes(folder):
+def test_a_video_of_bytes_opens_and_damage_is_said_to_be_in_bytes(folder):
     content = (folder / "turning.mp4").read_bytes()
     assert find_color(read_frames(VideoPart(source=content), MediaPolicy(), shares=(0.0,))[0]) == BLUE
     with pytest.raises(MediaError, match="the video given as bytes cannot be decoded"):
@@ -190,7 +190,7 @@ def test_hits_can_be_compared_and_put_in_sets_and_do_not_print_their_items(folde
     assert "secret" not in repr(one)
 
 
-def test_an_item_stands_for_its_first_picture_or_clip_or_all_of_its_text():
+def test_an_item_stands_for_its_first_image_or_video_or_all_of_its_text():
     assert view_item({"text": ["a", "b"]}).text == "a\nb"
     assert view_item({"text": "a", "image": "b.png"}).source == "b.png"
     with pytest.raises(InputError, match="empty item"):
@@ -215,8 +215,8 @@ def test_a_short_card_is_a_postcard_and_keeps_its_lines():
     assert np.diff(np.flatnonzero(rows)).max() > 60
 
 
-def test_a_picture_with_transparency_is_encoded_as_a_small_jpeg():
-    uri = encode_picture(Image.new("RGBA", (900, 300), (1, 2, 3, 4)), side_pixels=100)
+def test_an_image_with_transparency_is_encoded_as_a_small_jpeg():
+    uri = encode_thumbnail(Image.new("RGBA", (900, 300), (1, 2, 3, 4)), side_pixels=100)
     assert uri.startswith("data:image/jpeg;base64,")
 
 

@@ -119,7 +119,7 @@ def read_vectors(index):
     return {units[row].record.id: vector for row, vector in zip(rows, vectors, strict=True)}
 
 
-def test_a_folder_becomes_pages_windows_chunks_and_pictures(shared_index):
+def test_a_folder_becomes_pages_windows_chunks_and_images(shared_index):
     stats = shared_index.stats()
     assert len(shared_index) == stats.units == 29
     assert stats.files == 24
@@ -214,7 +214,7 @@ def test_words_bring_up_the_page_that_holds_them(small_embedder, shared_index):
     assert index.search('"2024-118"', k=29, match_words=False)[0].keyword_rank is None
 
 
-def test_a_picture_finds_itself_and_so_does_a_mixture(small_embedder, shared_index):
+def test_an_image_finds_itself_and_so_does_a_mixture(small_embedder, shared_index):
     index = MultimodalIndex(shared_index.store, small_embedder)
     mug = LIBRARY / "products" / "red-mug.png"
     for query in (mug, Image.open(mug), {"image": str(mug)}):
@@ -309,7 +309,7 @@ def test_exactly_what_was_changed_deleted_and_added_changes(tmp_path, folder, sm
         assert index.search("x", where={"source": str(folder / "places" / "floor-plan.png")}).hits == ()
 
 
-def test_a_picture_replaced_behind_the_same_name_size_and_time_is_noticed(tmp_path, small_embedder):
+def test_an_image_replaced_behind_the_same_name_size_and_time_is_noticed(tmp_path, small_embedder):
     import os
 
     folder = tmp_path / "pictures"

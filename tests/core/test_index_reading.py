@@ -1,4 +1,4 @@
-"""What files become beyond the default: scenes, and words read from pictures."""
+"""What files become beyond the default: scenes, and words read from images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_clip(path, frames, *, frame_rate):
         container.mux(stream.encode())
 
 
-def test_windows_overlap_and_end_with_the_clip():
+def test_windows_overlap_and_end_with_the_video():
     assert plan_windows(12.0, window_seconds=30, overlap_seconds=5) == [(0.0, 12.0)]
     assert plan_windows(70.0, window_seconds=30, overlap_seconds=5) == [(0.0, 30.0), (25.0, 55.0), (50.0, 70.0)]
 
@@ -76,7 +76,7 @@ def test_no_window_reaches_over_the_end_of_a_scene():
     assert windows == [(0.0, 10.0), (10.0, 40.0), (35.0, 45.0), (45.0, 60.0)]
 
 
-def test_scenes_begin_where_the_picture_changes_and_not_where_something_moves(tmp_path):
+def test_scenes_begin_where_the_image_changes_and_not_where_something_moves(tmp_path):
     # With grain: encoders do not begin anew for flat colours.
     grain = np.random.default_rng(0).integers(0, 60, (2, 160, 256, 3))
     frames = []

@@ -62,12 +62,12 @@ def test_a_page_shows_the_query_scores_places_names_excerpts_twins_and_failures(
         '<p class="excerpt" dir="auto">Total 1,821.60</p>',
         "1 identical file: copies/red-2.png",
         '<span class="parent">notes/</span>a.txt',
-        '<div class="picture paper"><p dir="auto">a note</p></div>',
+        '<div class="image paper"><p dir="auto">a note</p></div>',
         "<b>torn.pdf, page 3</b> damaged",
     ):
         assert shown in page
     assert page.count('<img class="asked"') == 2
-    assert page.count('<div class="picture"><img') == 3
+    assert page.count('<div class="image"><img') == 3
     assert page.count("keyword match") == 1
     assert str(folder) not in page
     assert find_foreign_references(page) == []
@@ -106,11 +106,11 @@ def test_what_is_gone_or_forbidden_has_a_tile_that_says_so(folder, tmp_path):
     )
     for written in (results.to_html(), results._repr_html_()):
         assert written.count('<li class="tile">') == 6
-        assert written.count('<div class="picture unreadable">no longer readable</div>') == 4
-        assert written.count('<div class="picture unreadable">may not be opened</div>') == 2
+        assert written.count('<div class="image unreadable">no longer readable</div>') == 4
+        assert written.count('<div class="image unreadable">may not be opened</div>') == 2
 
 
-def test_a_notebook_grid_has_pictures_and_a_style_that_touches_nothing_else(folder):
+def test_a_notebook_grid_has_images_and_a_style_that_touches_nothing_else(folder):
     results = make_results(
         make_hit(source=str(folder / "red.png")), make_hit(media_type="text", text="a note"), is_reranked=False
     )
@@ -160,7 +160,7 @@ def test_a_page_is_written_as_it_is_returned(tmp_path):
     assert "黄色雨伞" in page
 
 
-def test_pictures_of_a_query_that_cannot_be_read_are_said_to_be(folder):
+def test_images_of_a_query_that_cannot_be_read_are_said_to_be(folder):
     query = {"image": [folder / "gone.png", "https://example.org/a.png", folder / "red.png"]}
     page = make_results(query=query).to_html()
     assert page.count('<div class="asked missing">cannot be shown</div>') == 2
@@ -187,7 +187,7 @@ def test_an_item_given_in_memory_is_named_by_its_file_or_its_id(item, name):
     assert "secret" not in page
 
 
-def test_the_text_of_an_item_is_shown_below_its_picture(folder):
+def test_the_text_of_an_item_is_shown_below_its_image(folder):
     hit = make_hit(media_type="mixed", stored_item={"image": folder / "red.png", "text": "The red one. " * 40})
     page = make_results(hit).to_html()
     excerpt = re.search(r'<p class="excerpt" dir="auto">([^<]*)</p>', page)
@@ -225,7 +225,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, chromium-browser, google-chrome or chrome on the PATH")
-def test_a_browser_shows_the_pictures_in_the_order_of_the_hits(folder, tmp_path):
+def test_a_browser_shows_the_images_in_the_order_of_the_hits(folder, tmp_path):
     page, screenshot = tmp_path / "page.html", tmp_path / "page.png"
     names = ["red.png", "blue.png"]
     make_results(*[make_hit(rank=n, source=str(folder / name)) for n, name in enumerate(names, start=1)]).to_html(page)

@@ -135,13 +135,13 @@ def test_a_scanned_pdf_has_no_text():
     assert unit.text is None
 
 
-def test_a_short_clip_is_one_unit_without_a_window():
+def test_a_short_video_is_one_unit_without_a_window():
     (unit,) = read_units(LIBRARY / "clips" / "conveyor-belt.mp4", POLICY)
     assert (unit.start, unit.end) == (None, None)
     assert load_item(unit, POLICY) == {"video": unit.source}
 
 
-def test_a_long_clip_is_cut_into_overlapping_windows_that_cover_it():
+def test_a_long_video_is_cut_into_overlapping_windows_that_cover_it():
     units = read_units(LIBRARY / "clips" / "parking-camera.mp4", POLICY)
     assert [(unit.start, unit.end) for unit in units] == [(0.0, 30.0), (25.0, 55.0), (50.0, 64.0)]
     assert load_item(units[1], POLICY) == {"video": units[1].source, "start": 25.0, "end": 55.0}

@@ -24,7 +24,7 @@ def test_a_str_is_always_text(text):
     assert coerce_input(text).parts == (TextPart(text),)
 
 
-def test_a_path_is_a_picture_or_a_clip_by_its_suffix():
+def test_a_path_is_an_image_or_a_video_by_its_suffix():
     assert coerce_input(Path("a/photo.JPG")).parts == (ImagePart(Path("a/photo.JPG")),)
     assert coerce_input(Path("clip.mp4")).parts == (VideoPart(source=Path("clip.mp4")),)
 
@@ -42,7 +42,7 @@ def test_the_official_order_is_video_image_text():
     assert parts == (VideoPart(source="v.mp4"), ImagePart("i.png"), TextPart("a"), TextPart("b"))
 
 
-def test_a_page_of_a_pdf_is_a_picture():
+def test_a_page_of_a_pdf_is_an_image():
     page = DocumentPage("a.pdf", 2)
     assert coerce_input({"image": page}).parts == (ImagePart(page),)
     assert coerce_input({"parts": ["before", {"image": page}]}).parts == (TextPart("before"), ImagePart(page))
@@ -79,7 +79,7 @@ def test_parts_keep_their_order():
         (["DATA:image/png;base64,AA", "DATA:image/png;base64,AA"], 1),
     ],
 )
-def test_a_list_that_begins_with_a_picture_is_one_clip(video, clips):
+def test_a_list_that_begins_with_an_image_is_one_video(video, clips):
     assert len(coerce_input({"video": video}).parts) == clips
 
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_embedded_says_what_was_given_and_what_is_allowed(item, m
 @pytest.mark.parametrize(
     "part", [Path("v.mp4"), {"video": "v.mp4"}, VideoPart(source="v.mp4")], ids=["path", "dict", "VideoPart"]
 )
-def test_clips_among_parts_have_the_options_of_their_item(part):
+def test_videos_among_parts_have_the_options_of_their_item(part):
     (clip,) = coerce_input(MultimodalInput(parts=[part], fps=2, max_frames=np.int64(4), start=50)).parts
     assert (clip.fps, clip.max_frames, clip.start, clip.end) == (2.0, 4, 50.0, None)
     assert [type(value) for value in (clip.fps, clip.max_frames)] == [float, int]

@@ -143,7 +143,7 @@ def test_an_empty_reranking_instruction_is_the_published_one(make_reranker, rera
 
 
 @pytest.mark.parametrize("text", ["https://example.com/cat.png", "photo.png"])
-def test_text_that_looks_like_a_picture_embeds_as_text(embedder, text):
+def test_text_that_looks_like_an_image_embeds_as_text(embedder, text):
     assert np.array_equal(embedder.embed([text]), embedder.embed([{"text": text}]))
 
 

@@ -38,7 +38,7 @@ def padded(model):
 
 
 def make_row(model, length, *, seed, pictures=()):
-    """Random tokens, with visual features from each place of `pictures` on, four tokens each."""
+    """Random tokens, with visual features from each place of `images` on, four tokens each."""
     random = np.random.default_rng(seed)
     hidden = model.config.hidden_size
     places = np.concatenate([np.arange(at, at + 4) for at in pictures]) if pictures else np.zeros(0, np.int64)
@@ -49,7 +49,7 @@ def make_row(model, length, *, seed, pictures=()):
 
 
 def cut_row(row, at, *, first, prefix=None):
-    """The tokens of a row before or behind a place that no picture crosses."""
+    """The tokens of a row before or behind a place that no image crosses."""
     chosen = slice(0, at) if first else slice(at, None)
     inside = (row.visual_places < at) if first else (row.visual_places >= at)
     pictures = [bool(inside[4 * number]) for number in range(len(row.features))]
@@ -70,7 +70,7 @@ def test_rows_of_any_lengths_get_the_states_of_padded_rows(model, packed, padded
     )
 
 
-def test_pictures_and_their_deep_features_are_in_their_places(model, packed, padded):
+def test_images_and_their_deep_features_are_in_their_places(model, packed, padded):
     rows = [
         make_row(model, 30, seed=1, pictures=(3, 20)),
         make_row(model, 28, seed=2),

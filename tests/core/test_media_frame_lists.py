@@ -1,4 +1,4 @@
-"""Clips given as frames."""
+"""Videos given as frames."""
 
 import io
 
@@ -85,7 +85,7 @@ def test_a_real_rate_gives_real_times_and_windows():
         read(draw(40), start=2.0)
 
 
-def test_arrays_paths_and_bytes_are_frames_like_pictures(tmp_path):
+def test_arrays_paths_and_bytes_are_frames_like_images(tmp_path):
     frames = draw(3)
     expected = read(frames).frames
     encoded = []
@@ -100,7 +100,7 @@ def test_arrays_paths_and_bytes_are_frames_like_pictures(tmp_path):
         np.testing.assert_array_equal(read(source).frames, expected)
 
 
-def test_arrays_of_one_or_four_channels_are_clips():
+def test_arrays_of_one_or_four_channels_are_videos():
     grey = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 1), dtype=np.uint8)
     np.testing.assert_array_equal(read(grey).frames, read(np.repeat(grey, 3, axis=3)).frames)
     opaque = np.concatenate([np.repeat(grey, 3, axis=3), np.full_like(grey, 255)], axis=3)
@@ -114,7 +114,7 @@ def test_other_arrays_are_refused(source):
 
 
 @pytest.mark.parametrize("source", [[], np.zeros((0, 8, 8, 3), np.uint8)])
-def test_a_clip_without_frames_is_an_error(source):
+def test_a_video_without_frames_is_an_error(source):
     with pytest.raises(MediaError, match="at least one frame"):
         read(source)
 

@@ -1,4 +1,4 @@
-"""Pictures: measured, decoded, resized."""
+"""Images: measured, decoded, resized."""
 
 import io
 import struct
@@ -60,7 +60,7 @@ def test_other_formats_are_refused(kind):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"RIFF\x00\x00\x00\x00WAVE"])
-def test_what_is_no_picture_is_an_error(content):
+def test_what_is_no_image_is_an_error(content):
     with pytest.raises(MediaError, match=r"empty|not an image"):
         measure_image(content, POLICY)
 
@@ -75,7 +75,7 @@ def test_a_truncated_file_is_an_error(kind, kept):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK", "1", "I", "F"])
-def test_rgb_is_that_of_the_reference_and_the_picture_of_the_caller_is_unchanged(mode):
+def test_rgb_is_that_of_the_reference_and_the_image_of_the_caller_is_unchanged(mode):
     image = draw(mode)
     before = image.copy()
     expected = fetch_image({"image": image, **LIMITS}, image_patch_size=16)
@@ -102,7 +102,7 @@ def test_a_palette_with_transparent_entries_is_read_without_a_warning():
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (30, 40, 1), (30, 40, 3), (30, 40, 4)])
-def test_arrays_are_pictures(shape):
+def test_arrays_are_images(shape):
     array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     before = array.copy()
     assert measure_image(array, POLICY) == (40, 30)
@@ -125,14 +125,14 @@ def test_the_reference_reading_ignores_the_orientation_in_exif():
     assert read_image(encode(draw(), "JPEG", exif=exif), POLICY, reading="reference").size == (40, 30)
 
 
-def test_of_an_animation_the_first_picture_is_read():
+def test_of_an_animation_the_first_image_is_read():
     frames = [Image.new("RGB", (32, 32), color) for color in ((200, 0, 0), (0, 200, 0))]
     content = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert read_image(content, POLICY).getpixel((5, 5)) == (200, 0, 0)
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_picture_of_50000_by_50000_is_refused_from_its_header_without_a_warning():
+def test_an_image_of_50000_by_50000_is_refused_from_its_header_without_a_warning():
     content = png_header(50_000, 50_000)
     assert len(content) < 100
     for look in (measure_image, read_image):
@@ -169,7 +169,7 @@ def test_one_side_may_be_200_times_the_other_and_no_more():
         measure_image(Image.new("RGB", (401, 2)), POLICY)
 
 
-def test_a_picture_without_pixels_is_refused():
+def test_an_image_without_pixels_is_refused():
     with pytest.raises(MediaError, match="at least 1"):
         measure_image(Image.new("RGB", (0, 5)), POLICY)
 
@@ -190,7 +190,7 @@ def test_sizes_and_pixels_are_those_of_the_reference(width, height, limits):
     np.testing.assert_array_equal(np.asarray(resized), np.asarray(expected))
 
 
-def test_one_opened_picture_may_be_given_to_several_threads(media):
+def test_one_opened_image_may_be_given_to_several_threads(media):
     for _ in range(5):
         opened = Image.open(media / "big_2200x1500.jpg")
         with ThreadPoolExecutor(8) as pool:
@@ -198,7 +198,7 @@ def test_one_opened_picture_may_be_given_to_several_threads(media):
         assert {picture.tobytes() for picture in pictures} == {opened.tobytes()}
 
 
-def test_errors_about_the_size_name_the_picture(tmp_path):
+def test_errors_about_the_size_name_the_image(tmp_path):
     for name, size in (("large.png", (40, 30)), ("thin.png", (401, 2))):
         Image.new("RGB", size).save(tmp_path / name)
     for look in (measure_image, read_image):

@@ -206,7 +206,7 @@ def test_errors_about_a_page_name_the_file(tmp_path):
 # Pages that are rendered when their pixels are needed
 
 
-def test_a_page_stands_for_its_picture(tmp_path):
+def test_a_page_stands_for_its_image(tmp_path):
     (tmp_path / "a.pdf").write_bytes(write_pdf("one", "two"))
     for source in (tmp_path / "a.pdf", str(tmp_path / "a.pdf"), write_pdf("one", "two")):
         rendered = render_pdf_page(source, 2, POLICY)

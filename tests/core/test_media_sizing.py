@@ -59,7 +59,7 @@ def test_frames_of_a_list_share_the_total(width, height, pairs):
     assert fit_listed_frames(width, height, frames=2 * pairs, budget=BUDGET) == expected[::-1]
 
 
-def test_a_picture_too_thin_for_its_limit_is_an_error():
+def test_an_image_too_thin_for_its_limit_is_an_error():
     with pytest.raises(MediaError, match="too thin"):
         fit_image_size(2000, 10, min_pixels=1024, max_pixels=2048)
 

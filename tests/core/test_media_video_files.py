@@ -27,7 +27,7 @@ POLICY = MediaPolicy()
 def write_clip(
     path, *, frames=40, width=160, height=96, rate=8, codec="mpeg4", pixels="yuv420p", options=None, rotation=0
 ):
-    """A clip whose frame `n` has a left half of brightness `6 * n` modulo 240, and a gradient on the right."""
+    """A video whose frame `n` has a left half of brightness `6 * n` modulo 240, and a gradient on the right."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=rate, options={"sc_threshold": "1000000000", **(options or {})})
         stream.bit_rate = 8_000_000
@@ -194,7 +194,7 @@ def test_short_files_keep_an_even_number_of_frames(tmp_path, frames, kept):
     assert brightness(read.frames) == kept
 
 
-def test_a_window_outside_the_clip_is_an_error(clip):
+def test_a_window_outside_the_video_is_an_error(clip):
     for look in (read_video, measure_video):
         with pytest.raises(InputError, match="fewer than two frames"):
             look(VideoPart(source=clip, start=60.0), **options())
@@ -216,7 +216,7 @@ def test_every_limit_of_the_policy_holds(clip, limit, reason):
             look(VideoPart(source=clip), **options(policy=MediaPolicy(**limit)))
 
 
-def test_at_the_limits_a_clip_is_read(clip):
+def test_at_the_limits_a_video_is_read(clip):
     policy = MediaPolicy(max_pixels=160 * 96, max_frames=40, max_duration_seconds=5.1)
     assert len(read_video(VideoPart(source=clip), **options(policy=policy)).frames) == 4
 
@@ -249,7 +249,7 @@ def test_a_playlist_would_be_followed_without_the_list_of_formats(tmp_path, clip
         assert file.format.name == "concat"
 
 
-def test_a_picture_is_no_clip():
+def test_an_image_is_no_video():
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="image2pipe") as file:
         stream = file.add_stream("png", rate=1)
@@ -305,7 +305,7 @@ def test_files_are_closed(clip, monkeypatch):
     assert all(file.closed for file in opened)
 
 
-def test_a_codec_that_nobody_knows_is_an_error_that_names_the_clip(tmp_path):
+def test_a_codec_that_nobody_knows_is_an_error_that_names_the_video(tmp_path):
     content = write_clip(tmp_path / "known.mp4", frames=4).read_bytes()
     assert content.count(b"mp4v") == 1
     path = tmp_path / "unknown.mp4"
@@ -319,7 +319,7 @@ def test_a_codec_that_nobody_knows_is_an_error_that_names_the_clip(tmp_path):
     ("policy", "asked"),
     [(MediaPolicy(max_pixels=1000), {}), (MediaPolicy(max_frames=2), {}), (POLICY, {"start": 90.0, "end": 99.0})],
 )
-def test_errors_name_the_clip_however_it_was_given(clip, policy, asked):
+def test_errors_name_the_video_however_it_was_given(clip, policy, asked):
     uri = "data:video/mp4;base64," + base64.b64encode(clip.read_bytes()).decode()
     for source, name in ((clip, "clip.mp4"), (uri, "data:video/mp4;base64,"), (clip.read_bytes(), "given as bytes")):
         for look in (read_video, measure_video):
@@ -327,7 +327,7 @@ def test_errors_name_the_clip_however_it_was_given(clip, policy, asked):
                 look(VideoPart(source=source, **asked), **options(policy=policy))
 
 
-def test_a_clip_too_thin_for_the_budget_is_named(tmp_path):
+def test_a_video_too_thin_for_the_budget_is_named(tmp_path):
     path = write_clip(tmp_path / "thin.mp4", frames=4, width=640, height=16)
     budget = PixelBudget(frame_min_pixels=1024, frame_max_pixels=4096)
     for look in (read_video, measure_video):

@@ -123,7 +123,7 @@ def test_a_window_shows_what_decoding_everything_shows(tmp_path, monkeypatch, na
     assert (len(decoded) < 18 * 40) == leaps
 
 
-def test_a_long_clip_is_demuxed_once_for_all_its_windows(tmp_path, monkeypatch):
+def test_a_long_video_is_demuxed_once_for_all_its_windows(tmp_path, monkeypatch):
     path = age(write_clip(tmp_path / "long.mp4", "mpeg4", SIMPLE, frames=900))
     monkeypatch.setattr(container, "_RECENT", FrameIndexes())
     read = count_packets(monkeypatch)

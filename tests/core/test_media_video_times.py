@@ -36,7 +36,7 @@ BITS = 10
 
 
 def draw_number(number, *, width=160, height=64):
-    """A picture that says its number in two rows of black and white squares."""
+    """An image that says its number in two rows of black and white squares."""
     picture = np.zeros((height, width, 3), np.uint8)
     for bit in range(BITS):
         if number >> bit & 1:
@@ -52,7 +52,7 @@ def read_number(picture):
 
 
 def write_clip(path, times, *, unit=Fraction(1, 1000), codec="mpeg4", rate=25, options=None, file_options=None):
-    """A clip whose frame `n` says `n`, shown from `times[n]` units on."""
+    """A video whose frame `n` says `n`, shown from `times[n]` units on."""
     with av.open(str(path), "w", options=file_options or {}) as file:
         stream = file.add_stream(codec, rate=rate, options={"g": "8", **(options or {})})
         stream.width, stream.height, stream.pix_fmt = 160, 64, "yuv420p"
@@ -154,7 +154,7 @@ def test_scenes_begin_when_they_are_shown(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.flv", "a.ts"])
-def test_by_number_an_uneven_clip_is_read_as_the_official_scripts_read_it(tmp_path, name):
+def test_by_number_an_uneven_video_is_read_as_the_official_scripts_read_it(tmp_path, name):
     times = [*range(0, 4000, 40), *range(20_000, 24_000, 200)]
     path = write_clip(tmp_path / name, times, codec="flv" if name.endswith("flv") else "mpeg4")
     index = read_index(path, POLICY)
@@ -209,7 +209,7 @@ def test_a_rate_that_the_header_invents_is_not_believed(declared):
     assert seconds[-1] > 59
 
 
-def test_a_clip_of_two_rates_that_agree_on_average_is_uneven():
+def test_a_video_of_two_rates_that_agree_on_average_is_uneven():
     times = [*range(0, 10_000, 20), *range(10_000, 30_000, 40)]
     index = build_index(times, rate=len(times) / 30)
     assert not index.is_constant
@@ -307,7 +307,7 @@ def test_a_window_of_a_slide_show_shows_the_slide(tmp_path):
         read_video(VideoPart(source=path, start=5000.0), **OPTIONS)
 
 
-def test_a_clip_longer_than_allowed_by_its_times_is_refused(tmp_path):
+def test_a_video_longer_than_allowed_by_its_times_is_refused(tmp_path):
     path = write_clip(tmp_path / "a.mkv", [0, 40, 80, 700_000])
     with pytest.raises(MediaPolicyError, match="lasts 700 seconds"):
         read_video(VideoPart(source=path), **{**OPTIONS, "policy": MediaPolicy(max_duration_seconds=600)})

@@ -26,7 +26,7 @@ from qwen3_vl_retrieval.metadata import check_metadata
 from qwen3_vl_retrieval.outputs.precision import check_precision
 
 LONG = "A" * 3_200_000
-"""A picture as base64, where a path belongs."""
+"""An image as base64, where a path belongs."""
 
 
 @dataclass
@@ -138,17 +138,17 @@ def test_an_error_of_this_package_is_never_longer_than_a_screen():
     assert str(InputError("half \udc80", index=3)) == "item 3: half ?"
 
 
-def encode_picture():
+def encode_thumbnail():
     stream = io.BytesIO()
     Image.new("RGB", (8, 6), "red").save(stream, "PNG")
     return stream.getvalue()
 
 
-PICTURE = encode_picture()
+PICTURE = encode_thumbnail()
 
 
 @pytest.mark.parametrize("hold", [bytes, bytearray, memoryview, io.BytesIO], ids=lambda hold: hold.__name__)
-def test_whatever_holds_the_bytes_of_a_picture_or_clip_is_one(hold):
+def test_whatever_holds_the_bytes_of_an_image_or_video_is_one(hold):
     assert coerce_input({"image": hold(PICTURE)}).parts == (ImagePart(PICTURE),)
     assert coerce_input({"image": [hold(PICTURE), hold(PICTURE)]}).parts == (ImagePart(PICTURE), ImagePart(PICTURE))
     assert coerce_input({"video": hold(b"clip")}).parts == (VideoPart(source=b"clip"),)
@@ -172,7 +172,7 @@ def test_a_file_object_is_read_from_its_beginning_and_left_where_it_was(tmp_path
         coerce_input({"image": text})
 
 
-def test_tensors_are_pictures_and_clips_of_the_shapes_of_arrays():
+def test_tensors_are_images_and_videos_of_the_shapes_of_arrays():
     tensor = torch.zeros((6, 8, 3), dtype=torch.uint8)
     [part] = coerce_input({"image": tensor}).parts
     assert (part.source.shape, part.source.dtype) == ((6, 8, 3), np.uint8)

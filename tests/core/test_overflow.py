@@ -18,7 +18,7 @@ def noise():
     return lambda width, height: Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def test_a_picture_that_does_not_fit_gets_fewer_pixels_and_one_warning(make_embedder, noise):
+def test_an_image_that_does_not_fit_gets_fewer_pixels_and_one_warning(make_embedder, noise):
     embedder = make_embedder(max_length=300)
     pictures = [{"image": noise(900, 900)}, {"image": noise(640, 900)}, "text"]
     with pytest.warns(UserWarning, match=r"item 0: .* exceed 300: 1 image.* reduced to .*, and 1 more") as caught:
@@ -28,7 +28,7 @@ def test_a_picture_that_does_not_fit_gets_fewer_pixels_and_one_warning(make_embe
     assert [request.media[0].token_count > 150 for request in requests[:2]] == [True, True]
 
 
-def test_a_clip_that_does_not_fit_gets_fewer_pixels_then_fewer_frames(make_embedder, noise):
+def test_a_video_that_does_not_fit_gets_fewer_pixels_then_fewer_frames(make_embedder, noise):
     frames = [noise(128, 128) for _ in range(40)]
     with pytest.warns(UserWarning, match="40 frame"):
         (fewer_pixels,) = make_embedder(max_length=900).prepare([{"video": frames}])
@@ -40,14 +40,14 @@ def test_a_clip_that_does_not_fit_gets_fewer_pixels_then_fewer_frames(make_embed
     assert 1 <= fewer_frames.media[0].pair_count < 20
 
 
-def test_the_official_default_clip_fits_without_a_warning(embedder, media):
+def test_the_official_default_video_fits_without_a_warning(embedder, media):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (request,) = embedder.prepare([{"video": media / "clip_200f_2fps.mp4"}])
     assert len(request) == 5010
 
 
-def test_text_beside_a_picture_that_does_not_fit_keeps_a_share(make_embedder, noise):
+def test_text_beside_an_image_that_does_not_fit_keeps_a_share(make_embedder, noise):
     with pytest.warns(UserWarning, match="reduced"):
         (request,) = make_embedder(max_length=300).prepare([{"image": noise(900, 900), "text": "word " * 500}])
     assert len(request) == 300

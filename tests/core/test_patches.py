@@ -16,14 +16,14 @@ def pixels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (4, 64, 96, 3), dtype=np.uint8)
 
 
-def test_patches_of_a_picture_are_those_of_its_image_processor(embedder, pixels):
+def test_patches_of_an_image_are_those_of_its_image_processor(embedder, pixels):
     processor = embedder.processor.image_processor
     expected = processor(images=[Image.fromarray(pixels[0])], do_resize=False, return_tensors="pt")["pixel_values"]
     ours = cut_patches(torch.from_numpy(pixels[:1]), PatchLayout.from_processor(processor))
     torch.testing.assert_close(ours, expected, atol=1e-6, rtol=0)
 
 
-def test_patches_of_a_clip_are_those_of_its_video_processor(embedder, pixels):
+def test_patches_of_a_video_are_those_of_its_video_processor(embedder, pixels):
     processor = embedder.processor.video_processor
     video = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     expected = processor(videos=[video], do_resize=False, do_sample_frames=False, return_tensors="pt")

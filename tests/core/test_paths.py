@@ -65,7 +65,7 @@ def name_file(folder, name):
 
 
 def draw_names(folder):
-    """A picture under each name, each with a colour of its own."""
+    """An image under each name, each with a colour of its own."""
     folder.mkdir(parents=True)
     for place, name in enumerate(NAMES):
         Image.new("RGB", (64, 64), (15 * place, 255 - 15 * place, 100)).save(name_file(folder, name))

@@ -25,7 +25,7 @@ def paths(tmp_path):
 
 @pytest.fixture
 def embedder(make_embedder):
-    """Holds no pixels, and computes picture by picture."""
+    """Holds no pixels, and computes image by image."""
     embedder = make_embedder(max_batch_tokens=1)
     embedder._engine.max_held_bytes = 0
     return embedder
@@ -69,7 +69,7 @@ def test_the_next_batch_is_read_while_one_is_computed(embedder, paths, reads, mo
     assert waited == [True]
 
 
-def test_each_picture_is_read_once_to_be_checked_and_once_to_be_computed(embedder, make_embedder, paths, reads):
+def test_each_image_is_read_once_to_be_checked_and_once_to_be_computed(embedder, make_embedder, paths, reads):
     vectors = embedder.embed(paths)
     names = [name for name, _ in reads]
     assert sorted(names) == sorted(2 * [path.name for path in paths])
@@ -82,7 +82,7 @@ def test_held_pixels_are_not_read_again(make_embedder, paths, reads):
     assert len(reads) == len(paths)
 
 
-def test_a_picture_that_goes_meanwhile_is_named_and_the_others_are_embedded(embedder, paths):
+def test_an_image_that_goes_meanwhile_is_named_and_the_others_are_embedded(embedder, paths):
     prepared = embedder.prepare(paths, on_error="return")
     paths[3].unlink()
     vectors = embedder.embed_prepared(prepared, on_error="return")

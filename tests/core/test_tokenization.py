@@ -68,7 +68,7 @@ def test_an_item_is_cut_on_the_right_and_keeps_its_end_of_text(tokenizer, words,
     assert cut.token_ids[:-1].tolist() == whole.token_ids[: len(cut) - 1].tolist()
 
 
-def test_a_picture_after_long_text_stays_whole(tokenizer):
+def test_an_image_after_long_text_stays_whole(tokenizer):
     whole = tokenize_item(tokenizer, "word " * 100, MediaSlot(3, 4))
     cut = truncate_item(whole, max_length=60)
     assert len(cut) == 60

@@ -1,4 +1,4 @@
-"""The vision tower in one go gives what transformers gives picture by picture."""
+"""The vision tower in one go gives what transformers gives image by image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qwen3_vl_retrieval.engine.vision.tower import VisionTower
 
 @pytest.fixture(params=["side by side", "end to end"], autouse=True)
 def arrange(request, monkeypatch):
-    """Pictures as CPUs and GPUs arrange them; the kernel of the latter is the formula."""
+    """Images as CPUs and GPUs arrange them; the kernel of the latter is the formula."""
     if request.param == "end to end":
         finder = "qwen3_vl_retrieval.engine.vision.tower.find_varlen_kernel"
         monkeypatch.setattr(finder, lambda *_, **__: attend_by_formula)
@@ -51,7 +51,7 @@ def test_features_are_those_of_transformers(upstream, grids):
         torch.testing.assert_close(ours, theirs, atol=5e-5, rtol=1e-4)
 
 
-def test_a_picture_among_others_is_the_picture_alone(upstream):
+def test_an_image_among_others_is_the_image_alone(upstream):
     tower = VisionTower(upstream)
     grids = [(4, 4), (4, 4), (2, 6)]
     patches = make_patches(upstream, grids)

@@ -67,7 +67,7 @@ REPLACEMENTS = {
     "docs/loading.md": EMBEDDER | RERANKER | SHAPES | {"revision=commit": "revision=None"},
 }
 
-# Models of a command that names none, or the published ones; the smallest pictures, because two cores are to suffice.
+# Models of a command that names none, or the published ones; the smallest images, because two cores are to suffice.
 MODELS = {"--model": str(CHECKPOINTS / "embedding"), "--reranker": str(CHECKPOINTS / "reranker")}
 QUICK = ["--max-pixels", "16384", "--device", "cpu", "--dtype", "float32"]
 

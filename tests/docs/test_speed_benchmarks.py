@@ -83,7 +83,7 @@ def test_operations_are_those_of_transformers_without_the_masked_half_of_causal_
     assert counter.get_total_flops() - masked == pytest.approx(counted, rel=1e-3)
 
 
-def test_pairs_of_frames_are_counted_as_pictures():
+def test_pairs_of_frames_are_counted_as_images():
     embedder = Qwen3VLEmbedder.from_pretrained("pocket", device="cpu")
     frames = [Image.new("RGB", (64, 96), (40 * number, 0, 0)) for number in range(4)]
     [clip, text] = embedder.prepare([{"video": frames}, "a text"])

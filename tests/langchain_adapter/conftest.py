@@ -35,7 +35,7 @@ def rerank() -> Qwen3VLRerank:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`picture-0.png` to `picture-3.png`, `paper.pdf` of two pages, and `clip.mp4`. No test changes them."""
+    """`image-0.png` to `image-3.png`, `paper.pdf` of two pages, and `video.mp4`. No test changes them."""
     folder = tmp_path_factory.mktemp("images")
     rng = random.Random(_SEED)
     for number in range(_IMAGES):
@@ -48,7 +48,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def questions() -> list[str]:
-    """Question i asks for `picture-i.png`."""
+    """Question i asks for `image-i.png`."""
     rng = random.Random(_SEED)
     return [ask(_draw_facts(number), "en", rng) for number in range(_IMAGES)]
 

@@ -1,4 +1,4 @@
-"""The files of the test library, drawn and written here: pictures, pages, clips and notes to search in.
+"""The files of the test library, drawn and written here: images, pages, videos and notes to search in.
 
 The same calls give the same files, byte for byte, with the same versions of Pillow and FFmpeg.
 """

@@ -1,4 +1,4 @@
-"""Clips of moving shapes, in H.264: a short one, and two that are longer than a window of the index."""
+"""Videos of moving shapes, in H.264: a short one, and two that are longer than a window of the index."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIZE = (256, 160)
 
 
 def write_clips(folder: Path) -> list[Path]:
-    """Writes the clips into `folder/clips`; returns their paths."""
+    """Writes the videos into `folder/videos`; returns their paths."""
     clips = folder / "clips"
     clips.mkdir(parents=True, exist_ok=True)
     _encode(clips / "conveyor-belt.mp4", _draw_conveyor, seconds=6, frame_rate=8)

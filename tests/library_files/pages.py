@@ -1,4 +1,4 @@
-"""Pages: an invoice with a text layer, and scans, which are pictures of paper."""
+"""Pages: an invoice with a text layer, and scans, which are images of paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of products and places, in the colour modes that picture files come in."""
+"""Images of products and places, in the colour modes that image files come in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BROWN: Color = (120, 78, 48)
 
 
 def write_pictures(folder: Path) -> list[Path]:
-    """Writes the pictures into `folder/products` and `folder/places`; returns their paths."""
+    """Writes the images into `folder/products` and `folder/places`; returns their paths."""
     products, places = folder / "products", folder / "places"
     for made in (products, places):
         made.mkdir(parents=True, exist_ok=True)

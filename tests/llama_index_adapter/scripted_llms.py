@@ -33,7 +33,7 @@ def call_tool(name: str, *, call_id: str = "call-1", **arguments: Any) -> ChatMe
 
 
 def open_images(blocks: Sequence[ContentBlock]) -> list[Image.Image]:
-    """The pictures among the blocks, as a provider would send them."""
+    """The images among the blocks, as a provider would send them."""
     found = [block for block in blocks if isinstance(block, ImageBlock)]
     return [Image.open(BytesIO(block.resolve_image().read())).convert("RGB") for block in found]
 

@@ -57,7 +57,7 @@ def _list_tool_messages(llm: ScriptedLLM) -> list[ChatMessage]:
 
 
 @pytest.mark.parametrize("kind", ["agent", "workflow"])
-def test_the_right_page_reaches_the_model_as_a_picture(pictures, kind):
+def test_the_right_page_reaches_the_model_as_an_image(pictures, kind):
     llm = ScriptedLLM(script=_script(query="the second page"))
     retriever = PresetRetriever([_page(pictures)])
     agent = _build_agent(kind, _build_tool(retriever), llm)
@@ -84,7 +84,7 @@ def test_the_right_page_reaches_the_model_as_a_picture(pictures, kind):
 
 @pytest.mark.parametrize("kind", ["agent", "workflow"])
 @pytest.mark.parametrize("form", ["path", "data", "data URI"])
-def test_the_attached_picture_is_the_query_when_asked(pictures, kind, form):
+def test_the_attached_image_is_the_query_when_asked(pictures, kind, form):
     path = pictures / "picture-1.png"
     block = {
         "path": lambda: ImageBlock(path=path),
@@ -106,7 +106,7 @@ def test_the_attached_picture_is_the_query_when_asked(pictures, kind, form):
         assert [image.tobytes() for image in query.images] == [picture.convert("RGB").tobytes()]
 
 
-def test_the_latest_attached_pictures_are_meant_also_in_later_turns(pictures):
+def test_the_latest_attached_images_are_meant_also_in_later_turns(pictures):
     llm = ScriptedLLM(script=_script(query="", use_attached_image=True))
     retriever = PresetRetriever([_page(pictures)])
     agent = _build_agent("agent", _build_tool(retriever), llm)
@@ -116,14 +116,14 @@ def test_the_latest_attached_pictures_are_meant_also_in_later_turns(pictures):
         await agent.run(user_msg=_attach("This?", ImageBlock(path=pictures / "picture-0.png")), memory=memory)
         both = [ImageBlock(path=pictures / f"picture-{number}.png") for number in (1, 2)]
         await agent.run(user_msg=_attach("Or these?", *both), memory=memory)
-        # The pictures that the tool has shown are in the memory, too, and none of the user's.
+        # The images that the tool has shown are in the memory, too, and none of the user's.
         await agent.run(user_msg="Are you sure?", memory=memory)
 
     asyncio.run(ask())
     assert [len(query.images) for query in retriever.queries] == [1, 2, 2]
 
 
-def test_without_being_asked_the_attached_picture_is_not_searched_with(pictures):
+def test_without_being_asked_the_attached_image_is_not_searched_with(pictures):
     llm = ScriptedLLM(script=_script(query="manuals"))
     retriever = PresetRetriever([_page(pictures)])
     agent = _build_agent("agent", _build_tool(retriever), llm)
@@ -173,7 +173,7 @@ def test_a_path_in_place_of_an_argument_opens_nothing(pictures):
     assert retriever.queries == []
 
 
-def test_a_missing_picture_is_said_and_the_agent_goes_on(tmp_path):
+def test_a_missing_image_is_said_and_the_agent_goes_on(tmp_path):
     llm = ScriptedLLM(script=_script(query="x"))
     retriever = PresetRetriever([Node(id_="lost", image_resource=MediaResource(path=tmp_path / "gone.png"))])
     agent = _build_agent("agent", _build_tool(retriever), llm)
@@ -187,13 +187,13 @@ def test_a_missing_picture_is_said_and_the_agent_goes_on(tmp_path):
 
 @pytest.fixture(scope="module")
 def shelf(embedding, pictures) -> Qwen3VLRetriever:
-    """Finds the pictures."""
+    """Finds the images."""
     nodes = MediaNodeParser()([Document(metadata={"file_path": str(path)}) for path in sorted(pictures.glob("*.png"))])
     index = UnifiedMultiModalIndex.from_nodes(nodes, embed_model=embedding)
     return Qwen3VLRetriever(index, similarity_top_k=2)
 
 
-def test_the_attached_picture_finds_itself(shelf, pictures):
+def test_the_attached_image_finds_itself(shelf, pictures):
     llm = ScriptedLLM(script=_script(query="", use_attached_image=True))
     agent = _build_agent("agent", _build_tool(shelf), llm)
 

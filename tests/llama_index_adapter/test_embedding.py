@@ -1,4 +1,4 @@
-"""Embedding: queries, texts, pictures, clips and mixtures, as LlamaIndex asks for them."""
+"""Embedding: queries, texts, images, videos and mixtures, as LlamaIndex asks for them."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_text_that_looks_like_a_path_or_url_stays_text(embedding, core, pictur
     assert_close(embedding.get_query_embedding(texts[0]), core.embed_queries(texts[:1])[0])
 
 
-def test_every_form_of_a_picture_has_one_vector(embedding, core, picture):
+def test_every_form_of_an_image_has_one_vector(embedding, core, picture):
     content = picture.read_bytes()
     stream = BytesIO(content)
     stream.read(7)
@@ -140,7 +140,7 @@ def test_urls_and_folders_are_opened_as_the_policy_says(embedding, picture, tmp_
         strict.get_query_bundle_embedding(QueryBundle("", image_path=str(picture)))
 
 
-def test_clips_and_mixtures_have_the_vectors_of_the_core(embedding, core, picture, pictures):
+def test_videos_and_mixtures_have_the_vectors_of_the_core(embedding, core, picture, pictures):
     clip, frames = pictures / "clip.mp4", [open_picture(pictures / f"picture-{number}.png") for number in (0, 1)]
     expected = core.embed_documents([{"video": clip}, {"video": frames}])
     assert_close(embedding.get_video_embeddings([str(clip), frames]), expected)
@@ -425,7 +425,7 @@ def test_a_hundred_concurrent_queries_share_forward_passes(embedding, core):
 
 
 def test_the_loop_is_free_while_vectors_are_computed(embedding, pictures):
-    """A model is loaded, and pictures are read, in other threads."""
+    """A model is loaded, and images are read, in other threads."""
     threads = set()
 
     class Watched(Qwen3VLEmbedding):

@@ -1,4 +1,4 @@
-"""Vectors that are kept: never those of another text, role, model or picture."""
+"""Vectors that are kept: never those of another text, role, model or image."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_only_what_is_missing_is_computed_and_errors_keep_their_place(store, tmp
         asyncio.run(cached.aget_image_embedding_batch(images))
 
 
-def test_a_picture_that_was_replaced_behind_its_name_is_another(embedding, store, tmp_path):
+def test_an_image_that_was_replaced_behind_its_name_is_another(embedding, store, tmp_path):
     cached = Qwen3VLEmbedding("pocket", embeddings_cache=store)
     path = draw(tmp_path / "a.png", "red")
     first = cached.get_image_embedding(path)
@@ -105,7 +105,7 @@ def test_a_picture_that_was_replaced_behind_its_name_is_another(embedding, store
     assert not np.allclose(first, second, atol=1e-3)
 
 
-def test_a_picture_under_another_name_is_the_same(cached, plain, tmp_path):
+def test_an_image_under_another_name_is_the_same(cached, plain, tmp_path):
     cached.get_image_embedding(draw(tmp_path / "a.png", "red"))
     cached.get_image_embedding(str(draw(tmp_path / "b.png", "red")))
     cached.get_image_embedding((tmp_path / "b.png").as_uri())
@@ -155,7 +155,7 @@ def test_a_cache_that_is_set_later_is_used(plain, store):
     assert count_items(plain) == 1
 
 
-def test_texts_and_names_of_pictures_have_other_hashes(tmp_path):
+def test_texts_and_names_of_images_have_other_hashes(tmp_path):
     path = str(draw(tmp_path / "a.png", "red"))
     picture = Image.new("RGB", (4, 3), "red")
     items = [

@@ -25,7 +25,7 @@ from rounding import bound
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Four pictures, a PDF of two pages, a clip and a note."""
+    """Four images, a PDF of two pages, a video and a note."""
     folder = tmp_path_factory.mktemp("drawn")
     for number in range(4):
         draw_picture(draw_facts("pair", random.Random(number), split="test"), random.Random(number)).save(

@@ -60,7 +60,7 @@ def make_index(request, embedding, tmp_path, nodes=()):
 
 @pytest.fixture
 def folder(pictures, tmp_path):
-    """Two pictures, a PDF of two pages, a clip and a note; what is hidden or of no known kind is not read."""
+    """Two images, a PDF of two pages, a video and a note; what is hidden or of no known kind is not read."""
     folder = tmp_path / "files"
     folder.mkdir()
     for name in ("picture-0.png", "picture-1.png", "paper.pdf", "clip.mp4"):
@@ -191,7 +191,7 @@ def test_nodes_without_text_are_kept_and_empty_ones_left_out(kind, embedding, pi
     assert set(find_all(index)) == {"image", "named", "node", "preset"}
     assert "1 of 5 nodes are left out" in caplog.text
     assert capsys.readouterr().out == ""
-    # As a picture, not as the text "file_path: …".
+    # As an image, not as the text "file_path: …".
     found = index.as_retriever(similarity_top_k=3).retrieve(QueryBundle("", image_path=str(picture)))
     assert [one.score for one in found] == pytest.approx([found[0].score] * 3, abs=bound(1e-4))
 
@@ -243,7 +243,7 @@ def test_documents_with_media_stay_whole_and_texts_are_split(kind, is_async, emb
 
 @pytest.mark.parametrize("kind", ["chroma", "simple"])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_refreshing_notices_a_picture_that_was_replaced(kind, is_async, embedding, pictures, tmp_path):
+def test_refreshing_notices_an_image_that_was_replaced(kind, is_async, embedding, pictures, tmp_path):
     picture = tmp_path / "picture.png"
     shutil.copy(pictures / "picture-0.png", picture)
 
@@ -389,7 +389,7 @@ def mixed(embedding, pictures, tmp_path_factory):
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_query_engine_shows_pictures_pages_frames_and_the_picture_of_the_query(mixed, pictures, is_async):
+def test_a_query_engine_shows_images_pages_frames_and_the_image_of_the_query(mixed, pictures, is_async):
     llm = ScriptedLLM()
     engine = mixed.as_query_engine(llm=llm, similarity_top_k=7)
     query = MultiModalQueryBundle("Which is the same?", images=[pictures / "picture-1.png"])
@@ -397,7 +397,7 @@ def test_a_query_engine_shows_pictures_pages_frames_and_the_picture_of_the_query
     assert str(response) == "an answer"
     assert len(response.source_nodes) == 7
     blocks = [block for message in llm.requests[0] for block in message.blocks]
-    # Four pictures, two pages, four frames of the clip, and the picture of the query.
+    # Four images, two pages, four frames of the video, and the image of the query.
     assert len(open_images(blocks)) == 11
     assert "Which is the same?" in join_text(blocks)
 

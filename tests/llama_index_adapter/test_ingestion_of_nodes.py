@@ -105,7 +105,7 @@ def test_rows_of_the_core_are_the_same_items_here(embedding, pictures):
     assert_close(embedding.get_node_embeddings(rows), embedding.embedder.embed_documents(items))
 
 
-def test_vectors_go_through_a_pipeline_into_chroma_and_are_found_by_a_picture(embedding, pictures):
+def test_vectors_go_through_a_pipeline_into_chroma_and_are_found_by_an_image(embedding, pictures):
     client = chromadb.EphemeralClient()
     collection = client.create_collection("pipeline", configuration={"hnsw": {"space": "cosine"}})
     store = ChromaVectorStore(chroma_collection=collection)
@@ -122,7 +122,7 @@ def test_vectors_go_through_a_pipeline_into_chroma_and_are_found_by_a_picture(em
     client.delete_collection("pipeline")
 
 
-def test_a_docstore_keeps_known_pictures_from_being_embedded_again(embedding, pictures):
+def test_a_docstore_keeps_known_images_from_being_embedded_again(embedding, pictures):
     embedded = []
 
     class Counted(Qwen3VLEmbedding):
@@ -134,7 +134,7 @@ def test_a_docstore_keeps_known_pictures_from_being_embedded_again(embedding, pi
         transformations=[Counted("pocket")],
         docstore=SimpleDocumentStore(),
         docstore_strategy=DocstoreStrategy.DUPLICATES_ONLY,
-        # The cache of LlamaIndex takes no pictures, and two pictures, for the same.
+        # The cache of LlamaIndex takes no images, and two images, for the same.
         disable_cache=True,
     )
     documents = [
@@ -146,7 +146,7 @@ def test_a_docstore_keeps_known_pictures_from_being_embedded_again(embedding, pi
     assert sum(embedded) == 2
 
 
-def test_an_index_drops_pictures_without_text_unless_they_are_inserted(embedding, pictures):
+def test_an_index_drops_images_without_text_unless_they_are_inserted(embedding, pictures):
     """The trap of LlamaIndex, and the way around it that works with its own index."""
     context = StorageContext.from_defaults(vector_store=SimpleVectorStore())
     given = [ImageNode(image_path=str(pictures / f"picture-{number}.png"), id_=str(number)) for number in range(4)]
@@ -160,7 +160,7 @@ def test_an_index_drops_pictures_without_text_unless_they_are_inserted(embedding
     assert best.node.node_id == "1"
 
 
-def test_documents_of_llama_index_are_embedded_with_their_pictures_where_this_is_a_transformation(embedding, pictures):
+def test_documents_of_llama_index_are_embedded_with_their_images_where_this_is_a_transformation(embedding, pictures):
     documents = [
         ImageDocument(image_path=str(pictures / f"picture-{number}.png"), text=f"photo {number}", id_=str(number))
         for number in range(3)

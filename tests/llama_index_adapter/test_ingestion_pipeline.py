@@ -56,7 +56,7 @@ def _build_store(name: str) -> ChromaVectorStore:
     return ChromaVectorStore(chroma_collection=client.create_collection(f"{name}-{number}"))
 
 
-def test_two_pictures_without_text_collide_in_llama_index_and_not_here(pictures, embedding):
+def test_two_images_without_text_collide_in_llama_index_and_not_here(pictures, embedding):
     def run(pipeline, number):
         (node,) = pipeline.run(nodes=[Node(image_resource=MediaResource(path=pictures / f"picture-{number}.png"))])
         return node
@@ -86,7 +86,7 @@ def test_the_cache_still_saves_the_work(pictures, counting):
     assert embedding.embedded == ["picture-0.png"]
 
 
-def test_a_picture_replaced_behind_its_path_is_no_cache_hit(pictures, tmp_path, counting):
+def test_an_image_replaced_behind_its_path_is_no_cache_hit(pictures, tmp_path, counting):
     pipeline = multimodal_ingestion_pipeline(embed_model=counting)
     path = tmp_path / "picture.png"
     vectors = []
@@ -101,7 +101,7 @@ def test_a_picture_replaced_behind_its_path_is_no_cache_hit(pictures, tmp_path, 
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_with_a_docstore_unchanged_documents_are_skipped_and_replaced_pictures_embedded_again(
+def test_with_a_docstore_unchanged_documents_are_skipped_and_replaced_images_embedded_again(
     pictures, tmp_path, counting, is_async
 ):
     store = _build_store("docstore")
@@ -131,7 +131,7 @@ def test_with_a_docstore_unchanged_documents_are_skipped_and_replaced_pictures_e
         assert vectors[name].tolist() == pytest.approx(wanted, abs=bound(1e-5))
 
 
-def test_llama_index_alone_does_not_see_that_a_picture_was_replaced(pictures, tmp_path, counting):
+def test_llama_index_alone_does_not_see_that_an_image_was_replaced(pictures, tmp_path, counting):
     store = _build_store("theirs")
     theirs = IngestionPipeline(
         transformations=[MediaNodeParser(), counting], vector_store=store, docstore=SimpleDocumentStore()
@@ -143,7 +143,7 @@ def test_llama_index_alone_does_not_see_that_a_picture_was_replaced(pictures, tm
     assert counting.embedded == ["picture.png"]
 
 
-def test_pictures_pages_clips_and_texts_go_through_one_pipeline(pictures, embedding, tmp_path):
+def test_images_pages_videos_and_texts_go_through_one_pipeline(pictures, embedding, tmp_path):
     documents = [
         Document(id_="text", text="Red mugs. " * 400),
         ImageDocument(id_="image", image_path=str(pictures / "picture-0.png"), text="a caption"),
@@ -212,7 +212,7 @@ def test_transformations_may_be_the_callers(pictures):
     assert node.embedding == [1.0]
 
 
-def test_a_persisted_cache_gives_the_pictures_back(pictures, tmp_path, embedding):
+def test_a_persisted_cache_gives_the_images_back(pictures, tmp_path, embedding):
     pipeline = multimodal_ingestion_pipeline(embed_model=embedding)
     documents = [_hold(pictures / "picture-0.png", id_="a")]
     (first,) = pipeline.run(documents=documents)

@@ -29,7 +29,7 @@ def _picture(pictures, number: int = 0, **fields) -> Node:
     return Node(image_resource=MediaResource(path=pictures / f"picture-{number}.png"), **fields)
 
 
-def test_a_moved_picture_makes_llama_index_raise_and_the_guard_keeps_the_text(tmp_path, caplog):
+def test_a_moved_image_makes_llama_index_raise_and_the_guard_keeps_the_text(tmp_path, caplog):
     gone = tmp_path / "gone.png"
     lost = Node(id_="lost", text_resource=MediaResource(text="a red mug"), image_resource=MediaResource(path=gone))
     with pytest.raises(ValidationError):
@@ -60,7 +60,7 @@ def test_a_node_of_which_nothing_is_left_is_dropped(lost, pictures):
     assert [one.node_id for one in MediaGuard().postprocess_nodes(_score(lost, kept))] == [kept.node_id]
 
 
-def test_a_broken_picture_is_left_out(tmp_path, caplog):
+def test_a_broken_image_is_left_out(tmp_path, caplog):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
     node = Node(text_resource=MediaResource(text="a mug"), image_resource=MediaResource(path=broken))
@@ -77,7 +77,7 @@ def test_texts_and_their_scores_pass_as_they_are():
     assert guarded[0] is not nodes[0]
 
 
-def test_a_picture_that_fits_stays_the_file_that_it_is(pictures):
+def test_an_image_that_fits_stays_the_file_that_it_is(pictures):
     (guarded,) = MediaGuard().postprocess_nodes(_score(_picture(pictures)))
     (block,) = _show(guarded)
     assert isinstance(block, ImageBlock)
@@ -113,14 +113,14 @@ def test_a_page_is_rendered_for_the_model(pictures):
         assert guarded.node_id == node.node_id
 
 
-def test_a_page_whose_picture_was_removed_is_rendered_again(pictures):
+def test_a_page_whose_image_was_removed_is_rendered_again(pictures):
     metadata = {"media_type": "page", "source": str(pictures / "paper.pdf"), "page": 1}
     node = Node(metadata=metadata, image_resource=MediaResource(path="gone.png"))
     (guarded,) = MediaGuard().postprocess_nodes(_score(node))
     assert len(open_images(_show(guarded))) == 1
 
 
-def test_a_clip_becomes_frames_and_still_names_its_file(pictures):
+def test_a_video_becomes_frames_and_still_names_its_file(pictures):
     node = Node(text_resource=MediaResource(text="moves"), video_resource=MediaResource(path=pictures / "clip.mp4"))
     (guarded,) = MediaGuard(max_frames=3).postprocess_nodes(_score(node))
     blocks = _show(guarded)
@@ -138,7 +138,7 @@ def test_frames_are_those_of_the_window(pictures):
     assert shown.size == wanted[0].size
 
 
-def test_a_clip_is_kept_where_models_take_clips(pictures):
+def test_a_video_is_kept_where_models_take_videos(pictures):
     node = Node(video_resource=MediaResource(path=pictures / "clip.mp4"))
     (guarded,) = MediaGuard(video="block").postprocess_nodes(_score(node))
     assert [type(block) for block in _show(guarded)] == [VideoBlock]
@@ -148,7 +148,7 @@ def test_a_clip_is_kept_where_models_take_clips(pictures):
     assert len(open_images(_show(guarded))) == 2
 
 
-def test_the_best_nodes_share_the_pictures_and_the_others_are_their_text(pictures):
+def test_the_best_nodes_share_the_images_and_the_others_are_their_text(pictures):
     clip = Node(video_resource=MediaResource(path=pictures / "clip.mp4"))
     captioned = _picture(pictures, 1, text_resource=MediaResource(text="the second"))
     bare = _picture(pictures, 2)
@@ -159,13 +159,13 @@ def test_the_best_nodes_share_the_pictures_and_the_others_are_their_text(picture
     assert [len(open_images(_show(one))) for one in guarded] == [5, 1]
 
 
-def test_missing_files_take_no_picture_from_the_others(pictures):
+def test_missing_files_take_no_image_from_the_others(pictures):
     lost = Node(text_resource=MediaResource(text="a"), image_resource=MediaResource(path="gone.png"))
     guarded = MediaGuard(max_images=1).postprocess_nodes(_score(lost, _picture(pictures)))
     assert [len(open_images(_show(one))) for one in guarded] == [0, 1]
 
 
-def test_pictures_are_shrunk_to_their_limits(pictures):
+def test_images_are_shrunk_to_their_limits(pictures):
     guard = MediaGuard(max_image_pixels=2_500, max_image_bytes=2_000)
     (guarded,) = guard.postprocess_nodes(_score(_picture(pictures)))
     (block,) = _show(guarded)
@@ -185,7 +185,7 @@ def test_what_the_policy_refuses_is_not_shown(pictures, tmp_path):
     assert [_show(one) for one in guarded] == [[TextBlock(text="words")], [TextBlock(text="linked")]]
 
 
-def test_pictures_of_types_that_models_refuse_become_jpeg(pictures, tmp_path):
+def test_images_of_types_that_models_refuse_become_jpeg(pictures, tmp_path):
     with Image.open(pictures / "picture-0.png") as picture:
         picture.convert("RGB").save(tmp_path / "picture.bmp")
     node = Node(image_resource=MediaResource(path=tmp_path / "picture.bmp"))

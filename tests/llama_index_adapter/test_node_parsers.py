@@ -68,7 +68,7 @@ _HOLDERS = [
 
 
 @pytest.mark.parametrize("kind", _HOLDERS)
-def test_every_holder_of_a_picture_becomes_the_same_kind_of_node(kind, pictures, tmp_path):
+def test_every_holder_of_an_image_becomes_the_same_kind_of_node(kind, pictures, tmp_path):
     path = pictures / "picture-0.png"
     (node,) = MediaNodeParser(media_dir=tmp_path).get_nodes_from_documents([_hold_picture(kind, path)])
     assert type(node) is Node
@@ -85,7 +85,7 @@ def test_every_holder_of_a_picture_becomes_the_same_kind_of_node(kind, pictures,
     assert not any("base64" in str(value) for value in about.values())
 
 
-def test_a_picture_without_a_caption_is_an_image_and_is_not_dropped_by_an_index(pictures, embedding):
+def test_an_image_without_a_caption_is_an_image_and_is_not_dropped_by_an_index(pictures, embedding):
     document = Document(image_resource=MediaResource(path=pictures / "picture-0.png"))
     (node,) = MediaNodeParser().get_nodes_from_documents([document])
     assert node.metadata["media_type"] == "image"
@@ -165,7 +165,7 @@ def test_a_data_uri_above_the_limit_is_refused(pictures, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_clips_of_data_are_written_and_named_by_their_hash(pictures, tmp_path):
+def test_videos_of_data_are_written_and_named_by_their_hash(pictures, tmp_path):
     content = (pictures / "clip.mp4").read_bytes()
     (node,) = MediaNodeParser(media_dir=tmp_path / "new").get_nodes_from_documents(
         [Document(video_resource=MediaResource(data=content))]
@@ -175,7 +175,7 @@ def test_clips_of_data_are_written_and_named_by_their_hash(pictures, tmp_path):
     assert node.metadata["media_type"] == "video"
 
 
-def test_a_picture_and_a_clip_of_one_document_stay_together(pictures):
+def test_an_image_and_a_video_of_one_document_stay_together(pictures):
     document = Document(
         image_resource=MediaResource(path=pictures / "picture-0.png"),
         video_resource=MediaResource(path=pictures / "clip.mp4"),
@@ -223,7 +223,7 @@ def test_the_policy_holds(pictures, tmp_path):
 
 
 def test_bytes_read_as_text_are_no_caption(pictures):
-    # Without llama-index-readers-file that is what SimpleDirectoryReader makes of pictures.
+    # Without llama-index-readers-file that is what SimpleDirectoryReader makes of images.
     documents = SimpleDirectoryReader(
         input_files=[pictures / "picture-0.png", pictures / "clip.mp4"], file_extractor={}
     ).load_data()
@@ -277,7 +277,7 @@ def test_every_page_of_a_pdf_is_a_node(pictures, embedding):
         assert page.embedding == pytest.approx(vector.tolist(), abs=bound(1e-5))
 
 
-def test_pages_are_written_as_pictures_where_wanted(pictures, tmp_path):
+def test_pages_are_written_as_images_where_wanted(pictures, tmp_path):
     document = Document(metadata={"source": str(pictures / "paper.pdf")})
     pages = PDFPageImageParser(media_dir=tmp_path / "pages").get_nodes_from_documents([document])
     (shown,) = open_images(pages[1].get_content_blocks(MetadataMode.LLM))
@@ -298,7 +298,7 @@ def test_documents_of_one_page_become_that_page(pictures):
     assert PDFPageImageParser().get_nodes_from_documents(pages) == pages
 
 
-def test_a_clip_becomes_windows(pictures):
+def test_a_video_becomes_windows(pictures):
     document = Document(id_="clip", metadata={"file_path": str(pictures / "clip.mp4")})
     segments = VideoSegmenter(segment_seconds=1.0, overlap_seconds=0.25).get_nodes_from_documents([document])
     assert len(segments) >= 2
@@ -314,7 +314,7 @@ def test_a_clip_becomes_windows(pictures):
     assert VideoSegmenter(segment_seconds=1.0, overlap_seconds=0.25)(segments) == segments
 
 
-def test_a_short_clip_is_one_node(pictures):
+def test_a_short_video_is_one_node(pictures):
     document = Document(metadata={"file_path": str(pictures / "clip.mp4")})
     (segment,) = VideoSegmenter().get_nodes_from_documents([document])
     assert "start" not in segment.metadata
@@ -359,7 +359,7 @@ def test_parsing_async_gives_the_same(pictures):
     assert node.to_dict() == MediaNodeParser()(documents)[0].to_dict()
 
 
-def test_splitters_of_llama_index_lose_the_picture_or_raise(pictures):
+def test_splitters_of_llama_index_lose_the_image_or_raise(pictures):
     # Why texts alone are given to them.
     document = Document(text="a mug", image_resource=MediaResource(path=pictures / "picture-0.png"))
     assert type(SentenceSplitter()([document])[0]) is TextNode

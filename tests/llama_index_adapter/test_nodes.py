@@ -71,7 +71,7 @@ def test_a_text_that_looks_like_a_path_is_a_text(picture):
         assert build_node_item(TextNode(text=text, metadata={"file_path": picture})).endswith(text)
 
 
-def test_every_form_of_an_image_node_is_its_picture(picture, data):
+def test_every_form_of_an_image_node_is_its_image(picture, data):
     encoded = base64.b64encode(data).decode()
     assert build_node_item(ImageNode(image_path=picture)) == {"image": picture}
     assert build_node_item(ImageNode(image=encoded)) == {"image": data}
@@ -79,7 +79,7 @@ def test_every_form_of_an_image_node_is_its_picture(picture, data):
     assert build_node_item(ImageNode(image_url="https://example.org/a.png")) == {"image": "https://example.org/a.png"}
 
 
-def test_every_form_of_a_resource_is_its_picture_or_clip(picture, data):
+def test_every_form_of_a_resource_is_its_image_or_video(picture, data):
     assert build_node_item(Node(image_resource=resource(path=picture))) == {"image": Path(picture)}
     assert build_node_item(Node(image_resource=resource(data=data))) == {"image": data}
     assert build_node_item(Node(image_resource=resource(url="https://example.org/a.png"))) == {
@@ -92,7 +92,7 @@ def test_every_form_of_a_resource_is_its_picture_or_clip(picture, data):
 
 
 @pytest.mark.parametrize("mode", ["fuse", "image_only"])
-def test_a_caption_is_seen_with_its_picture_or_not_at_all(mode, picture):
+def test_a_caption_is_seen_with_its_image_or_not_at_all(mode, picture):
     text = {"text": "sold out"} if mode == "fuse" else {}
     image = ImageNode(text="sold out", image_path=picture)
     node = Node(text_resource=resource(text="sold out"), image_resource=resource(path=picture))
@@ -131,7 +131,7 @@ def test_metadata_say_what_the_models_see(picture):
     assert build_node_item(mixed, caption_mode="image_only") == {"image": picture}
 
 
-def test_a_window_of_a_clip_is_kept(pictures):
+def test_a_window_of_a_video_is_kept(pictures):
     clip = str(pictures / "clip.mp4")
     window = {"media_type": "video", "start": 1, "end": "2.5"}
     node = Node(video_resource=resource(path=clip), text_resource=resource(text="said"), metadata=window)
@@ -189,7 +189,7 @@ def test_a_node_with_nothing_in_it_is_refused():
         build_node_item(TextNode(text="", metadata={"media_type": "text", "source": "empty.txt"}))
 
 
-def test_a_picture_that_llama_index_drops_is_missed(data):
+def test_an_image_that_llama_index_drops_is_missed(data):
     lost = ImageNode(text="a caption", image_resource=resource(data=data))
     assert lost.image is None
     with pytest.raises(InputError, match=r"the image of the ImageNode .* is missing"):
@@ -239,7 +239,7 @@ def test_a_node_with_text_and_paths_comes_back_whole(chroma, picture):
     assert found == {"video": Path("clip.mp4"), "image": Path(picture), "text": "sold out"}
 
 
-def test_a_node_of_a_picture_alone_comes_back_as_that(chroma, picture):
+def test_a_node_of_an_image_alone_comes_back_as_that(chroma, picture):
     found = pass_through(chroma, Node(image_resource=resource(path=picture)))
     assert found.text_resource.text == ""
     assert build_node_item(found) == {"image": Path(picture)}
@@ -251,7 +251,7 @@ def test_lost_data_of_a_node_is_missed_and_not_replaced_by_its_caption(chroma, d
         build_node_item(pass_through(chroma, node))
 
 
-def test_a_document_of_a_picture_comes_back_as_text_and_is_found_by_its_file(chroma, picture):
+def test_a_document_of_an_image_comes_back_as_text_and_is_found_by_its_file(chroma, picture):
     found = pass_through(chroma, ImageDocument(image_path=picture, metadata={"file_path": picture}))
     assert type(found) is TextNode
     assert build_node_item(found) == {"image": picture}
@@ -259,7 +259,7 @@ def test_a_document_of_a_picture_comes_back_as_text_and_is_found_by_its_file(chr
         build_node_item(TextNode(text="", metadata={}))
 
 
-def test_a_document_of_a_picture_without_its_file_is_lost(chroma, picture):
+def test_a_document_of_an_image_without_its_file_is_lost(chroma, picture):
     found = pass_through(chroma, Document(image_resource=resource(path=picture)))
     with pytest.raises(InputError, match="has neither text nor image nor video"):
         build_node_item(found)

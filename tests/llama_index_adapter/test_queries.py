@@ -21,12 +21,12 @@ def test_a_text_is_a_text_even_if_it_looks_like_a_path():
         assert build_query_item(MultiModalQueryBundle(text)) == text
 
 
-def test_the_picture_of_a_plain_bundle_stands_before_its_text():
+def test_the_image_of_a_plain_bundle_stands_before_its_text():
     item = build_query_item(QueryBundle("the same in blue", image_path="mug.png"))
     assert item == {"parts": [{"image": "mug.png"}, {"text": "the same in blue"}]}
 
 
-def test_a_query_of_a_picture_alone_has_no_text():
+def test_a_query_of_an_image_alone_has_no_text():
     assert build_query_item(QueryBundle("", image_path="mug.png")) == {"parts": [{"image": "mug.png"}]}
     assert build_query_item(MultiModalQueryBundle(" ", images=[b"..."])) == {"parts": [{"image": b"..."}]}
 
@@ -66,12 +66,12 @@ def test_an_empty_query_is_refused(query):
 
 
 @pytest.mark.parametrize("options", [{"images": "mug.png"}, {"videos": "clip.mp4"}])
-def test_a_single_picture_or_clip_is_given_as_a_list(options):
+def test_a_single_image_or_video_is_given_as_a_list(options):
     with pytest.raises(InputError, match=r"^query: (images|videos) is str; give a list"):
         build_query_item(MultiModalQueryBundle("red", **options))
 
 
-def test_no_picture_in_a_list_is_refused():
+def test_no_image_in_a_list_is_refused():
     with pytest.raises(InputError, match=r"^query: image is None"):
         build_query_item(MultiModalQueryBundle("red", images=[None]))
     with pytest.raises(InputError, match=r"^query: video is None"):
@@ -98,7 +98,7 @@ def test_anything_else_is_refused():
         build_query_item(5)
 
 
-def test_texts_in_place_of_the_query_are_a_query_each_with_its_pictures():
+def test_texts_in_place_of_the_query_are_a_query_each_with_its_images():
     bundle = MultiModalQueryBundle("red", custom_embedding_strs=["A red mug.", "red"], images=["mug.png"])
     assert list_query_items(bundle) == [
         {"parts": [{"image": "mug.png"}, {"text": "A red mug."}]},

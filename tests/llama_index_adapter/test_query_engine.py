@@ -39,7 +39,7 @@ def _open(path) -> Image.Image:
 
 
 def _split_prompt(messages: list[ChatMessage]) -> tuple[list[Image.Image], list[Image.Image]]:
-    """The pictures of the query, and those of the evidence."""
+    """The images of the query, and those of the evidence."""
     blocks = messages[-1].blocks
     texts = [place for place, block in enumerate(blocks) if "End of what the query" in getattr(block, "text", "")]
     if not texts:
@@ -47,7 +47,7 @@ def _split_prompt(messages: list[ChatMessage]) -> tuple[list[Image.Image], list[
     return open_images(blocks[: texts[0]]), open_images(blocks[texts[0] :])
 
 
-def test_the_picture_of_the_query_stands_beside_the_evidence(pictures):
+def test_the_image_of_the_query_stands_beside_the_evidence(pictures):
     retriever = PresetRetriever(_list_evidence(pictures))
     llm = ScriptedLLM()
     engine = MultiModalQueryEngine.from_args(retriever, llm=llm)
@@ -67,7 +67,7 @@ def test_the_picture_of_the_query_stands_beside_the_evidence(pictures):
     assert "Query: Which is the same?" in text
 
 
-def test_llama_index_alone_leaves_the_picture_of_the_query_out(pictures):
+def test_llama_index_alone_leaves_the_image_of_the_query_out(pictures):
     llm = ScriptedLLM()
     engine = RetrieverQueryEngine.from_args(PresetRetriever(_list_evidence(pictures)), llm=llm, multimodal=True)
     engine.query(MultiModalQueryBundle("Which?", images=[pictures / "picture-2.png"]))
@@ -122,7 +122,7 @@ def test_async_and_streaming_see_the_same(pictures, is_streaming):
         ResponseMode.GENERATION,
     ],
 )
-def test_every_call_of_every_mode_sees_the_picture(pictures, mode):
+def test_every_call_of_every_mode_sees_the_image(pictures, mode):
     llm = ScriptedLLM()
     engine = MultiModalQueryEngine.from_args(PresetRetriever(_list_evidence(pictures)), llm=llm, response_mode=mode)
     engine.query(MultiModalQueryBundle("Which?", images=[pictures / "picture-2.png"]))
@@ -132,8 +132,8 @@ def test_every_call_of_every_mode_sees_the_picture(pictures, mode):
         assert len(llm.requests) == 2
 
 
-def test_room_for_the_picture_of_the_query_is_counted(pictures):
-    # Two pictures of evidence fit, at 2,125 tokens each as LlamaIndex counts them, and a third does not.
+def test_room_for_the_image_of_the_query_is_counted(pictures):
+    # Two images of evidence fit, at 2,125 tokens each as LlamaIndex counts them, and a third does not.
     llm = ScriptedLLM(context_window=6_000)
     engine = MultiModalQueryEngine.from_args(PresetRetriever(_list_evidence(pictures)), llm=llm)
     engine.query("Which?")
@@ -142,7 +142,7 @@ def test_room_for_the_picture_of_the_query_is_counted(pictures):
     assert [[len(part) for part in _split_prompt(messages)] for messages in llm.requests[1:]] == [[1, 1], [1, 1]]
 
 
-def test_prompts_of_the_caller_hold_the_picture_too(pictures):
+def test_prompts_of_the_caller_hold_the_image_too(pictures):
     template = RichPromptTemplate(
         "{% chat role='system' %}Be brief.{% endchat %}{% chat role='user' %}Say {{ query_str }}{% endchat %}"
     )
@@ -158,7 +158,7 @@ def test_prompts_of_the_caller_hold_the_picture_too(pictures):
     assert engine.get_prompts()["response_synthesizer:chat_content_qa_template"] == template
 
 
-def test_queries_side_by_side_do_not_see_each_others_pictures(pictures):
+def test_queries_side_by_side_do_not_see_each_others_images(pictures):
     llm = ScriptedLLM()
     engine = MultiModalQueryEngine.from_args(PresetRetriever(_list_evidence(pictures)), llm=llm)
     bundles = [
@@ -174,7 +174,7 @@ def test_queries_side_by_side_do_not_see_each_others_pictures(pictures):
         assert len(_split_prompt(messages)[0]) == number
 
 
-def test_clips_of_a_query_are_frames_or_the_clip_itself(pictures):
+def test_videos_of_a_query_are_frames_or_the_video_itself(pictures):
     query = MultiModalQueryBundle("What moves?", videos=[str(pictures / "clip.mp4")])
     retriever = PresetRetriever(_list_evidence(pictures))
     llm = ScriptedLLM()
@@ -186,7 +186,7 @@ def test_clips_of_a_query_are_frames_or_the_clip_itself(pictures):
     assert len(_split_prompt(llm.requests[2])[0]) == 2
 
 
-def test_pictures_of_a_query_are_made_small(pictures):
+def test_images_of_a_query_are_made_small(pictures):
     llm = ScriptedLLM()
     engine = MultiModalQueryEngine.from_args(
         PresetRetriever(_list_evidence(pictures)), llm=llm, max_image_pixels=900, max_image_bytes=2_000
@@ -198,7 +198,7 @@ def test_pictures_of_a_query_are_made_small(pictures):
     assert len(block.resolve_image().read()) <= 2_000
 
 
-def test_a_picture_of_a_query_that_cannot_be_opened_is_an_error_that_says_so(pictures, tmp_path):
+def test_an_image_of_a_query_that_cannot_be_opened_is_an_error_that_says_so(pictures, tmp_path):
     engine = MultiModalQueryEngine.from_args(PresetRetriever(_list_evidence(pictures)), llm=ScriptedLLM())
     with pytest.raises(InputError, match=r"query: .*gone\.png"):
         engine.query(QueryBundle("Which?", image_path="gone.png"))
@@ -250,7 +250,7 @@ def test_another_retriever_keeps_everything_else(pictures):
     assert engine.retriever.nodes == []
 
 
-def test_what_would_leave_pictures_out_is_refused(pictures):
+def test_what_would_leave_images_out_is_refused(pictures):
     retriever = PresetRetriever(_list_evidence(pictures))
     with pytest.raises(ValueError, match="not multimodal"):
         MultiModalQueryEngine(retriever, get_response_synthesizer(llm=ScriptedLLM()))

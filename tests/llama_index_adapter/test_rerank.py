@@ -213,7 +213,7 @@ def test_no_nodes_are_no_nodes(rerank):
 
 @pytest.fixture
 def damaged(pictures, tmp_path):
-    """A good text, a lost picture with a caption, an empty node, a broken picture, and a good picture."""
+    """A good text, a lost image with a caption, an empty node, a broken image, and a good image."""
     (tmp_path / "broken.png").write_bytes(b"no picture")
     given = [
         TextNode(text="red circle", id_="good"),

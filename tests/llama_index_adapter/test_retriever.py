@@ -97,7 +97,7 @@ def test_it_is_a_multimodal_retriever_of_llama_index():
     assert issubclass(Qwen3VLRetriever, MultiModalRetriever)
 
 
-def test_every_question_finds_its_picture_with_the_true_cosine(index, embedding, questions):
+def test_every_question_finds_its_image_with_the_true_cosine(index, embedding, questions):
     retriever = Qwen3VLRetriever(index, similarity_top_k=3)
     for number, question in enumerate(questions):
         found = retriever.retrieve(question)
@@ -119,7 +119,7 @@ def test_sync_and_async_agree(index, questions):
 
 
 @pytest.mark.parametrize("kind", ["image_path", "images", "pil", "data"])
-def test_a_picture_alone_is_a_query(index, pictures, kind):
+def test_an_image_alone_is_a_query(index, pictures, kind):
     path = pictures / "picture-2.png"
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
@@ -133,7 +133,7 @@ def test_a_picture_alone_is_a_query(index, pictures, kind):
     assert ids(asyncio.run(Qwen3VLRetriever(index).aretrieve(query)))[0] == "picture-2"
 
 
-def test_a_clip_is_a_query(index, pictures):
+def test_a_video_is_a_query(index, pictures):
     query = MultiModalQueryBundle("", videos=[pictures / "clip.mp4"])
     assert ids(Qwen3VLRetriever(index).retrieve(query))[0] == "clip"
 

@@ -173,7 +173,7 @@ def test_metadata_that_chroma_does_not_keep_are_named(embedding, pictures, tmp_p
     assert simple.as_retriever().retrieve("b")[0].node.metadata == {"tags": ["c"]}
 
 
-def test_a_text_node_of_a_store_that_names_a_picture_has_its_pixels(pictures):
+def test_a_text_node_of_a_store_that_names_an_image_has_its_pixels(pictures):
     row = TextNode(
         text="a caption", metadata={"media_type": "mixed", "image": (pictures / "picture-0.png").as_uri(), "number": 1}
     )

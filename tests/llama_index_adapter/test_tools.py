@@ -115,7 +115,7 @@ def test_the_reranker_orders_and_cuts(pictures, rerank: Qwen3VLRerank):
         ]
 
 
-def test_pictures_are_few_and_small(pictures):
+def test_images_are_few_and_small(pictures):
     nodes = [_picture(pictures, number) for number in range(3)]
     blocks = _ask(nodes, max_images=2, max_image_pixels=2_000, max_image_bytes=2_000)
     shown = [block for block in blocks if isinstance(block, ImageBlock)]
@@ -126,7 +126,7 @@ def test_pictures_are_few_and_small(pictures):
     assert "at most 2 images" in blocks[-1].text
 
 
-def test_clips_are_frames_or_blocks_or_nothing(pictures):
+def test_videos_are_frames_or_blocks_or_nothing(pictures):
     blocks = _ask([_clip(pictures)], max_frames=3)
     assert len(open_images(blocks)) == 3
     assert "3 images of it follow" in blocks[0].text

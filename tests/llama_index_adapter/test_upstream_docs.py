@@ -27,7 +27,7 @@ def ids(nodes):
 
 
 def make_nodes(pictures):
-    """A text, a picture with a caption, a bare picture, and a `Node`."""
+    """A text, an image with a caption, a bare image, and a `Node`."""
     return [
         TextNode(id_="text", text="The overdue invoice is from March."),
         ImageNode(id_="captioned", image_path=str(pictures / "picture-0.png"), text="a scan"),
@@ -45,7 +45,7 @@ def test_text_code_runs_with_the_embedding_swapped(embedding):
     assert str(index.as_query_engine(llm=llm).query("Which invoice?")) == "an answer"
 
 
-def test_a_plain_index_drops_pictures_and_ours_does_not(embedding, pictures, capsys):
+def test_a_plain_index_drops_images_and_ours_does_not(embedding, pictures, capsys):
     plain = VectorStoreIndex(make_nodes(pictures), embed_model=embedding)
     assert "Some nodes are missing content" in capsys.readouterr().out
     assert len(plain.index_struct.nodes_dict) == 2
@@ -61,7 +61,7 @@ def test_a_plain_index_drops_pictures_and_ours_does_not(embedding, pictures, cap
     assert ids(Qwen3VLRetriever(plain, similarity_top_k=1).retrieve(query)) == ["node"]
 
 
-def test_a_plain_retriever_ignores_the_picture_of_a_query(embedding, pictures):
+def test_a_plain_retriever_ignores_the_image_of_a_query(embedding, pictures):
     collection = chromadb.EphemeralClient().get_or_create_collection("docs-image-only")
     context = StorageContext.from_defaults(vector_store=ChromaVectorStore(chroma_collection=collection))
     index = UnifiedMultiModalIndex(make_nodes(pictures), storage_context=context, embed_model=embedding)
@@ -78,7 +78,7 @@ def test_a_plain_retriever_ignores_the_picture_of_a_query(embedding, pictures):
 def test_the_index_of_two_stores_runs_and_loses_what_ours_keeps(embedding, pictures, questions):
     two = MultiModalVectorStoreIndex(make_nodes(pictures), embed_model=embedding, image_embed_model=embedding)
     retriever = two.as_retriever(similarity_top_k=3, image_similarity_top_k=3)
-    # The node and the bare picture are gone, the picture with a caption is there twice.
+    # The node and the bare image are gone, the image with a caption is there twice.
     assert set(ids(retriever.retrieve(questions[0]))) == {"text", "captioned"}
     assert set(ids(retriever.text_to_image_retrieve(questions[0]))) == {"captioned"}
     assert ids(retriever.image_to_image_retrieve(str(pictures / "picture-0.png"))) == ["captioned"]

@@ -151,7 +151,7 @@ def test_the_chat_template_renders_the_prompt_of_the_core(processors, system):
     assert processor.tokenizer(rendered)["input_ids"] == expected.tolist()
 
 
-def test_the_chat_template_leaves_a_place_for_each_picture_and_clip(processors):
+def test_the_chat_template_leaves_a_place_for_each_image_and_video(processors):
     parts = [{"type": "video", "video": "x"}, {"type": "image", "image": "y"}, {"type": "text", "text": "z"}]
     rendered = processors["embedding"].apply_chat_template([{"role": "user", "content": parts}], tokenize=False)
     assert rendered.endswith(
@@ -180,14 +180,14 @@ def test_the_reranking_template_renders_the_prompt_of_the_core(processors, instr
     assert processor.tokenizer(rendered)["input_ids"] == expected.tolist()
 
 
-def test_pictures_are_fitted_to_the_pixels_that_were_asked_for(processors):
+def test_images_are_fitted_to_the_pixels_that_were_asked_for(processors):
     pictures = [Image.new("RGB", size) for size in ((160, 128), (640, 512), (16, 16))]
     grids = processors["embedding"].image_processor(pictures, return_tensors="pt")["image_grid_thw"]
     assert grids.tolist() == [[1, 8, 10], [1, 8, 10], [1, 4, 4]]
 
 
 @pytest.mark.parametrize(("seconds", "pairs"), [(2, 2), (6, 3), (12, 6), (100, 32)])
-def test_clips_have_a_frame_a_second_of_nine_tokens(processors, seconds, pairs):
+def test_videos_have_a_frame_a_second_of_nine_tokens(processors, seconds, pairs):
     clip = np.zeros((4 * seconds, 384, 384, 3), np.uint8)
     times = {"fps": 4, "total_num_frames": len(clip), "duration": seconds}
     features = processors["embedding"].video_processor([clip], video_metadata=[times], return_tensors="pt")

@@ -28,7 +28,7 @@ def test_texts_in_three_languages_find_items_of_all_groups(measured):
     assert measured["language/zh/recall@1"] >= measured["language/en/recall@1"] - 0.07
 
 
-def test_pictures_find_pictures_of_the_same_thing_and_of_what_was_wished(measured):
+def test_images_find_images_of_the_same_thing_and_of_what_was_wished(measured):
     assert measured["image/all/recall@1"] >= 0.9
     assert measured["composed/all/recall@1"] >= 0.8
 

@@ -61,7 +61,7 @@ def test_pdfs_have_three_to_five_pages_and_the_page_asked_for_is_not_the_first(o
     assert answer.page > 1
 
 
-def test_two_clips_are_four_scenes_long_and_a_later_scene_is_asked_for(office):
+def test_two_videos_are_four_scenes_long_and_a_later_scene_is_asked_for(office):
     scenes = Counter(unit.place.file for unit in office.units if unit.place.start is not None)
     assert list(scenes.values()) == [4, 4]
     for file in scenes:
@@ -71,7 +71,7 @@ def test_two_clips_are_four_scenes_long_and_a_later_scene_is_asked_for(office):
     assert answer.start in (6.0, 12.0, 18.0)
 
 
-def test_the_picture_of_a_question_lies_outside_the_office_and_answers_nothing(office):
+def test_the_image_of_a_question_lies_outside_the_office_and_answers_nothing(office):
     (question,) = (question for question in office.questions if question.query_image is not None)
     assert not question.query_image.is_relative_to(office.folder)
     with Image.open(question.query_image) as picture:

@@ -93,7 +93,7 @@ def test_an_instruction_is_a_prompt(embedder, peer_embedder):
     assert compare(embedder.embed(TEXTS), theirs) < 0.99
 
 
-def test_pictures_have_the_vectors_of_the_core(embedder, peer_embedder, pictures):
+def test_images_have_the_vectors_of_the_core(embedder, peer_embedder, pictures):
     ours = embedder.embed([{"image": picture} for picture in pictures])
     assert compare(ours, peer_embedder.encode(pictures)) > 0.999
 
@@ -105,7 +105,7 @@ def test_pairs_of_texts_have_the_log_odds_of_the_core(reranker, peer_reranker):
     assert np.ptp(ours) > 0.01
 
 
-def test_pairs_with_pictures_have_the_log_odds_of_the_core(reranker, peer_reranker, pictures):
+def test_pairs_with_images_have_the_log_odds_of_the_core(reranker, peer_reranker, pictures):
     ours = reranker.score("a red circle", [{"image": picture} for picture in pictures], output="margin")
     theirs = peer_reranker.predict([("a red circle", picture) for picture in pictures])
     np.testing.assert_allclose(theirs, ours, atol=0.01)

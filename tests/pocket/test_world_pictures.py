@@ -1,4 +1,4 @@
-"""Pictures, pages and clips of the pocket world show what their facts say."""
+"""Images, pages and videos of the pocket world show what their facts say."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def make_rng(seed):
 
 
 def find_color(image, name):
-    """Where a picture has a colour of the palette: within 16 of 255 in every channel."""
+    """Where an image has a colour of the palette: within 16 of 255 in every channel."""
     pixels = np.asarray(image).astype(int)
     return (np.abs(pixels - np.asarray(PALETTE[name])) <= 16).all(axis=-1)
 
@@ -85,14 +85,14 @@ def test_every_value_of_every_slot_can_be_drawn_and_shows(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1.0, 2.0, 2.5])
-def test_a_picture_has_the_size_of_its_kind_times_the_scale(kind, scale):
+def test_an_image_has_the_size_of_its_kind_times_the_scale(kind, scale):
     width, height = SIZES[kind]
     for image in draw_any(make_facts(kind), seed=1, scale=scale):
         assert (image.mode, image.size) == ("RGB", (width * scale, height * scale))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_equal_seeds_give_equal_pictures_and_others_do_not(kind):
+def test_equal_seeds_give_equal_images_and_others_do_not(kind):
     facts = make_facts(kind)
     first, again, other = ([image.tobytes() for image in draw_any(facts, seed)] for seed in (3, 3, 4))
     assert first == again
@@ -100,7 +100,7 @@ def test_equal_seeds_give_equal_pictures_and_others_do_not(kind):
 
 
 @pytest.mark.parametrize("kind", CLIPS)
-def test_a_clip_is_the_same_whichever_frames_are_asked_for(kind):
+def test_a_video_is_the_same_whichever_frames_are_asked_for(kind):
     facts = make_facts(kind)
     whole = draw_frames(facts, make_rng(8))
     some = draw_frames(facts, make_rng(8), indices=[20, 3])
@@ -199,18 +199,18 @@ def test_a_shape_changes_its_colour_at_its_moment_and_stays_in_place(moment, ear
         assert (red[0] == blue[-1]).all()
 
 
-def test_a_clip_is_not_drawn_as_a_picture():
+def test_a_video_is_not_drawn_as_an_image():
     with pytest.raises(ValueError, match="'motion' is a kind of clip"):
         draw_picture(make_facts("motion"), make_rng(0))
 
 
-def test_a_picture_is_not_drawn_as_a_clip():
+def test_an_image_is_not_drawn_as_a_video():
     with pytest.raises(ValueError, match="'page' is a kind of picture"):
         draw_frames(make_facts("page"), make_rng(0))
 
 
 @pytest.mark.parametrize("index", [-1, 24])
-def test_a_frame_outside_the_clip_is_refused(index):
+def test_a_frame_outside_the_video_is_refused(index):
     with pytest.raises(ValueError, match=rf"frame {index} is not in the clip: indices go from 0 to 23"):
         draw_frames(make_facts("recolor"), make_rng(0), indices=[0, index])
 
@@ -239,7 +239,7 @@ def test_no_word_runs_over_the_edge(kind):
         assert (edges > 110).all()
 
 
-def test_a_scan_without_strength_is_the_picture_itself():
+def test_a_scan_without_strength_is_the_image_itself():
     image = draw_page(make_facts("page"), make_rng(1), scale=1)
     assert add_scan_artefacts(image, make_rng(0), strength=0).tobytes() == image.tobytes()
 
@@ -271,7 +271,7 @@ def test_some_pages_are_scanned_and_most_are_not(sort):
     assert 6 <= sum(noisy) <= 30
 
 
-def test_a_clip_file_holds_every_frame_as_drawn(tmp_path):
+def test_a_video_file_holds_every_frame_as_drawn(tmp_path):
     frames = draw_frames(make_facts("motion"), make_rng(1))
     write_clip(frames, tmp_path / "clip.mp4")
     with av.open(str(tmp_path / "clip.mp4")) as container:
@@ -285,7 +285,7 @@ def test_a_clip_file_holds_every_frame_as_drawn(tmp_path):
         assert np.abs(frame.astype(int) - np.asarray(drawn)).mean() < 5
 
 
-def test_equal_clips_give_equal_files():
+def test_equal_videos_give_equal_files():
     frames = draw_frames(make_facts("recolor"), make_rng(1), indices=range(8))
     files = [io.BytesIO(), io.BytesIO()]
     for file in files:
@@ -304,7 +304,7 @@ def test_equal_clips_give_equal_files():
         ([(33, 32)], "frames are 33x32: H.264 with 4:2:0 colours needs even sides"),
     ],
 )
-def test_frames_that_make_no_clip_are_refused(sizes, message):
+def test_frames_that_make_no_video_are_refused(sizes, message):
     with pytest.raises(ValueError, match=message):
         write_clip([Image.new("RGB", size) for size in sizes], io.BytesIO())
 

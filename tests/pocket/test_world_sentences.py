@@ -146,7 +146,7 @@ def test_there_are_few_words():
     assert len(words) <= 640
 
 
-def test_a_word_list_has_the_values_that_pictures_print():
+def test_a_word_list_has_the_values_that_images_print():
     words = set(list_words())
     printed = {*SCHEMAS["page"]["company"], *SCHEMAS["page"]["title"], *SCHEMAS["screenshot"]["button"], "Q"}
     assert printed | set("0123456789") <= words
@@ -218,7 +218,7 @@ def test_english_articles_fit_and_plurals_are_right():
     assert all("2 red crosses" in text for text in crosses)
 
 
-def test_words_of_pictures_are_translated_and_names_are_quoted():
+def test_words_of_images_are_translated_and_names_are_quoted():
     facts = Facts("screenshot", ("warning", "Acme", "timeout", "1", "2", "Save", "red"))
     for language, words in {"zh": ("超时", "警告"), "es": ("tiempo agotado", "aviso")}.items():
         for teller in TELLERS:
@@ -327,7 +327,7 @@ def test_a_change_of_one_of_two_similar_objects_names_both(other, slot):
         assert f"left of a {' '.join(other)}" in text
 
 
-def test_changes_of_clips_are_refused():
+def test_changes_of_videos_are_refused():
     with pytest.raises(ValueError, match="changes are told of"):
         ask_change(draw("motion", 0), "color", "en", random.Random(0))
 

@@ -19,7 +19,7 @@ from qwen3_vl_retrieval.prompting.prompts import (
 
 __all__ = ["build_chat_template", "build_reranking_template"]
 
-# A turn's content is a text or a list of parts. A picture or clip is one placeholder, which the processor repeats.
+# A turn's content is a text or a list of parts. An image or video is one placeholder, which the processor repeats.
 _CONTENT_MACRO = """\
 {%- macro render(content) -%}
     {%- if content is string -%}

@@ -29,7 +29,7 @@ _HEAD = "lm_head.weight"
 
 _MIN_PIXELS = 4 * 32 * 32
 
-# A clip of the small world is 96x96: nine visual tokens a pair of frames. 64 frames are the official scripts' most.
+# A video of the small world is 96x96: nine visual tokens a pair of frames. 64 frames are the official scripts' most.
 _FRAME_TOKENS = 9
 _MAX_FRAMES = 64
 
@@ -76,7 +76,7 @@ def write_checkpoint(
         tokenizer: From `build_tokenizer`, of the same kind.
         weights: Tensors by their name in `Qwen3VLForConditionalGeneration` or `Qwen3VLModel`; stored as bfloat16. A
             head is left out: it is the token embeddings.
-        max_pixels: Most pixels of a picture.
+        max_pixels: Most pixels of an image.
         defaults: Content of `retrieval_config.json`, which `qwen3_vl_retrieval` reads; `None` writes no such file.
 
     Raises:

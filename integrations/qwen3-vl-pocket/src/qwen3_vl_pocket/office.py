@@ -20,7 +20,7 @@ _WORDINGS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfficeUnit:
-    """A picture, page, scene of a clip, or note of the office.
+    """An image, page, scene of a video, or note of the office.
 
     Attributes:
         place: Where it is.
@@ -39,11 +39,11 @@ class OfficeQuestion:
         title: What kind of question it is, in a few words.
         text: Its words.
         language: Of the words.
-        query_image: The picture that belongs to it, if any; it lies outside the office.
-        answer: File relative to the office, number of the page from 1, second at which the scene of a longer clip
+        query_image: The image that belongs to it, if any; it lies outside the office.
+        answer: File relative to the office, number of the page from 1, second at which the scene of a longer video
             begins; the latter two are `None` where there is nothing to tell apart.
         asked: The facts of the answer.
-        mentioned: The slots of `asked` that the question tells, or that follow from its picture.
+        mentioned: The slots of `asked` that the question tells, or that follow from its image.
     """
 
     title: str
@@ -72,7 +72,7 @@ class Office:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Topic:
-    """A question before its facts are drawn; `changed` is where a picture beside the words differs from the answer."""
+    """A question before its facts are drawn; `changed` is where an image beside the words differs from the answer."""
 
     title: str
     kind: Kind
@@ -205,13 +205,13 @@ class _Plan:
 
 
 def write_office(folder: Path, *, seed: int = 104) -> Office:
-    """Writes an office of pictures, scans, PDFs, clips and notes that no training has seen, with questions about it.
+    """Writes an office of images, scans, PDFs, videos and notes that no training has seen, with questions about it.
 
     For each question there are six near misses of its answer, which differ from it in one thing that the question
     tells. Equal seeds give equal files.
 
     Args:
-        folder: What to search later; made if it is missing, and files of the same names are replaced. Pictures that
+        folder: What to search later; made if it is missing, and files of the same names are replaced. Images that
             belong to questions are written beside it, into `questions/`.
         seed: Chooses everything.
     """

@@ -31,7 +31,7 @@ class Place(NamedTuple):
     Attributes:
         file: Its path from the office's folder on, with slashes.
         page: Number of the page of a PDF, from 1.
-        start: Second at which the scene of a longer clip begins.
+        start: Second at which the scene of a longer video begins.
     """
 
     file: str
@@ -43,7 +43,7 @@ def write_shelf(folder: Path, shelf: Shelf, facts: Sequence[Facts], rng: random.
     """Writes what is true of each of `facts` into `folder / shelf`, in an order that tells nothing.
 
     The first is what is asked for, and where it lies is chosen so that it has to be searched: it is no first page of a
-    PDF, a scene of a longer clip, and among notes it is in English.
+    PDF, a scene of a longer video, and among notes it is in English.
 
     Returns:
         The place of each.
@@ -94,7 +94,7 @@ def _write_pdfs(folder: Path, facts: Sequence[Facts], order: Sequence[int], rng:
 
 
 def _write_clips(folder: Path, facts: Sequence[Facts], order: Sequence[int], rng: random.Random) -> dict[int, Place]:
-    """Two longer clips of four scenes, the first of the facts and near misses of it among them, and short clips."""
+    """Two longer videos of four scenes, the first of the facts and near misses of it among them, and short videos."""
     last = len(facts) - 1
     films = ((1, last, 0, 2), (last - 1, 3, last - 2, last - 3))
     found: dict[int, Place] = {}

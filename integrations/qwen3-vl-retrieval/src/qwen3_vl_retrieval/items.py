@@ -410,7 +410,7 @@ def _check_image_source(source: Any) -> ImageSource:
         return source
     if isinstance(source, np.ndarray):
         array = cast("npt.NDArray[Any]", source)
-        if _is_picture_array(array):
+        if _is_image_array(array):
             return array
         raise InputError(
             f"an image array must be uint8 of shape (height, width) or (height, width, 1, 3 or 4), "
@@ -528,22 +528,22 @@ def _split_videos(video: Any) -> list[Any]:
         video = video.tolist()
     if isinstance(video, (str, bytes, bytearray, memoryview)) or not isinstance(video, Sequence):
         return [video]
-    clips = cast("Sequence[Any]", video)
-    if not clips or _is_picture(clips[0]):
-        return [clips]
-    return list(clips)
+    videos = cast("Sequence[Any]", video)
+    if not videos or _is_image(videos[0]):
+        return [videos]
+    return list(videos)
 
 
-def _is_picture(source: Any) -> bool:
+def _is_image(source: Any) -> bool:
     if _is_tensor(source):
         return source.ndim in (2, 3)
     match source:
         case Image.Image() | DocumentPage():
             return True
         case bytearray() | memoryview() | ReadableBytes():
-            return _is_picture(_unwrap(source))
+            return _is_image(_unwrap(source))
         case np.ndarray():
-            return _is_picture_array(cast("npt.NDArray[Any]", source))
+            return _is_image_array(cast("npt.NDArray[Any]", source))
         case bytes():
             return identify_image(source) is not None
         case Path():
@@ -558,9 +558,9 @@ def _is_picture(source: Any) -> bool:
             return False
 
 
-def _is_picture_array(array: npt.NDArray[Any]) -> bool:
-    is_picture_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
-    return is_picture_shape and array.dtype == np.uint8 and array.size > 0
+def _is_image_array(array: npt.NDArray[Any]) -> bool:
+    is_image_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    return is_image_shape and array.dtype == np.uint8 and array.size > 0
 
 
 def _as_list(value: Any) -> list[Any]:

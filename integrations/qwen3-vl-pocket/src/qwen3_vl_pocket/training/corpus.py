@@ -1,7 +1,7 @@
-"""The training corpus: families of pictures and clips, drawn once and kept at the size that the model sees.
+"""The training corpus: families of images and videos, drawn once and kept at the size that the model sees.
 
 A family holds two drawings of the same facts and drawings of near misses, so that one batch can ask for an item, show
-another picture of it, and set beside it what differs in a single value.
+another image of it, and set beside it what differs in a single value.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ KIND_WEIGHTS: dict[Kind, float] = {
     "recolor": 0.7,
     "product": 0.8,
 }
-"""How often a kind is drawn: pages and dialogs have the most to learn, clips cost the most."""
+"""How often a kind is drawn: pages and dialogs have the most to learn, videos cost the most."""
 
 _NEAR_MISSES = 3
 _WINDOWS = 4
-"""A clip is shown as the first to fourth part of a longer one, so that all timestamps occur."""
+"""A video is shown as the first to fourth part of a longer one, so that all timestamps occur."""
 
 _Drawing: TypeAlias = tuple[npt.NDArray[np.uint8], tuple[float, ...] | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A drawn picture or clip.
+    """A drawn image or video.
 
     Attributes:
         facts: What it shows.
-        pixels: Its frames, one for a picture.
-        timestamps: Seconds of each pair of frames; `None` for a picture.
+        pixels: Its frames, one for an image.
+        timestamps: Seconds of each pair of frames; `None` for an image.
     """
 
     facts: Facts
@@ -81,7 +81,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corpus:
-    """All pictures, and how they belong together."""
+    """All images, and how they belong together."""
 
     pictures: tuple[Picture, ...]
     families: tuple[Family, ...]
@@ -147,7 +147,7 @@ def _draw(job: tuple[Facts, str]) -> _Drawing:
 
 
 def _draw_clip(facts: Facts, rng: random.Random) -> _Drawing:
-    """The frames that the core samples from one part of a longer clip, which may end on the next part's beginning."""
+    """The frames that the core samples from one part of a longer video, which may end on the next part's beginning."""
     count = int(CLIP_SECONDS * CLIP_FRAME_RATE)
     window = rng.randrange(_WINDOWS + 1)
     total, start, end = count, None, None
@@ -169,7 +169,7 @@ def _draw_clip(facts: Facts, rng: random.Random) -> _Drawing:
 
 
 def _write_drawings(file: Path, drawings: Iterable[_Drawing]) -> None:
-    """Arrays of one shape together: a file for each picture would be a hundred thousand files."""
+    """Arrays of one shape together: a file for each image would be a hundred thousand files."""
     drawings = list(drawings)
     shapes = sorted({pixels.shape for pixels, _ in drawings})
     stacks = {

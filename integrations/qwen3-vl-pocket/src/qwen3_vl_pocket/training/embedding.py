@@ -29,7 +29,7 @@ class EmbeddingOptions:
     """Sizes of a step.
 
     Attributes:
-        families: Picture families, each with a query, a positive and a hard negative.
+        families: Image families, each with a query, a positive and a hard negative.
         texts: Text documents, likewise.
     """
 

@@ -1,7 +1,7 @@
-"""The model's own forward pass, arranged for training: pictures of one size as a batch, the common prompt once.
+"""The model's own forward pass, arranged for training: images of one size as a batch, the common prompt once.
 
 The computation is that of `transformers.models.qwen3_vl` with the same modules (a test compares the two). What differs
-is the arrangement. The vision tower takes all pictures of one size as one batch instead of one after the other, and
+is the arrangement. The vision tower takes all images of one size as one batch instead of one after the other, and
 the beginning of the prompt, which all rows of a step share, passes through the layers once instead of once a row.
 """
 
@@ -24,7 +24,7 @@ LAYERS_BEHIND_MIDDLE = 2
 
 @dataclass(frozen=True, slots=True)
 class VisualFeatures:
-    """Output of the vision tower for pictures of one size, or anything gathered from several such.
+    """Output of the vision tower for images of one size, or anything gathered from several such.
 
     Attributes:
         embeddings: Input embeddings of the language model.
@@ -55,7 +55,7 @@ class Rows:
 def encode_patches(
     tower: Any, patches: Float32[Tensor, "batch patches values"], *, grid: tuple[int, int]
 ) -> VisualFeatures:
-    """Returns the features of pictures of one size; frames of clips are encoded pair by pair, as pictures are.
+    """Returns the features of images of one size; frames of videos are encoded pair by pair, as images are.
 
     Args:
         tower: `Qwen3VLVisionModel`.
@@ -79,7 +79,7 @@ def encode_patches(
 
 
 def _locate_patches(tower: Any, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Learned and rotary positions of one picture's patches, in their order: squares of merged patches are together."""
+    """Learned and rotary positions of one image's patches, in their order: squares of merged patches are together."""
     height, width = grid
     merge, device = tower.spatial_merge_size, tower.pos_embed.weight.device
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")

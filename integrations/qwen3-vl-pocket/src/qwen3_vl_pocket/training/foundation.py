@@ -1,4 +1,4 @@
-"""Foundation: first to see, then to tell: pictures are captioned, facts read off states, statements verified.
+"""Foundation: first to see, then to tell: images are captioned, facts read off states, statements verified.
 
 Stands in for the general training of Qwen3-VL that the published models start from.
 """
@@ -41,7 +41,7 @@ class FoundationOptions:
 
     Attributes:
         pictures: Read.
-        captions: How many of the pictures are captioned, too.
+        captions: How many of the images are captioned, too.
         texts: Read, half as documents, half as queries.
         pairs: Verified, half of them texts.
     """
@@ -155,7 +155,7 @@ def _draw_readings(
     rng: random.Random,
     options: FoundationOptions,
 ) -> tuple[list[Row], list[Row]]:
-    """Pictures and texts as documents, the first pictures with captions; then texts as queries."""
+    """Images and texts as documents, the first images with captions; then texts as queries."""
     documents = [
         prompter.embed_document(show_picture(picture, rng), (place,)) for place, picture in enumerate(pictures)
     ]
@@ -171,7 +171,7 @@ def _draw_readings(
 def _draw_pairs(
     prompter: Prompter, pictures: Sequence[Picture], rng: random.Random, count: int, progress: float
 ) -> tuple[list[Row], list[Judgement]]:
-    """Half the questions about pictures, half about texts."""
+    """Half the questions about images, half about texts."""
     rows: list[Row] = []
     judgements: list[Judgement] = []
     for number in range(count):

@@ -31,7 +31,7 @@ _BATCH = 96
 
 
 def mine_groups(learner: Learner, corpus: Corpus, *, count: int, seed: int) -> list[list[int]]:
-    """Returns, for each family, the families whose pictures its question finds first, its own aside."""
+    """Returns, for each family, the families whose images its question finds first, its own aside."""
     rng = random.Random(f"mining/{seed}")
     questions, documents = _embed_families(learner, corpus, rng)
     facts = [corpus.pictures[family.same[0]].facts for family in corpus.families]

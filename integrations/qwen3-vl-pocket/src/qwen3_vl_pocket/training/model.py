@@ -15,7 +15,7 @@ HIDDEN_SIZE = 192
 """Length of a hidden state, and so of a vector."""
 
 MAX_PIXELS = 160 * 128 + 1024
-"""Pixels of a picture at most: 20 visual tokens, and a margin of 5 %.
+"""Pixels of an image at most: 20 visual tokens, and a margin of 5 %.
 
 Sides are rounded down to multiples of 32. A page that is rendered from a PDF has a fraction of a pixel more than the
 proportions of 128 x 160, and without the margin 96 x 128 was left of it: unreadable (benchmarks/LOG.md).

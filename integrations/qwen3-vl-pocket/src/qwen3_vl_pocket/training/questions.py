@@ -34,7 +34,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A query or document: its contents, and the places of its pictures in the batch."""
+    """A query or document: its contents, and the places of its images in the batch."""
 
     contents: tuple[Content, ...]
     pictures: tuple[int, ...] = ()
@@ -45,7 +45,7 @@ class QuestionBatch:
     """Queries, the document that answers each, and hard negatives.
 
     Attributes:
-        pictures: All pictures of the batch.
+        pictures: All images of the batch.
         queries: What asks.
         documents: Document i answers query i.
         negatives: Further documents.
@@ -78,7 +78,7 @@ class QuestionBatch:
 
 
 def collect_batch(corpus: Corpus, families: Sequence[Family], rng: random.Random, *, texts: int) -> QuestionBatch:
-    """Returns a batch of picture families, each asked for in words, by a picture, or by a picture and words, and texts.
+    """Returns a batch of image families, each asked for in words, by an image, or by an image and words, and texts.
 
     Args:
         corpus: Where the families are from.

@@ -49,7 +49,7 @@ class FactReader(nn.Module):
     def read_votes(
         self, tokens: Float[Tensor, "tokens hidden"], spans: Sequence[tuple[int, int]]
     ) -> Float[Tensor, "n values"]:
-        """Returns the logits that the visual tokens of each picture vote for; the surest token counts most."""
+        """Returns the logits that the visual tokens of each image vote for; the surest token counts most."""
         votes = self.read(tokens)
         return torch.stack([torch.logsumexp(votes[start:end], dim=0) for start, end in spans])
 

@@ -60,7 +60,7 @@ class Recipe:
     """All choices of a run.
 
     Attributes:
-        families: Picture families of the corpus, five drawings each.
+        families: Image families of the corpus, five drawings each.
         seed: Of weights, corpus and everything that is drawn.
         sight: Schedule of the vision tower alone.
         foundation: Schedule of captioning, reading and verifying.

@@ -50,7 +50,7 @@ class RerankingOptions:
     """Sizes of a step.
 
     Attributes:
-        families: Picture families; a drawing of each and two near misses are judged, by three questions.
+        families: Image families; a drawing of each and two near misses are judged, by three questions.
         texts: Questions about texts.
         stranger_share: Share of the questions that are also asked of something unrelated.
         composed_share: Share of the families, of kinds that can be, that are asked for by a near miss and a wish.
@@ -68,7 +68,7 @@ class RerankingOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    """A picture of the step, and its place in the step's picture bank."""
+    """An image of the step, and its place in the step's image bank."""
 
     place: int
     picture: Picture
@@ -155,7 +155,7 @@ def _begin(learner: Learner, corpus: Corpus, stage: StageOptions, options: Reran
 def _judge_pairs(
     learner: Learner, corpus: Corpus, rng: random.Random, progress: float, options: RerankingOptions
 ) -> tuple[PictureBank, _Step, Answer]:
-    """The pictures and pairs of a step, and what the model says of the pairs."""
+    """The images and pairs of a step, and what the model says of the pairs."""
     step = _draw_step(learner, corpus, rng, progress, options)
     bank = encode_pictures(learner.model.visual, [drawing.picture for drawing in step.drawings])
     group = (step.rows, learner.prompter.prefixes["pair"])
@@ -215,7 +215,7 @@ def _show(drawing: _Drawing, rng: random.Random) -> _Document:
 
 
 def _enter(step: _Step, corpus: Corpus, place: int) -> _Drawing:
-    """Puts a picture of the corpus among the drawings of the step."""
+    """Puts an image of the corpus among the drawings of the step."""
     step.drawings.append(_Drawing(len(step.drawings), corpus.pictures[place]))
     return step.drawings[-1]
 
@@ -223,7 +223,7 @@ def _enter(step: _Step, corpus: Corpus, place: int) -> _Drawing:
 def _question_family(
     step: _Step, corpus: Corpus, family: Family, rng: random.Random, progress: float, options: RerankingOptions
 ) -> Iterator[tuple[_Question, list[_Document]]]:
-    """Questions about a drawing and about a near miss of it, and one by a picture or for a lookalike."""
+    """Questions about a drawing and about a near miss of it, and one by an image or for a lookalike."""
     first, twin = rng.sample(family.same, 2)
     target = _enter(step, corpus, first)
     facts = target.picture.facts

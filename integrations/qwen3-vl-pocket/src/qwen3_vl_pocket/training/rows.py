@@ -1,4 +1,4 @@
-"""From pictures and texts to the rows of a training step, with the prompts and positions of the core."""
+"""From images and texts to the rows of a training step, with the prompts and positions of the core."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Row:
         token_ids: Its tokens behind the common beginning.
         positions: Their rotary positions.
         is_visual: Which of them are visual.
-        pictures: Places in the picture bank, in the order of the visual tokens.
+        pictures: Places in the image bank, in the order of the visual tokens.
         caption: Tokens that the model shall say next.
     """
 
@@ -64,7 +64,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureBank:
-    """Features of the pictures of a step, and where each picture's are."""
+    """Features of the images of a step, and where each image's are."""
 
     features: VisualFeatures
     spans: tuple[tuple[int, int], ...]
@@ -145,12 +145,12 @@ def _share(sequences: Sequence[Any]) -> Int64[np.ndarray, " _"]:
 
 
 def slot_of(picture: Picture) -> MediaSlot:
-    """Returns the place that a picture takes in a prompt."""
+    """Returns the place that an image takes in a prompt."""
     return MediaSlot(*picture.grid, picture.timestamps)
 
 
 def encode_pictures(tower: Any, pictures: Sequence[Picture]) -> PictureBank:
-    """Returns the features of pictures, sizes one after the other through the vision tower."""
+    """Returns the features of images, sizes one after the other through the vision tower."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for place, picture in enumerate(pictures):
         by_shape.setdefault(picture.pixels.shape, []).append(place)

@@ -39,7 +39,7 @@ def draw_any_facts(rng: random.Random) -> Facts:
 
 
 def show_picture(picture: Picture, rng: random.Random) -> Sequence[Content]:
-    """Returns a picture as a document: a product has its label beside it."""
+    """Returns an image as a document: a product has its label beside it."""
     if picture.facts.kind == "product":
         return (slot_of(picture), describe_label(picture.facts, choose_language(rng), rng))
     return (slot_of(picture),)

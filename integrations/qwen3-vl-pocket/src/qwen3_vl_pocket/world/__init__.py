@@ -1,1 +1,1 @@
-"""The small world that the pocket models know: facts, and the pictures, clips and sentences that tell them."""
+"""The small world that the pocket models know: facts, and the images, videos and sentences that tell them."""

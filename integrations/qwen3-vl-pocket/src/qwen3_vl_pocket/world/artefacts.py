@@ -22,7 +22,7 @@ _NOISE_STEP = 28.0
 
 
 def add_scan_artefacts(image: Image.Image, rng: random.Random, *, strength: float) -> Image.Image:
-    """Returns the picture as scanned.
+    """Returns the image as scanned.
 
     Args:
         image: RGB.

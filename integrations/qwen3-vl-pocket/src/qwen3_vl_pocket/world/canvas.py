@@ -1,4 +1,4 @@
-"""What every picture is drawn with: sizes, colours, fonts, and a canvas that measures in pixels at scale 1."""
+"""What every image is drawn with: sizes, colours, fonts, and a canvas that measures in pixels at scale 1."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZES: Mapping[Kind, tuple[int, int]] = {
     "recolor": (96, 96),
     "product": (128, 128),
 }
-"""Width and height in pixels of each kind at scale 1; of a clip, of its frames."""
+"""Width and height in pixels of each kind at scale 1; of a video, of its frames."""
 
 PALETTE: Mapping[str, Color] = {
     "red": (214, 32, 36),
@@ -68,10 +68,10 @@ def draw_tint(rng: random.Random, *, darkest: int = 225) -> Color:
 
 
 class Canvas:
-    """A picture under way. Everything is given in pixels at scale 1 and drawn `scale` times as large.
+    """An image under way. Everything is given in pixels at scale 1 and drawn `scale` times as large.
 
     Attributes:
-        image: The picture (RGB).
+        image: The image (RGB).
         scale: How many of its pixels are one at scale 1.
     """
 
@@ -84,7 +84,7 @@ class Canvas:
 
     @classmethod
     def over(cls, image: Image.Image, *, scale: float) -> Canvas:
-        """Returns a canvas that draws on top of an existing picture, in place."""
+        """Returns a canvas that draws on top of an existing image, in place."""
         canvas = cls.__new__(cls)
         canvas.scale = scale
         canvas.image = image

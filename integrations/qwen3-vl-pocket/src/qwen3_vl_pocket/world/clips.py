@@ -1,4 +1,4 @@
-"""Clips: a shape that moves, one that appears or vanishes, one that changes its colour."""
+"""Videos: a shape that moves, one that appears or vanishes, one that changes its colour."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from qwen3_vl_pocket.world.shapes import Figure, draw_figure, plan_figure
 __all__ = ["CLIP_FRAME_COUNT", "CLIP_FRAME_RATE", "CLIP_SECONDS", "Clip", "plan_clip"]
 
 CLIP_SECONDS = 6.0
-"""How long every clip is."""
+"""How long every video is."""
 
 CLIP_FRAME_RATE = 4
 """Frames a second."""
 
 CLIP_FRAME_COUNT = int(CLIP_SECONDS * CLIP_FRAME_RATE)
-"""Frames of every clip."""
+"""Frames of every video."""
 
 _SIDE = 96.0
 _MOMENTS = {"early": (1.6, 2.2), "late": (3.8, 4.4)}
@@ -30,12 +30,12 @@ _HEADINGS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """A clip before it is drawn.
+    """A video before it is drawn.
 
     Attributes:
         ground: The colour of the background.
         still: What stands still all the time.
-        show: What else is seen at a second of the clip, or `None`.
+        show: What else is seen at a second of the video, or `None`.
     """
 
     ground: Color
@@ -58,7 +58,7 @@ class Clip:
 
 
 def plan_clip(facts: Facts, rng: random.Random) -> Clip:
-    """Returns what happens in the clip of these facts."""
+    """Returns what happens in the video of these facts."""
     return _PLANS[facts.kind](facts, rng)
 
 

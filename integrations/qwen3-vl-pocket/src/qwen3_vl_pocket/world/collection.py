@@ -28,7 +28,7 @@ ItemGroup: TypeAlias = Group | Literal["text"]
 QueryForm: TypeAlias = Literal["text", "image", "composed"]
 
 COMPOSED_KINDS: frozenset[Kind] = frozenset({"pair", "count", "page", "chart", "screenshot"})
-"""Kinds that a query may ask for by a picture and what shall be different."""
+"""Kinds that a query may ask for by an image and what shall be different."""
 
 _TEXT_SHARE = 0.14
 _SHARES: dict[Kind, float] = {
@@ -52,7 +52,7 @@ class Item:
     Attributes:
         group: How it is counted.
         facts: What is true of it.
-        content: What an embedder or reranker takes: a text, or a dict with picture, clip or text.
+        content: What an embedder or reranker takes: a text, or a dict with image, video or text.
     """
 
     group: ItemGroup
@@ -65,7 +65,7 @@ class Query:
     """A query that one item of the collection answers.
 
     Attributes:
-        form: Words, a picture (or clip), or a picture and words.
+        form: Words, an image (or video), or an image and words.
         language: Of the words.
         content: What an embedder or reranker takes.
         answer: Place of the item.
@@ -97,7 +97,7 @@ class HardSet:
 def draw_collection(count: int, *, seed: int) -> tuple[list[Item], list[Query]]:
     """Returns items of combinations that no training sees, and for each a question in every language.
 
-    Items whose kind allows it are also asked for by another picture, and by a picture with a wish for a change. Every
+    Items whose kind allows it are also asked for by another image, and by an image with a wish for a change. Every
     query has exactly one answer in the collection.
     """
     rng = random.Random(f"collection/{seed}")
@@ -115,7 +115,7 @@ def draw_collection(count: int, *, seed: int) -> tuple[list[Item], list[Query]]:
 
 
 def draw_item(facts: Facts, rng: random.Random) -> Item:
-    """Returns a picture, clip, or picture with text, of which the facts are true."""
+    """Returns an image, video, or image with text, of which the facts are true."""
     if GROUPS[facts.kind] == "clip":
         stream = BytesIO()
         write_clip(draw_frames(facts, rng), stream)

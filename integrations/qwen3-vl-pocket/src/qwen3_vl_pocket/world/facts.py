@@ -1,6 +1,6 @@
 """What there is to know about an item of the world: its kind, and one value for each slot of that kind.
 
-Pictures, sentences, near misses and judgements are all made from facts, so what is true of an item is always known.
+Images, sentences, near misses and judgements are all made from facts, so what is true of an item is always known.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ SCHEMAS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
         "button": ("OK", "Cancel", "Retry", "Save"),
         "color": COLORS,
     },
-    # A clip in which a shape moves and another stands still.
+    # A video in which a shape moves and another stands still.
     "motion": {
         "color": COLORS,
         "shape": SHAPES,
@@ -105,7 +105,7 @@ SCHEMAS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
         "other_color": COLORS,
         "other_shape": SHAPES,
     },
-    # A clip in which a shape appears or vanishes at the beginning or towards the end, beside one that stays.
+    # A video in which a shape appears or vanishes at the beginning or towards the end, beside one that stays.
     "change": {
         "color": COLORS,
         "shape": SHAPES,
@@ -114,14 +114,14 @@ SCHEMAS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
         "other_color": COLORS,
         "other_shape": SHAPES,
     },
-    # A clip in which a shape changes its colour.
+    # A video in which a shape changes its colour.
     "recolor": {
         "shape": SHAPES,
         "color": COLORS,
         "new_color": COLORS,
         "moment": ("early", "late"),
     },
-    # A product photo with a text beside it: the picture has shape and colour, the text maker and price.
+    # A product photo with a text beside it: the image has shape and colour, the text maker and price.
     "product": {
         "color": COLORS,
         "shape": SHAPES,

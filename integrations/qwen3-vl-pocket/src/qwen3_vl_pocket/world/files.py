@@ -1,4 +1,4 @@
-"""Pictures as files of other formats: clips as MP4, pages as PDF."""
+"""Images as files of other formats: videos as MP4, pages as PDF."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from qwen3_vl_pocket.world.clips import CLIP_FRAME_RATE
 __all__ = ["write_clip", "write_pdf"]
 
 # One thread, and no date or version in the container: equal frames give equal bytes as a rule. On a busy machine x264
-# departed from it now and then (`benchmarks/LOG.md`); the pictures are the same.
+# departed from it now and then (`benchmarks/LOG.md`); the images are the same.
 _X264 = {"crf": "20", "preset": "fast", "threads": "1"}
 _BITEXACT = {"fflags": "+bitexact"}
 
 
 def write_clip(frames: Sequence[Image.Image], target: Path | BinaryIO, *, frame_rate: int = CLIP_FRAME_RATE) -> None:
-    """Writes frames as an MP4 with H.264 (yuv420p, CRF 20). Equal frames give equal pictures.
+    """Writes frames as an MP4 with H.264 (yuv420p, CRF 20). Equal frames give equal images.
 
     Args:
         frames: RGB, all of one size, with even width and height.
@@ -50,12 +50,12 @@ def write_clip(frames: Sequence[Image.Image], target: Path | BinaryIO, *, frame_
 
 
 def write_pdf(pages: Sequence[Image.Image], path: Path, *, width_points: float = 420.0, quality: int = 95) -> None:
-    """Writes each picture as a page of a PDF: a scan, without a text layer. Equal pages give equal bytes.
+    """Writes each image as a page of a PDF: a scan, without a text layer. Equal pages give equal bytes.
 
     Args:
         pages: RGB, any sizes.
         path: Where to write.
-        width_points: The width of every page in points of 1/72 inch; heights follow the pictures.
+        width_points: The width of every page in points of 1/72 inch; heights follow the images.
         quality: Of the JPEGs inside, 1 to 100.
 
     Raises:

@@ -19,7 +19,7 @@ class Phrasebook:
         ask: Queries, by kind.
         describe: Statements, by kind.
         label: What stands beside the photo of a product.
-        changes: What is other than in a picture, by kind and by the slot that changed: "number" for both digits,
+        changes: What is other than in an image, by kind and by the slot that changed: "number" for both digits,
             "everything" where naming one object leaves open which of the two changed.
         change_frames: What changes are put into, at the `@`.
         joins: What stands between the items of lists, and before the last, by the mark of the list.

@@ -1,4 +1,4 @@
-"""Draws what facts say: one picture, or the frames of a clip."""
+"""Draws what facts say: one image, or the frames of a video."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _DRAWERS: dict[Kind, Callable[..., Image.Image]] = {
 
 
 def draw_picture(facts: Facts, rng: random.Random, *, scale: float = 2.0) -> Image.Image:
-    """Returns a picture of which the facts are true.
+    """Returns an image of which the facts are true.
 
     Args:
-        facts: Of any kind but the clips.
-        rng: Chooses all that the facts leave open: equal facts and an equal state give the same picture.
+        facts: Of any kind but the videos.
+        rng: Chooses all that the facts leave open: equal facts and an equal state give the same image.
         scale: How many times as large as `SIZES` says.
 
     Returns:
         RGB.
 
     Raises:
-        ValueError: The facts are of a clip.
+        ValueError: The facts are of a video.
     """
     if GROUPS[facts.kind] == "clip":
         raise ValueError(f"{facts.kind!r} is a kind of clip, not of picture: call draw_frames")
@@ -58,11 +58,11 @@ def draw_picture(facts: Facts, rng: random.Random, *, scale: float = 2.0) -> Ima
 def draw_frames(
     facts: Facts, rng: random.Random, *, indices: Sequence[int] | None = None, scale: float = 2.0
 ) -> list[Image.Image]:
-    """Returns frames of a clip of which the facts are true.
+    """Returns frames of a video of which the facts are true.
 
     Args:
-        facts: Of a kind of clip: motion, change or recolor.
-        rng: Chooses all that the facts leave open: equal facts and an equal state give the same clip, whichever
+        facts: Of a kind of video: motion, change or recolor.
+        rng: Chooses all that the facts leave open: equal facts and an equal state give the same video, whichever
             frames are asked for.
         indices: Which of the 24 frames, from 0; `None` gives all.
         scale: How many times as large as `SIZES` says.
@@ -71,7 +71,7 @@ def draw_frames(
         RGB, one for each index.
 
     Raises:
-        ValueError: The facts are not of a clip, or an index is not of one of its frames.
+        ValueError: The facts are not of a video, or an index is not of one of its frames.
     """
     if GROUPS[facts.kind] != "clip":
         raise ValueError(f"{facts.kind!r} is a kind of picture, not of clip: call draw_picture")

@@ -1,4 +1,4 @@
-"""Pictures without words: two shapes, several equal shapes with another, and a product photo."""
+"""Images without words: two shapes, several equal shapes with another, and a product photo."""
 
 from __future__ import annotations
 

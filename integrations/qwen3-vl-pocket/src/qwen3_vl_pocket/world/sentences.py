@@ -83,7 +83,7 @@ def caption(facts: Facts) -> str:
 
 
 def describe(facts: Facts, language: Language, rng: random.Random, *, mentioned: Collection[str] | None = None) -> str:
-    """Returns a statement, as a note or the caption of a picture has it.
+    """Returns a statement, as a note or the caption of an image has it.
 
     Args:
         facts: What is true.
@@ -114,16 +114,16 @@ def describe_label(facts: Facts, language: Language, rng: random.Random) -> str:
 
 
 def ask_change(facts: Facts, slot: str, language: Language, rng: random.Random) -> str:
-    """Returns the text of a query that stands beside a picture, and says what is other in the picture looked for.
+    """Returns the text of a query that stands beside an image, and says what is other in the image looked for.
 
     Args:
-        facts: Of the picture looked for.
-        slot: In which the picture looked for differs from the one beside the text.
+        facts: Of the image looked for.
+        slot: In which the image looked for differs from the one beside the text.
         language: Of the text.
         rng: Chooses the wording.
 
     Raises:
-        ValueError: The kind has no such slot, or is no kind of single pictures.
+        ValueError: The kind has no such slot, or is no kind of single images.
     """
     changes = _PHRASEBOOKS[language].changes
     if facts.kind not in changes or slot not in facts.slots:

@@ -120,16 +120,16 @@ def check_models(
 ) -> Generator[Check, None, None]:
     """Yields whether the named models load, and how long they take for a text and an image."""
     options = LoadingOptions(device=device, dtype=dtype)
-    picture = Image.new("RGB", (224, 224), (200, 42, 42))
+    image = Image.new("RGB", (224, 224), (200, 42, 42))
     policy = MediaPolicy()
 
     def run_embedder(name: str) -> Callable[[], str]:
         embedder = load_embedder(name, options, policy)
-        return lambda: f"{embedder.embed(['a red square', {'image': picture}]).shape[1]} dimensions"
+        return lambda: f"{embedder.embed(['a red square', {'image': image}]).shape[1]} dimensions"
 
     def run_reranker(name: str) -> Callable[[], str]:
         judge = load_reranker(name, options, policy)
-        return lambda: f"{len(judge.score('a red square', ['a red square', {'image': picture}]))} documents judged"
+        return lambda: f"{len(judge.score('a red square', ['a red square', {'image': image}]))} documents judged"
 
     for name, load in ((model, run_embedder), (reranker, run_reranker)):
         if name is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from qwen3_vl_retrieval.cli.answers import AnsweredQuestion, describe_rank
 from qwen3_vl_retrieval.documents.labels import cut_excerpt, describe_place
-from qwen3_vl_retrieval.documents.previews import encode_picture
+from qwen3_vl_retrieval.documents.previews import encode_thumbnail
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.index.results.hits import FailedFile, Hit, make_tile, name_failures
 from qwen3_vl_retrieval.index.results.html import Tile, load_templates
@@ -71,7 +71,7 @@ class _Section:
     """A question with both orders of its results, as the page shows it."""
 
     question: AnsweredQuestion
-    query_picture: str | None
+    query_image: str | None
     answer: str | None
     by_vectors: Sequence[Tile]
     reranked: Sequence[Tile]
@@ -113,7 +113,7 @@ def _build_section(question: AnsweredQuestion, gallery: Gallery, drawn: dict[str
 
     return _Section(
         question=question,
-        query_picture=_draw_query_image(question.query_image),
+        query_image=_draw_query_image(question.query_image),
         answer=_name_answer(question, gallery.folder),
         by_vectors=[build_tile(hit, before=None) for hit in question.by_vectors[: gallery.shown]],
         reranked=[build_tile(hit, before=ranks.get(hit.id)) for hit in question.reranked[: gallery.shown]],
@@ -134,7 +134,7 @@ def _draw_query_image(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return encode_picture(read_image(path, MediaPolicy()))
+        return encode_thumbnail(read_image(path, MediaPolicy()))
     except InputError:
         return None
 

@@ -9,7 +9,7 @@ from rich.style import Style
 from rich.text import Text
 
 from qwen3_vl_retrieval.documents.labels import clean_text
-from qwen3_vl_retrieval.documents.previews import read_picture, view_item, view_unit
+from qwen3_vl_retrieval.documents.previews import read_view, view_item, view_unit
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.index.results.hits import Hit
 
@@ -32,7 +32,7 @@ def draw_thumbnail(hit: Hit) -> Text:
         return _draw_paper("" if hit.text is None else hit.text)
     try:
         view = view_unit(hit.unit) if hit.stored_item is None else view_item(hit.stored_item)
-        return draw_image(read_picture(view, hit.policy, page_pixels=_PAGE_PIXELS))
+        return draw_image(read_view(view, hit.policy, page_pixels=_PAGE_PIXELS))
     except InputError:
         return Text("?", style="dim")
 

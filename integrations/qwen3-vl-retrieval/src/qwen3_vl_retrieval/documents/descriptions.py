@@ -13,7 +13,7 @@ from typing import Any, cast, get_args
 
 from PIL import Image
 
-from qwen3_vl_retrieval.documents.previews import View, read_frames, read_picture, view_item, view_unit
+from qwen3_vl_retrieval.documents.previews import View, read_frames, read_view, view_item, view_unit
 from qwen3_vl_retrieval.documents.units import MediaType, Unit, load_item
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.image_formats import guess_mime_type
@@ -153,7 +153,7 @@ def draw_document(
         return []
     if isinstance(view, VideoPart):
         return read_frames(view, rules, shares=[(place + 0.5) / max_frames for place in range(max_frames)])
-    return [read_picture(view, rules)]
+    return [read_view(view, rules)]
 
 
 def _view_document(

@@ -172,8 +172,8 @@ def _encode_image(part: ImagePart, folder: Path, policy: MediaPolicy, reading: I
     if isinstance(opened, Path):
         return _EncodedPart(kind="image", name=encode_path(opened), sha256=hash_file(opened, policy), options={})
     # Decoded once, so that nothing is kept that cannot be opened again; numbers become the pixels they stand for.
-    picture = media.read_image(source if opened is None else opened, policy, reading=reading)
-    content = encode_png(picture) if opened is None else opened
+    image = media.read_image(source if opened is None else opened, policy, reading=reading)
+    content = encode_png(image) if opened is None else opened
     found = identify_media(content)
     with explain_disk_errors(folder.parent):
         file = keep_file(content, folder, suffix=".img" if found is None else found.suffix)

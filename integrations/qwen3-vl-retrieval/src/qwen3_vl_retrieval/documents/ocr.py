@@ -18,7 +18,7 @@ _LOCK = ForkSafeLock()
 """The engine keeps what it works on between its steps."""
 
 
-def read_with_rapidocr(picture: Image.Image) -> str:
+def read_with_rapidocr(image: Image.Image) -> str:
     """Returns the words of an image, line by line; `""` if there are none. Give this function to `ocr=`.
 
     The models that come with RapidOCR read Latin letters and Chinese. For others, or for another engine, write a
@@ -28,7 +28,7 @@ def read_with_rapidocr(picture: Image.Image) -> str:
         StoreError: RapidOCR is not installed.
     """
     with _LOCK:
-        found = _load_engine()(np.asarray(picture.convert("RGB")))
+        found = _load_engine()(np.asarray(image.convert("RGB")))
     return "\n".join(found.txts) if found.txts else ""
 
 

@@ -30,10 +30,10 @@ __all__ = [
     "draw_card",
     "draw_miniature",
     "encode_jpeg",
-    "encode_picture",
     "encode_png",
+    "encode_thumbnail",
     "read_frames",
-    "read_picture",
+    "read_view",
     "view_item",
     "view_unit",
 ]
@@ -111,7 +111,7 @@ def view_item(item: Item) -> View:
     return next((part for part in parts if not isinstance(part, TextPart)), TextPart("\n".join(texts)))
 
 
-def read_picture(view: View, policy: MediaPolicy, *, page_pixels: int = _FULL_PAGE_PIXELS) -> Image.Image:
+def read_view(view: View, policy: MediaPolicy, *, page_pixels: int = _FULL_PAGE_PIXELS) -> Image.Image:
     """Returns one RGB image: the image itself, the page, a frame from the middle of the video, or a card of text.
 
     Args:
@@ -136,7 +136,7 @@ def read_picture(view: View, policy: MediaPolicy, *, page_pixels: int = _FULL_PA
 
 
 def read_frames(
-    clip: VideoPart, policy: MediaPolicy, *, shares: Sequence[float], by_time: bool = True
+    video: VideoPart, policy: MediaPolicy, *, shares: Sequence[float], by_time: bool = True
 ) -> list[Image.Image]:
     """Returns frames of a video as RGB images, at rising shares of its window: 0 is the beginning, 1 the end.
 
@@ -148,26 +148,26 @@ def read_frames(
         MediaError: The file is gone, damaged, no longer a video, or ends before the window begins.
         InputError: The video is a list of frames without a rate, and has a window.
     """
-    if not isinstance(clip.source, (str, Path, bytes)):
+    if not isinstance(video.source, (str, Path, bytes)):
         numbers, _ = sample_listed_frames(
-            len(clip.source), fps=clip.fps, max_frames=len(clip.source), start=clip.start, end=clip.end
+            len(video.source), fps=video.fps, max_frames=len(video.source), start=video.start, end=video.end
         )
         chosen = [numbers[min(int(share * len(numbers)), len(numbers) - 1)] for share in shares]
-        return [media.read_image(clip.source[number], policy) for number in chosen]
+        return [media.read_image(video.source[number], policy) for number in chosen]
     from qwen3_vl_retrieval.media.container import decode_frames, find_index
 
-    named = "given as bytes" if isinstance(clip.source, bytes) else repr(shorten_name(str(clip.source)))
+    named = "given as bytes" if isinstance(video.source, bytes) else repr(shorten_name(str(video.source)))
     shown = f"the video {named}"
-    source = open_source(clip.source, policy)
+    source = open_source(video.source, policy)
     index = find_index(source, policy, shown=shown)
     total_seconds = index.duration_seconds if by_time else index.total / index.frame_rate
-    begin = 0.0 if clip.start is None else clip.start
+    begin = 0.0 if video.start is None else video.start
     if begin >= total_seconds:
         raise MediaError(
             f"{shown} lasts {total_seconds:.1f} seconds, and the window begins at {begin:.1f}: "
             "if the file was replaced, index it again"
         )
-    duration = (total_seconds if clip.end is None else clip.end) - begin
+    duration = (total_seconds if video.end is None else video.end) - begin
     moments = [begin + share * duration for share in shares]
     if by_time:
         wanted: list[int] = index.find_numbers(moments).tolist()
@@ -196,17 +196,17 @@ def draw_miniature(view: View, policy: MediaPolicy, *, side_pixels: int = SIDE_P
             most_height_pixels=side_pixels,
             font_pixels=max(side_pixels // 20, 8),
         )
-    return _shrink(read_picture(view, policy, page_pixels=round(_OVERSAMPLING * side_pixels**2)), side_pixels)
+    return _shrink(read_view(view, policy, page_pixels=round(_OVERSAMPLING * side_pixels**2)), side_pixels)
 
 
-def encode_picture(picture: Image.Image, *, side_pixels: int = SIDE_PIXELS) -> str:
+def encode_thumbnail(image: Image.Image, *, side_pixels: int = SIDE_PIXELS) -> str:
     """Returns an image as the data URI of a JPEG, at most `side_pixels` wide and high."""
     stream = io.BytesIO()
-    _shrink(picture, side_pixels).save(stream, "JPEG", quality=_QUALITY)
+    _shrink(image, side_pixels).save(stream, "JPEG", quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def encode_jpeg(picture: Image.Image, *, max_pixels: int | None = None, max_bytes: int | None = None) -> bytes:
+def encode_jpeg(image: Image.Image, *, max_pixels: int | None = None, max_bytes: int | None = None) -> bytes:
     """Returns an RGB image as JPEG: shrunk to `max_pixels`, then with less quality and size until it fits.
 
     Args:
@@ -223,10 +223,10 @@ def encode_jpeg(picture: Image.Image, *, max_pixels: int | None = None, max_byte
         )
     scale = 1.0
     if max_pixels is not None:
-        scale = min(1.0, (max_pixels / (picture.width * picture.height)) ** 0.5)
+        scale = min(1.0, (max_pixels / (image.width * image.height)) ** 0.5)
     while True:
-        size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
-        fitted = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+        size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
+        fitted = image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
         for quality in _FALLING_QUALITIES:
             stream = io.BytesIO()
             fitted.save(stream, "JPEG", quality=quality)
@@ -235,10 +235,10 @@ def encode_jpeg(picture: Image.Image, *, max_pixels: int | None = None, max_byte
         scale *= _SHRINKING
 
 
-def encode_png(picture: Image.Image) -> bytes:
+def encode_png(image: Image.Image) -> bytes:
     """Returns an image as PNG."""
     stream = io.BytesIO()
-    picture.save(stream, "PNG")
+    image.save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -279,8 +279,8 @@ def _draw_sheet(frames: Sequence[Image.Image], side_pixels: int) -> Image.Image:
     return sheet
 
 
-def _shrink(picture: Image.Image, side_pixels: int) -> Image.Image:
-    small = picture.convert("RGB")
+def _shrink(image: Image.Image, side_pixels: int) -> Image.Image:
+    small = image.convert("RGB")
     small.thumbnail((side_pixels, side_pixels), Image.Resampling.LANCZOS)
     return small
 

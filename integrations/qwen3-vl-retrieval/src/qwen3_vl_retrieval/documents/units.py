@@ -218,8 +218,8 @@ def _read_images(path: Path, policy: MediaPolicy, ocr: ReadOcr | None, reading: 
     return units
 
 
-def _read_words(picture: Image.Image, ocr: ReadOcr) -> str | None:
-    words = ocr(picture).strip()
+def _read_words(image: Image.Image, ocr: ReadOcr) -> str | None:
+    words = ocr(image).strip()
     return words if words else None
 
 

@@ -103,11 +103,11 @@ def read_index(source: Path | bytes, policy: MediaPolicy, *, shown: str | None =
 
 
 def _read_index(source: Path | bytes, policy: MediaPolicy, shown: str) -> FrameIndex:
-    with _open_video(source, policy, shown) as clip:
-        _check_duration(clip, clip.container.duration, 1 / _MICROSECONDS, policy)
-        packets = _read_packets(clip, policy)
-        index = _build_index(clip, packets)
-        _check_duration(clip, 1, index.duration_seconds, policy)
+    with _open_video(source, policy, shown) as video:
+        _check_duration(video, video.container.duration, 1 / _MICROSECONDS, policy)
+        packets = _read_packets(video, policy)
+        index = _build_index(video, packets)
+        _check_duration(video, 1, index.duration_seconds, policy)
         return index
 
 
@@ -132,13 +132,13 @@ def _decode_frames(
 ) -> Generator[npt.NDArray[np.uint8], None, None]:
     done = 0
     for may_seek in (True, False):
-        with _open_video(source, policy, shown) as clip:
-            cursor = _Cursor(clip, index, may_seek=may_seek)
+        with _open_video(source, policy, shown) as video:
+            cursor = _Cursor(video, index, may_seek=may_seek)
             try:
                 for number in wanted[done:]:
                     frame = cursor.show(number)
-                    check_pixels(frame.width, frame.height, policy, shown=f"a frame of {clip.shown}")
-                    yield _convert(frame, clip)
+                    check_pixels(frame.width, frame.height, policy, shown=f"a frame of {video.shown}")
+                    yield _convert(frame, video)
                     done += 1
             except _MisplacedSeekError:
                 # The index of the file is wrong: once more from the beginning, decoding every frame.
@@ -153,13 +153,13 @@ class _Cursor:
     has to carry a time that the index knows, too.
     """
 
-    def __init__(self, clip: _OpenVideo, index: FrameIndex, *, may_seek: bool) -> None:
-        self._clip = clip
+    def __init__(self, video: _OpenVideo, index: FrameIndex, *, may_seek: bool) -> None:
+        self._video = video
         self._index = index
         key_times = index.key_times if may_seek and index.is_matched else np.zeros(0, dtype=np.int64)
         self._key_times: list[int] = np.asarray(key_times, dtype=np.int64).tolist()
         self._has_leapt = False
-        self._following = self._number(self._decode(clip.container.demux(clip.stream)))
+        self._following = self._number(self._decode(video.container.demux(video.stream)))
         self._ahead = next(self._following, None)
         self._shown: tuple[int, VideoFrame] | None = None
 
@@ -170,7 +170,7 @@ class _Cursor:
             self._shown, self._ahead = self._ahead, next(self._following, None)
         found = self._shown or self._ahead
         if found is None or abs(number - found[0]) > _MOST_MISSING_FRAMES:
-            raise MediaError(f"frame {number} of {self._clip.shown} cannot be decoded: it is truncated or damaged")
+            raise MediaError(f"frame {number} of {self._video.shown} cannot be decoded: it is truncated or damaged")
         return found[1]
 
     def _leap(self, number: int) -> None:
@@ -183,7 +183,7 @@ class _Cursor:
             return
         self._has_leapt = True
         for earlier in range(min(_SEEKS, place + 1)):
-            self._clip.container.seek(self._key_times[place - earlier], stream=self._clip.stream)
+            self._video.container.seek(self._key_times[place - earlier], stream=self._video.stream)
             packets = self._start_at(key_time)
             if packets is not None:
                 break
@@ -198,7 +198,7 @@ class _Cursor:
 
     def _start_at(self, key_time: int) -> Iterator[Packet[VideoStream]] | None:
         """The packets from the key frame of that time on; `None` if seeking led past it."""
-        packets = self._clip.container.demux(self._clip.stream)
+        packets = self._video.container.demux(self._video.stream)
         for packet in packets:
             if packet.is_keyframe and packet.pts is not None and packet.pts >= key_time:
                 return chain([packet], packets) if packet.pts == key_time else None
@@ -285,19 +285,19 @@ class _Packets:
     total: int
 
 
-def _read_packets(clip: _OpenVideo, policy: MediaPolicy) -> _Packets:
+def _read_packets(video: _OpenVideo, policy: MediaPolicy) -> _Packets:
     times, decoding_times, key_times = array("q"), array("q"), array("q")
     last_time = last_units = count = 0
-    for packet in clip.container.demux(clip.stream):
+    for packet in video.container.demux(video.stream):
         # The last packet is empty and flushes the decoder; discarded ones lie outside the edit list.
         if packet.size == 0 or packet.is_discard:
             continue
         if packet.is_corrupt:
-            raise MediaError(f"{clip.shown} is truncated or damaged after frame {count}")
+            raise MediaError(f"{video.shown} is truncated or damaged after frame {count}")
         count += 1
         if count > policy.max_frames:
             raise MediaPolicyError(
-                f"{clip.shown} has more than max_frames={policy.max_frames:,} frames; "
+                f"{video.shown} has more than max_frames={policy.max_frames:,} frames; "
                 "cut it, or raise max_frames of the MediaPolicy"
             )
         if packet.dts is not None:
@@ -309,30 +309,32 @@ def _read_packets(clip: _OpenVideo, policy: MediaPolicy) -> _Packets:
             if packet.is_keyframe:
                 key_times.append(packet.pts)
     if count == 0:
-        raise MediaError(f"{clip.shown} has no frames: it is truncated or damaged")
+        raise MediaError(f"{video.shown} has no frames: it is truncated or damaged")
     return _Packets(times=times, decoding_times=decoding_times, key_times=key_times, last_units=last_units, total=count)
 
 
-def _build_index(clip: _OpenVideo, packets: _Packets) -> FrameIndex:
-    name = clip.container.format.name
+def _build_index(video: _OpenVideo, packets: _Packets) -> FrameIndex:
+    name = video.container.format.name
     is_timed = len(packets.times) == packets.total
     # In the order of decoding, frames are as far apart as in that of showing.
     found = packets.times if is_timed else packets.decoding_times
     times = np.sort(np.array(found if len(found) == packets.total else (), dtype=np.int64))
-    unit_seconds = 0.0 if clip.stream.time_base is None else float(clip.stream.time_base)
-    rate = float(clip.stream.average_rate or clip.stream.guessed_rate or 0)
+    unit_seconds = 0.0 if video.stream.time_base is None else float(video.stream.time_base)
+    rate = float(video.stream.average_rate or video.stream.guessed_rate or 0)
     span_seconds = float(times[-1] - times[0]) * unit_seconds if len(times) else 0.0
     if span_seconds == 0:
         # All frames at one time say as little as no times.
         times = times[:0]
         if rate == 0:
-            raise MediaError(f"{clip.shown} declares neither a frame rate nor times; convert it to MP4 or WebM")
+            raise MediaError(f"{video.shown} declares neither a frame rate nor times; convert it to MP4 or WebM")
     gaps = np.diff(times)
     usual_seconds = float(np.median(gaps[gaps > 0])) * unit_seconds if len(times) else 1 / rate
     is_matched = (
         is_timed
         and len(times) > 0
-        and (name in _TIMED_FORMATS or (name == _TIMED_UNLESS_REORDERED and not clip.stream.codec_context.has_b_frames))
+        and (
+            name in _TIMED_FORMATS or (name == _TIMED_UNLESS_REORDERED and not video.stream.codec_context.has_b_frames)
+        )
     )
     return FrameIndex(
         frame_rate=rate or (packets.total - 1) / span_seconds,
@@ -345,17 +347,17 @@ def _build_index(clip: _OpenVideo, packets: _Packets) -> FrameIndex:
     )
 
 
-def _check_duration(clip: _OpenVideo, length: int | None, unit_seconds: int | float, policy: MediaPolicy) -> None:
+def _check_duration(video: _OpenVideo, length: int | None, unit_seconds: int | float, policy: MediaPolicy) -> None:
     if length is not None and length * unit_seconds > policy.max_duration_seconds:
         raise MediaPolicyError(
-            f"{clip.shown} lasts {length * unit_seconds:,.0f} seconds, above max_duration_seconds="
+            f"{video.shown} lasts {length * unit_seconds:,.0f} seconds, above max_duration_seconds="
             f"{policy.max_duration_seconds:g}; cut it, or raise max_duration_seconds of the MediaPolicy"
         )
 
 
-def _convert(frame: VideoFrame, clip: _OpenVideo) -> npt.NDArray[np.uint8]:
-    if (frame.width, frame.height) != (clip.width, clip.height):
-        frame = frame.reformat(width=clip.width, height=clip.height, format="rgb24", interpolation="BICUBIC")
+def _convert(frame: VideoFrame, video: _OpenVideo) -> npt.NDArray[np.uint8]:
+    if (frame.width, frame.height) != (video.width, video.height):
+        frame = frame.reformat(width=video.width, height=video.height, format="rgb24", interpolation="BICUBIC")
     pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     quarter_turns = frame.rotation // 90 if frame.rotation % 90 == 0 else 0
     return np.rot90(pixels, quarter_turns)

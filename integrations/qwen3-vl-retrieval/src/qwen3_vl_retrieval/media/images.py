@@ -71,7 +71,7 @@ _Opener: TypeAlias = Callable[[Any], ImageFile.ImageFile]
 
 # An image that a caller opened reads its file when it is first used. Several threads may be given the same one, and
 # Pillow does not expect them (https://github.com/python-pillow/Pillow/issues/4848).
-_CALLERS_PICTURES = ForkSafeLock()
+_CALLERS_IMAGES = ForkSafeLock()
 
 _TURNED = (5, 6, 7, 8)
 """Orientations of EXIF that exchange width and height."""
@@ -475,7 +475,7 @@ def _load(image: Image.Image, shown: str) -> None:
 
 def _load_callers(image: Image.Image, shown: str) -> int:
     """Reads the pixels of a caller's image, and returns what is only known before, see `find_key_scale`."""
-    with _CALLERS_PICTURES, _SILENCE:
+    with _CALLERS_IMAGES, _SILENCE:
         key_scale = find_key_scale(image)
         try:
             image.load()
@@ -570,8 +570,8 @@ def _turn(size: tuple[int, int], orientation: object) -> tuple[int, int]:
 def _image_from_array(array: npt.NDArray[Any], shown: str) -> Image.Image:
     if not isinstance(array, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not check types
         raise MediaError(f"{shown} is not read; give a path, URI, bytes, PIL image or ndarray")
-    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
-    if not is_picture or array.dtype != np.uint8 or array.size == 0:
+    is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    if not is_image or array.dtype != np.uint8 or array.size == 0:
         raise MediaError(
             f"an image array must be uint8 of shape (height, width) or (height, width, 1, 3 or 4), not empty; "
             f"got {array.dtype} {array.shape}"

@@ -215,7 +215,7 @@ class Qwen3VLEmbedding(ModelComponent, MultiModalEmbedding):
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Identity of the vectors of documents, for stores: they refuse vectors of another space.
+        """Identity of the document vectors; stores refuse vectors of another space.
 
         Raises:
             ModelError: The model cannot be found or loaded.

@@ -18,9 +18,9 @@ from qwen3_vl_retrieval.documents.previews import (
     SIDE_PIXELS,
     View,
     draw_miniature,
-    encode_picture,
+    encode_thumbnail,
     read_frames,
-    read_picture,
+    read_view,
     view_item,
     view_unit,
 )
@@ -181,7 +181,7 @@ class Hit:
             MediaPolicyError: The policy refuses the file.
             MediaError: The file is gone, damaged, or no longer what it was.
         """
-        return read_picture(self._find_view(), self.policy)
+        return read_view(self._find_view(), self.policy)
 
     def frames(self, *, count: int = 4) -> list[Image.Image]:
         """Returns `count` frames of a video, from the middles of as many equal parts of its window; else `[image()]`.
@@ -195,7 +195,7 @@ class Hit:
             raise ValueError(f"count={count} must be at least 1")
         view = self._find_view()
         if not isinstance(view, VideoPart):
-            return [read_picture(view, self.policy)]
+            return [read_view(view, self.policy)]
         return read_frames(view, self.policy, shares=[(place + 0.5) / count for place in range(count)])
 
     def thumbnail(self, *, side_pixels: int = SIDE_PIXELS) -> Image.Image:
@@ -256,14 +256,14 @@ def make_tile(hit: Hit, *, folder: str | None) -> Tile:
     name = name_hit(hit, folder=folder)
     text = _find_text(hit)
     is_text = hit.media_type == "text"
-    picture, unreadable = (None, "") if is_text else _draw_picture(hit)
+    image, unreadable = (None, "") if is_text else _draw_thumbnail(hit)
     return Tile(
         rank=hit.rank,
         media_type=hit.media_type,
         name=name.name,
         parent="" if name.parent == PurePath() else name.parent.as_posix(),
         place=describe_place(hit),
-        picture=picture,
+        image=image,
         paper=cut_excerpt(text, most_characters=_PAPER_CHARACTERS) if is_text else None,
         unreadable=unreadable,
         similarity_score=hit.similarity_score,
@@ -299,10 +299,10 @@ def describe_hit(hit: Hit) -> dict[str, str | int | float | bool]:
     return own
 
 
-def _draw_picture(hit: Hit) -> tuple[str | None, str]:
+def _draw_thumbnail(hit: Hit) -> tuple[str | None, str]:
     """The image as a data URI, or what to say in its place."""
     try:
-        return encode_picture(hit.thumbnail()), ""
+        return encode_thumbnail(hit.thumbnail()), ""
     except MediaPolicyError:
         return None, "may not be opened"
     except InputError:
@@ -438,7 +438,7 @@ class SearchResults(Sequence[Hit]):
         page = render_results_page(
             ResultsPage(
                 query=query if query else "What looks like this",
-                query_pictures=_show_query_images(self.query),
+                query_images=_show_query_images(self.query),
                 summary=self._summarize(),
                 seconds=[
                     (name.removesuffix("_seconds").replace("_", " "), duration)
@@ -478,7 +478,7 @@ def _show_query_images(query: Item) -> list[str | None]:
     for part in parts:
         if not isinstance(part, TextPart):
             try:
-                shown.append(encode_picture(draw_miniature(part, MediaPolicy())))
+                shown.append(encode_thumbnail(draw_miniature(part, MediaPolicy())))
             except InputError:
                 shown.append(None)
     return shown

@@ -49,7 +49,7 @@ class Tile:
     name: str
     parent: str
     place: str
-    picture: str | None
+    image: str | None
     paper: str | None
     unreadable: str = "?"
     similarity_score: float
@@ -72,7 +72,7 @@ class ResultsPage:
 
     Attributes:
         query: The text of the query, or what it is if it has none.
-        query_pictures: Its images and videos as data URIs; `None` for one that cannot be read.
+        query_images: Its images and videos as data URIs; `None` for one that cannot be read.
         summary: A line below the query.
         seconds: Name and duration of each step.
         tiles: The results.
@@ -80,7 +80,7 @@ class ResultsPage:
     """
 
     query: str
-    query_pictures: Sequence[str | None]
+    query_images: Sequence[str | None]
     summary: str
     seconds: Sequence[tuple[str, float]]
     tiles: Sequence[Tile]
