@@ -7,8 +7,7 @@ pixels to order what was found. Importing this package loads neither torch nor t
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qwen3_vl_retrieval.errors import (
     FingerprintMismatchError,
@@ -23,6 +22,7 @@ from qwen3_vl_retrieval.errors import (
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.items import Item, MultimodalInput, OnError
 from qwen3_vl_retrieval.judging import OnUnreadable, Ranking, arank_documents, rank_documents
+from qwen3_vl_retrieval.lazy_imports import import_lazily
 from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.options import (
@@ -101,8 +101,4 @@ _MODULES_WITH_TORCH = {
     "share_reranker": "sharing",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES_WITH_TORCH:
-        return getattr(import_module(f"{__name__}.{_MODULES_WITH_TORCH[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = import_lazily(__name__, _MODULES_WITH_TORCH)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, Unpack, get_args, overload
+from typing import Any, Self, Unpack, get_args
 
 import numpy.typing as npt
 from transformers import PreTrainedModel, ProcessorMixin
@@ -28,7 +28,6 @@ from qwen3_vl_retrieval.loading import Choices, LoadedModel, hash_parameters, na
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.options import (
     EmbedderOptions,
-    EmbedOptions,
     InputType,
     LoadOptions,
     OnOverflow,
@@ -43,7 +42,7 @@ from qwen3_vl_retrieval.prompting.prompts import (
     PROMPT_VERSION,
     normalize_instruction,
 )
-from qwen3_vl_retrieval.protocols import Embedder
+from qwen3_vl_retrieval.protocols import Embedder, implements
 
 __all__ = ["MAX_LENGTH", "Qwen3VLEmbedder"]
 
@@ -217,26 +216,7 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
             raise_first_failure([request for request in prepared if isinstance(request, InputError)])
         return prepared
 
-    @overload
-    def embed(
-        self,
-        inputs: Iterable[Item],
-        *,
-        input_type: InputType = "document",
-        on_error: Literal["raise"] = "raise",
-        **options: Unpack[EmbedOptions],
-    ) -> npt.NDArray[Any]: ...
-
-    @overload
-    def embed(
-        self,
-        inputs: Iterable[Item],
-        *,
-        input_type: InputType = "document",
-        on_error: Literal["return"],
-        **options: Unpack[EmbedOptions],
-    ) -> list[npt.NDArray[Any] | InputError]: ...
-
+    @implements(Embedder.embed)
     def embed(
         self,
         inputs: Iterable[Item],
@@ -288,26 +268,7 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
         check_on_error(on_error)
         return self._finish(self._engine.run(prepared), self._format(None, "float32", True), on_error)
 
-    @overload
-    async def aembed(
-        self,
-        inputs: Iterable[Item],
-        *,
-        input_type: InputType = "document",
-        on_error: Literal["raise"] = "raise",
-        **options: Unpack[EmbedOptions],
-    ) -> npt.NDArray[Any]: ...
-
-    @overload
-    async def aembed(
-        self,
-        inputs: Iterable[Item],
-        *,
-        input_type: InputType = "document",
-        on_error: Literal["return"],
-        **options: Unpack[EmbedOptions],
-    ) -> list[npt.NDArray[Any] | InputError]: ...
-
+    @implements(Embedder.aembed)
     async def aembed(
         self,
         inputs: Iterable[Item],

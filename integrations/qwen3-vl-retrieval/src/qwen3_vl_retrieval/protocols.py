@@ -16,10 +16,10 @@ has the rest of the methods, and proves itself with the suites of `qwen3_vl_retr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import index
-from typing import Any, Literal, Protocol, TypeAlias, Unpack, cast, overload, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, Unpack, cast, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -50,10 +50,19 @@ __all__ = [
     "Reranker",
     "adapt_embedder",
     "adapt_reranker",
+    "implements",
 ]
 
 Prepared: TypeAlias = Any
 """An item on its way into an embedder: read, sized and tokenised, or as it was given."""
+
+
+Contract = TypeVar("Contract", bound=Callable[..., Any])
+
+
+def implements(_contract: Contract) -> Callable[[Callable[..., Any]], Contract]:
+    """Gives a method the type of the method of the port that it implements, overloads included."""
+    return lambda method: cast("Contract", method)
 
 
 @runtime_checkable
@@ -408,7 +417,8 @@ class _AdaptedEmbedder(Embedder):
         return stored if input_type == "document" else replace(stored, instruction=DEFAULT_QUERY_INSTRUCTION)
 
     # The overloads are those of the protocol.
-    def embed(  # pyright: ignore[reportIncompatibleMethodOverride]
+    @implements(Embedder.embed)
+    def embed(
         self,
         inputs: Iterable[Item],
         *,
@@ -428,7 +438,8 @@ class _AdaptedEmbedder(Embedder):
 
         return _call_without_failures(embed_kept, items)
 
-    async def aembed(  # pyright: ignore[reportIncompatibleMethodOverride]
+    @implements(Embedder.aembed)
+    async def aembed(
         self,
         inputs: Iterable[Item],
         *,
@@ -451,7 +462,8 @@ class _AdaptedReranker(Reranker):
     def model_id(self) -> str:
         return type(self.model).__name__
 
-    def score(  # pyright: ignore[reportIncompatibleMethodOverride]
+    @implements(Reranker.score)
+    def score(
         self,
         query: Item,
         documents: Iterable[Item],
@@ -475,7 +487,8 @@ class _AdaptedReranker(Reranker):
             return np.asarray(judge(items) if items else [], dtype=np.float32)
         return _call_without_failures(judge, items)
 
-    async def ascore(  # pyright: ignore[reportIncompatibleMethodOverride]
+    @implements(Reranker.ascore)
+    async def ascore(
         self,
         query: Item,
         documents: Iterable[Item],

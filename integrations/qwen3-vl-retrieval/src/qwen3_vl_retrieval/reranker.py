@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self, Unpack, get_args, overload
+from typing import Any, Self, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +34,11 @@ from qwen3_vl_retrieval.options import (
     OnOverflow,
     PairTruncation,
     RerankerOptions,
-    ScoreOptions,
     ScoreOutput,
 )
 from qwen3_vl_retrieval.outputs.scoring import compute_margins, compute_probabilities
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_RERANKING_INSTRUCTION
-from qwen3_vl_retrieval.protocols import Reranker
+from qwen3_vl_retrieval.protocols import Reranker, implements
 
 __all__ = ["MAX_LENGTH", "Qwen3VLReranker"]
 
@@ -160,26 +159,7 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
         prepared = self._prepare("", documents, None, "return", show_progress)
         return self._engine.encode_media(prepared)
 
-    @overload
-    def score(
-        self,
-        query: Item,
-        documents: Iterable[Item],
-        *,
-        on_error: Literal["raise"] = "raise",
-        **options: Unpack[ScoreOptions],
-    ) -> npt.NDArray[np.float32]: ...
-
-    @overload
-    def score(
-        self,
-        query: Item,
-        documents: Iterable[Item],
-        *,
-        on_error: Literal["return"],
-        **options: Unpack[ScoreOptions],
-    ) -> list[float | InputError]: ...
-
+    @implements(Reranker.score)
     def score(
         self,
         query: Item,
@@ -212,26 +192,7 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
         outcome = self._engine.run(prepared, show_progress=show_progress, description="reranking")
         return self._finish(outcome, output, on_error)
 
-    @overload
-    async def ascore(
-        self,
-        query: Item,
-        documents: Iterable[Item],
-        *,
-        on_error: Literal["raise"] = "raise",
-        **options: Unpack[ScoreOptions],
-    ) -> npt.NDArray[np.float32]: ...
-
-    @overload
-    async def ascore(
-        self,
-        query: Item,
-        documents: Iterable[Item],
-        *,
-        on_error: Literal["return"],
-        **options: Unpack[ScoreOptions],
-    ) -> list[float | InputError]: ...
-
+    @implements(Reranker.ascore)
     async def ascore(
         self,
         query: Item,

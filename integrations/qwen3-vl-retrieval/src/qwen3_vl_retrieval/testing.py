@@ -52,7 +52,7 @@ from qwen3_vl_retrieval.options import (
     list_option_names,
 )
 from qwen3_vl_retrieval.outputs.scoring import compute_log_odds, compute_probabilities
-from qwen3_vl_retrieval.protocols import Embedder, Reranker
+from qwen3_vl_retrieval.protocols import Embedder, Reranker, implements
 
 __all__ = ["EmbedderTests", "FakeEmbedder", "FakeReranker", "RerankerTests"]
 
@@ -110,7 +110,8 @@ class FakeEmbedder(Embedder):
             prompt_version="1",
         )
 
-    def embed(  # pyright: ignore[reportIncompatibleMethodOverride] - the overloads are those of the protocol
+    @implements(Embedder.embed)
+    def embed(
         self,
         inputs: Iterable[Item],
         *,
@@ -144,7 +145,8 @@ class FakeEmbedder(Embedder):
             return vectors
         return np.stack(cast("list[Any]", vectors)) if vectors else np.empty((0, dimensions), dtype=np.float32)
 
-    async def aembed(  # pyright: ignore[reportIncompatibleMethodOverride] - as above
+    @implements(Embedder.aembed)
+    async def aembed(
         self,
         inputs: Iterable[Item],
         *,
@@ -192,7 +194,8 @@ class FakeReranker(Reranker):
         """Name of the model, for reports."""
         return "fake"
 
-    def score(  # pyright: ignore[reportIncompatibleMethodOverride] - the overloads are those of the protocol
+    @implements(Reranker.score)
+    def score(
         self, query: Item, documents: Iterable[Item], *, on_error: OnError = "raise", **options: Unpack[ScoreOptions]
     ) -> Any:
         """Returns one relevance score per document, `(n,)`, in input order."""
@@ -221,7 +224,8 @@ class FakeReranker(Reranker):
         placed = [score if isinstance(score, InputError) else next(values) for score in scores]
         return placed if on_error == "return" else np.array(placed, dtype=np.float32)
 
-    async def ascore(  # pyright: ignore[reportIncompatibleMethodOverride] - as above
+    @implements(Reranker.ascore)
+    async def ascore(
         self, query: Item, documents: Iterable[Item], *, on_error: OnError = "raise", **options: Unpack[ScoreOptions]
     ) -> Any:
         """Returns the same as `score`."""

@@ -7,8 +7,9 @@ and by `embedding_function`.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qwen3_vl_retrieval.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.chroma.directory import (
@@ -41,27 +42,22 @@ __all__ = [
 ]
 
 _MODULES = {
-    "STAMP": "directory",
-    "ChromaDirectory": "directory",
-    "MediaUriLoader": "embedding_function",
-    "Qwen3VLEmbeddingFunction": "embedding_function",
-    "RepairedRow": "repair",
-    "SharedCollection": "directory",
-    "check_stamp": "directory",
-    "is_chroma_folder": "repair",
-    "parse_stamp": "directory",
-    "read_stamp": "directory",
-    "repair_chroma": "repair",
-    "stamp_metadata": "directory",
-    "write_stamp": "directory",
+    "STAMP": "chroma.directory",
+    "ChromaDirectory": "chroma.directory",
+    "MediaUriLoader": "chroma.embedding_function",
+    "Qwen3VLEmbeddingFunction": "chroma.embedding_function",
+    "RepairedRow": "chroma.repair",
+    "SharedCollection": "chroma.directory",
+    "check_stamp": "chroma.directory",
+    "is_chroma_folder": "chroma.repair",
+    "parse_stamp": "chroma.directory",
+    "read_stamp": "chroma.directory",
+    "repair_chroma": "chroma.repair",
+    "stamp_metadata": "chroma.directory",
+    "write_stamp": "chroma.directory",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Returns the public name, importing its module; raises `AttributeError` for any other."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = import_lazily(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -10,8 +10,9 @@ The names below are imported when first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qwen3_vl_retrieval.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.chroma.embedding_function import MediaUriLoader, Qwen3VLEmbeddingFunction
@@ -114,12 +115,7 @@ _MODULES = {
     "write_failures": "index.ingest.progress",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Returns the public name, importing its module; raises `AttributeError` for any other."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"qwen3_vl_retrieval.{_MODULES[name]}"), name)
+__getattr__ = import_lazily(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

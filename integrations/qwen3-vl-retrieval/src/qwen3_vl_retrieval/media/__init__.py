@@ -5,8 +5,9 @@ The names below are imported when first used: importing the package loads neithe
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qwen3_vl_retrieval.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.image_formats import ImageFormat, guess_mime_type, identify_image
@@ -77,12 +78,7 @@ _MODULES = {
     "resize_image": "media.images",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Returns the public name, importing its module; raises `AttributeError` for any other."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"qwen3_vl_retrieval.{_MODULES[name]}"), name)
+__getattr__ = import_lazily(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:
