@@ -1,4 +1,4 @@
-"""How fast are pictures embedded? Six pages of 800 x 1040 as JPEG files, and a folder of texts, pages and clips.
+"""How fast are images embedded? Six pages of 800 x 1040 as JPEG files, and a folder of texts, pages and videos.
 
 uv run python benchmarks/speed_pages.py [--dtype bfloat16] [--shape 2b] [--official PATH] [--pages 6]
 """
@@ -26,7 +26,7 @@ def main() -> None:
     peers = load_peer_embedders(folder, options)
     media = options.checkpoints.parent / "pages"
 
-    # Cosines of clips are 0.9993: the peers' processor writes one pair of vision marks too many around a clip.
+    # Cosines of videos are 0.9993: the peers' processor writes one pair of vision marks too many around a video.
     folder_of_files: list[Any] = [
         *draw_texts(96, fewest=5, most=200),
         *write_pages(media, 8, size=(320, 416), seed=1),
@@ -38,7 +38,7 @@ def main() -> None:
             write_pages(media, options.pages, size=SIZE),
             (1, options.pages),
         ),
-        "96 texts, 8 pages of 320 x 416, 4 clips of 4 s": (folder_of_files, (1, 4, 16, 32)),
+        "96 texts, 8 pages of 320 x 416, 4 videos of 4 s": (folder_of_files, (1, 4, 16, 32)),
     }
     write_result(
         f"speed_pages_{options.shape}_{options.dtype}_{name_hardware(options.device)}",

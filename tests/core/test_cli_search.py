@@ -203,7 +203,7 @@ def test_a_folder_with_nothing_to_read_is_said_so(tmp_path):
         ((LIBRARY, " "), "query is empty"),
         ((LIBRARY, "a mug", "--k", 10, "--fetch-k", 5), "below --k"),
         ((LIBRARY / "notes", "a mug", *MODELS, "--dimensions", 7), "dimensions"),
-        ((LIBRARY / "notes", "a mug", *MODELS, "--query-image", LIBRARY / "notes" / "price-list.csv"), "not a picture"),
+        ((LIBRARY / "notes", "a mug", *MODELS, "--query-image", LIBRARY / "notes" / "price-list.csv"), "not an image"),
     ],
 )
 def test_a_wrong_argument_is_a_usage_error(arguments, message, monkeypatch):

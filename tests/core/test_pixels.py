@@ -35,13 +35,13 @@ def embedder(make_embedder):
 def reads(monkeypatch):
     """Names of the files that were decoded, with the thread that did."""
     done = []
-    read = media_reader._read_picture
+    read = media_reader._read_image
 
     def read_and_note(part, *arguments):
         done.append((part.source.name, threading.current_thread().name))
         return read(part, *arguments)
 
-    monkeypatch.setattr(media_reader, "_read_picture", read_and_note)
+    monkeypatch.setattr(media_reader, "_read_image", read_and_note)
     return done
 
 
@@ -53,14 +53,14 @@ def test_the_next_batch_is_read_while_one_is_computed(embedder, paths, reads, mo
         if not waited:
             waited.append(second_was_read.wait(WAIT_SECONDS))
 
-    read = media_reader._read_picture
+    read = media_reader._read_image
 
     def read_and_tell(part, *arguments):
         if [name for name, _ in reads].count(paths[1].name) == 1:
             second_was_read.set()
         return read(part, *arguments)
 
-    monkeypatch.setattr(media_reader, "_read_picture", read_and_tell)
+    monkeypatch.setattr(media_reader, "_read_image", read_and_tell)
     hook = embedder.model.language_model.embed_tokens.register_forward_hook(wait)
     try:
         embedder.embed(paths)
