@@ -163,7 +163,7 @@ def wrap_media(source: object, medium: Literal["image", "video"], options: Video
     Args:
         source: See `MediaSource`; of a video also a list of frames.
         medium: Which of the two it is.
-        options: Of a video.
+        options: Options of a video.
 
     Raises:
         InputError: A `Blob` is of another kind.

@@ -70,8 +70,8 @@ def image_document(
         image: Path or URI (`str`), or the image itself, which is then written to `media_dir`.
         text: Judged and embedded with the image. For a caption that is for language models alone, give
             `metadata={"media_type": "image"}`.
-        metadata: Of the caller; they go before those of this function.
-        id: Of the document.
+        metadata: Metadata of the caller; they go before those of this function.
+        id: ID of the document.
         media_dir: Folder for images that are not files, named `<sha256>.<suffix>`; an existing one is not written
             again.
         media_policy: Its `max_bytes` holds for images that are not files; `None` is the default one.
@@ -140,9 +140,9 @@ def document_to_content_blocks(
 
     Args:
         document: Any document whose metadata `build_item` reads.
-        max_pixels: Of each image; the default is 980 visual tokens of Qwen3-VL. A larger one is shrunk.
-        max_bytes: Of each image as JPEG; base64 takes a third more. Quality and size are lowered until it fits.
-        max_frames: Of a video, from the middles of as many equal parts of its window.
+        max_pixels: Most pixels of each image; the default is 980 visual tokens of Qwen3-VL. A larger one is shrunk.
+        max_bytes: Most bytes of each image as JPEG; base64 takes a third more. Quality and size are lowered to fit.
+        max_frames: Most frames of a video, from the middles of as many equal parts of its window.
         media_policy: What may be opened; `None` is any local file.
         media_key: Name of a metadatum that holds the image or video.
         with_text: Whether the text comes along, as the first block.

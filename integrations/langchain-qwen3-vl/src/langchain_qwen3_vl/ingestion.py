@@ -251,7 +251,7 @@ class DocumentIntake:
             yield Entry(place=place, id=entry_id, document=document)
 
     def _write_batch(self, batch: Sequence[Entry], write: Callable[[Sequence[Entry]], None]) -> None:
-        """Of several entries with one id the last one that can be stored is, as if they came one after the other."""
+        """Keeps the last storable entry of each id, as if entries came one after the other."""
         pending = list(batch)
         while pending:
             last = {entry.id: entry for entry in pending}

@@ -61,7 +61,7 @@ _LEAST = {
 }
 
 _MOST_FRAMES = 4
-"""Of one video: four moments show what moves, and leave room for the other hits."""
+"""Images of one video: four moments show what moves, and leave room for the other hits."""
 
 _IMAGES = ("image", "image_uri", "image_url")
 _SCORES = ("relevance_score", "similarity_score")
@@ -109,7 +109,7 @@ def create_multimodal_retriever_tool(
 
     Args:
         retriever: Any; with `query_image_id`, one that takes dicts as queries, such as `Qwen3VLRetriever`.
-        name: Of the tool.
+        name: Name of the tool.
         description: When to use it, for the model.
         document_prompt: How the text of a document is written, below the line that names it; `None` is its
             `page_content`.

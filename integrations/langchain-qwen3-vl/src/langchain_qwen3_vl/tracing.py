@@ -53,7 +53,7 @@ def trace_embedding(
 
     Args:
         items: What is embedded; recorded as `describe_item` has it.
-        name: Of the run.
+        name: Name of the run.
         kind: `"document"` or `"query"`.
         model: Name of the model.
         dimensions: Length of vectors that was asked for; `None` is the model's own.

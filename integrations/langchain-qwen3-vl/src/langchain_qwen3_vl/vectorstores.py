@@ -40,7 +40,7 @@ from qwen3_vl_retrieval.paths import encode_name, encode_path
 __all__ = ["MultimodalChroma"]
 
 _COLUMNS = ("ids", "embeddings", "metadatas", "documents", "uris", "data")
-"""Of what Chroma finds: each has an entry per row, or is `None`."""
+"""Fields of what Chroma finds: each has an entry per row, or is `None`."""
 
 Condition: TypeAlias = "dict[str, Any] | None"
 """On metadata or texts, in Chroma's language; `None` is none."""
@@ -348,13 +348,13 @@ class MultimodalChroma(Chroma):
         """Returns documents that are near to the vector and unlike each other, in the order in which they were chosen.
 
         Args:
-            embedding: Of the query.
+            embedding: Embedding of the query.
             k: Documents at most.
             fetch_k: Nearest documents among which they are chosen; `k` if that is more.
             lambda_mult: 1 is for nearness alone, 0 for variety.
             filter: Condition on metadata.
             where_document: Condition on texts.
-            kwargs: Of Chroma's `Collection.query`.
+            kwargs: Options of Chroma's `Collection.query`.
         """
         found = self._collection.query(
             query_embeddings=[np.asarray(embedding, dtype=np.float32)],

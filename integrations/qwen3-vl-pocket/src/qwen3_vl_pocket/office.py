@@ -38,7 +38,7 @@ class OfficeQuestion:
     Attributes:
         title: What kind of question it is, in a few words.
         text: Its words.
-        language: Of the words.
+        language: Language of the words.
         query_image: The image that belongs to it, if any; it lies outside the office.
         answer: File relative to the office, number of the page from 1, second at which the scene of a longer video
             begins; the latter two are `None` where there is nothing to tell apart.

@@ -69,10 +69,10 @@ _CODE_MASK = 0xFF
 """The lowest byte of SQLite's extended result codes is the plain code (https://www.sqlite.org/rescode.html)."""
 
 _QUOTED_CHARACTERS = 160
-"""Of a quoted value: two lines of a terminal, in which a path of usual length is whole."""
+"""Characters of a quoted value: two lines of a terminal, in which a path of usual length is whole."""
 
 _DATA_CHARACTERS = 60
-"""Of a `data:` URI: its type, and no more of what follows than is needed to know it again."""
+"""Characters of a `data:` URI: its type, and no more of what follows than is needed to know it again."""
 
 _MEMBERS = 4
 
@@ -81,7 +81,7 @@ _LEVELS = 3
 _QUOTED_BITS = 256
 
 _MESSAGE_CHARACTERS = 1_800
-"""Of a whole message: what other libraries say is in it, too, and may be of any length."""
+"""Characters of a whole message: what other libraries say is in it, too, and may be of any length."""
 
 
 def quote(value: object, *, with_type: bool = False, most_characters: int = _QUOTED_CHARACTERS) -> str:

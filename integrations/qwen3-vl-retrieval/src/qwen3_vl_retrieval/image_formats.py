@@ -18,7 +18,7 @@ HEADER_BYTES = 64
 
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
-"""Of ISO/IEC 23008-12, annex B (HEIC) and section 10 (mif1, msf1), and of the AVIF specification, section 8."""
+"""Brands of ISO/IEC 23008-12, annex B (HEIC) and section 10 (mif1, msf1), and of the AVIF specification, section 8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -379,7 +379,7 @@ class EmbedderTests:
         assert isinstance(lenient[1], InputError)
 
     def test_the_items_of_the_caller_are_left_alone(self) -> None:
-        """They belong to a store, or are asked about again."""
+        """The caller's objects belong to a store, or are asked about again."""
         image = _draw_disc()
         items: list[Any] = [{"image": image, "text": "a disc"}, "x"]
         self.make_model().embed(items)

@@ -51,7 +51,7 @@ def begin_comparison(
     """Makes the layers behind the middle state compare, in place.
 
     Args:
-        layers: Of the language model.
+        layers: Layers of the language model.
         norm: Behind the last of them.
         slot_head: Tells which slots match.
         asked_reader: Reads off a middle state what is asked.

@@ -62,7 +62,7 @@ def compute_info_nce(
     """Returns the mean loss of unit vectors; document i answers query i.
 
     Args:
-        queries: Of the batch.
+        queries: Queries of the batch.
         documents: Their positives.
         hard_negatives: Further documents; every query sees all of them.
         is_query_twin: Queries that ask for the same; never negatives.

@@ -57,8 +57,8 @@ def train_contrastively(
         stage: Schedule.
         options: Sizes.
         groups: For each family, families that are hard to tell from it (s1); `None` draws them at random (s0).
-        fact_weight: Of reading facts off the documents' vectors, which keeps every fact in them.
-        folder: Of the run.
+        fact_weight: Weight of the loss of reading facts off the documents' vectors, which keeps every fact in them.
+        folder: Folder of the run.
     """
 
     def compute_losses(rng: random.Random, _: float) -> Losses:

@@ -12,7 +12,7 @@ from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
 __all__ = ["measure_run"]
 
 _SEED = 20_261_121
-"""Of the items and questions to measure on; no training stage draws from it."""
+"""Seed of the items and questions to measure on; no training stage draws from it."""
 
 _HARD_SETS = 160
 
@@ -21,7 +21,7 @@ def measure_run(folder: Path, *, items: int) -> dict[str, dict[str, float]]:
     """Returns the metrics of every checkpoint in `folder` by stage, and writes them to `metrics.json`.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         items: How many unseen items, in one index; hard sets are proportional.
     """
     found: dict[str, dict[str, float]] = {}

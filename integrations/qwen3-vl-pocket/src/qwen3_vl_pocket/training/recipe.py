@@ -61,7 +61,7 @@ class Recipe:
 
     Attributes:
         families: Image families of the corpus, five drawings each.
-        seed: Of weights, corpus and everything that is drawn.
+        seed: Seed of weights, corpus and everything that is drawn.
         sight: Schedule of the vision tower alone.
         foundation: Schedule of captioning, reading and verifying.
         s0: Schedule of contrastive training on random batches.

@@ -55,7 +55,7 @@ class RerankingOptions:
         stranger_share: Share of the questions that are also asked of something unrelated.
         composed_share: Share of the families, of kinds that can be, that are asked for by a near miss and a wish.
         picture_share: Share of the others that are asked for by another drawing of the same.
-        contrast_weight: Of the loss of saying, for one question, a higher yes to what meets it than to what does not.
+        contrast_weight: Weight of the loss of saying, for one question, a higher yes to what meets it than to others.
     """
 
     families: int = 10
@@ -120,7 +120,7 @@ def train_reranker(
         stage: Schedule.
         options: Sizes.
         goes_on: The learner is a reranker already; near misses are as frequent from the first step as at the end.
-        folder: Of the run.
+        folder: Folder of the run.
     """
     if not goes_on:
         _begin(learner, corpus, stage, options)

@@ -32,7 +32,7 @@ class StageOptions:
     """How a stage is trained.
 
     Attributes:
-        name: Of the stage, in files and metrics.
+        name: Name of the stage, in files and metrics.
         steps: How many.
         matrix_rate: Highest learning rate of the matrices.
         other_rate: Highest learning rate of the rest.
@@ -68,8 +68,8 @@ def run_stage(
     Args:
         options: How.
         modules: What to train, by the names in the checkpoint.
-        compute_losses: Of one step, from a source of chance and the share of the stage that is done.
-        folder: Of the run: `<stage>.pt` when finished, `<stage>.partial.pt` before, `training.jsonl`.
+        compute_losses: Computes the losses of one step, from a random generator and the share of the stage done.
+        folder: Folder of the run: `<stage>.pt` when finished, `<stage>.partial.pt` before, `training.jsonl`.
     """
     finished, partial = folder / f"{options.name}.pt", folder / f"{options.name}.partial.pt"
     if finished.exists():

@@ -66,7 +66,7 @@ class Query:
 
     Attributes:
         form: Words, an image (or video), or an image and words.
-        language: Of the words.
+        language: Language of the words.
         content: What an embedder or reranker takes.
         answer: Place of the item.
     """
@@ -83,8 +83,8 @@ class HardSet:
 
     Attributes:
         query: The question, in words.
-        language: Of the question.
-        group: Of the items.
+        language: Language of the question.
+        group: Group of the items.
         items: What an embedder or reranker takes; the first is the answer.
     """
 

@@ -56,7 +56,7 @@ def write_pdf(pages: Sequence[Image.Image], path: Path, *, width_points: float =
         pages: RGB, any sizes.
         path: Where to write.
         width_points: The width of every page in points of 1/72 inch; heights follow the images.
-        quality: Of the JPEGs inside, 1 to 100.
+        quality: Quality of the JPEGs inside, 1 to 100.
 
     Raises:
         ValueError: There are no pages.

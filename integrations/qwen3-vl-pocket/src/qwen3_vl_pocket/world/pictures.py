@@ -40,7 +40,7 @@ def draw_picture(facts: Facts, rng: random.Random, *, scale: float = 2.0) -> Ima
     """Returns an image of which the facts are true.
 
     Args:
-        facts: Of any kind but the videos.
+        facts: Facts of any kind but the videos.
         rng: Chooses all that the facts leave open: equal facts and an equal state give the same image.
         scale: How many times as large as `SIZES` says.
 
@@ -61,7 +61,7 @@ def draw_frames(
     """Returns frames of a video of which the facts are true.
 
     Args:
-        facts: Of a kind of video: motion, change or recolor.
+        facts: Facts of a kind of video: motion, change or recolor.
         rng: Chooses all that the facts leave open: equal facts and an equal state give the same video, whichever
             frames are asked for.
         indices: Which of the 24 frames, from 0; `None` gives all.

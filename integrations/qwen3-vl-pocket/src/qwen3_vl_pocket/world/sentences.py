@@ -87,7 +87,7 @@ def describe(facts: Facts, language: Language, rng: random.Random, *, mentioned:
 
     Args:
         facts: What is true.
-        language: Of the sentence.
+        language: Language of the sentence.
         rng: Chooses the wording.
         mentioned: The slots whose values are told; all if `None`.
 
@@ -117,9 +117,9 @@ def ask_change(facts: Facts, slot: str, language: Language, rng: random.Random) 
     """Returns the text of a query that stands beside an image, and says what is other in the image looked for.
 
     Args:
-        facts: Of the image looked for.
+        facts: Facts of the image looked for.
         slot: In which the image looked for differs from the one beside the text.
-        language: Of the text.
+        language: Language of the text.
         rng: Chooses the wording.
 
     Raises:

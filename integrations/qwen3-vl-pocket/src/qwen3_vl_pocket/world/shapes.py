@@ -40,8 +40,8 @@ class Figure:
     Attributes:
         shape: Which of the shapes of the world.
         color: Red, green and blue.
-        x: Of its centre, in pixels at scale 1.
-        y: Of its centre, in pixels at scale 1.
+        x: Horizontal position of its centre, in pixels at scale 1.
+        y: Vertical position of its centre, in pixels at scale 1.
         radius: In pixels at scale 1.
         turn_degrees: How far it is turned clockwise.
     """

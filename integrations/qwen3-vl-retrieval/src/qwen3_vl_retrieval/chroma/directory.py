@@ -58,7 +58,7 @@ STAMP = "qwen3vl_fingerprint"
 """Name of the fingerprint among the metadata of a collection, whichever class wrote it."""
 
 _INDEX_PREFIX = "hnsw:"
-"""Of settings that older versions of Chroma kept in the metadata, where they can no longer be written."""
+"""Prefix of settings that older versions of Chroma kept in the metadata, where they can no longer be written."""
 
 _CLIENT_SECONDS = 120.0
 """A batch is written within seconds; whoever waits longer waits for a process that hangs."""

@@ -24,7 +24,7 @@ from qwen3_vl_retrieval.paths import decode_path, encode_path
 __all__ = ["build_item", "describe_unit", "draw_document", "find_media_type"]
 
 _IMAGE_KEYS = ("image", "image_uri", "image_url")
-"""Of this project and NVIDIARerank, of AlloyDB, of OpenAI's blocks: documents of others are judged unchanged."""
+"""Names used by this project, NVIDIARerank, AlloyDB and OpenAI's blocks: others' documents are judged unchanged."""
 
 _VIDEO_KEYS = ("video", "video_uri", "video_url")
 

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 _ID_CHARACTERS = 40
-"""Of the hexadecimal hash: 160 bits, as many as git names contents by."""
+"""Characters of the hexadecimal hash: 160 bits, as many as git names contents by."""
 
 _UNSETTLED_NS = 2_000_000_000
 """A file written to less than two seconds before it was looked at may be written to again within the same tick of its

@@ -46,8 +46,8 @@ class GivenItem:
         text: Its texts, joined; `None` if it has none.
         content: All of it, for `decode_item`; `None` if the text is all.
         source: The file, if the item is nothing but that.
-        width: Of a single image, in pixels.
-        height: Of a single image, in pixels.
+        width: Width of a single image, in pixels.
+        height: Height of a single image, in pixels.
     """
 
     media_type: MediaType

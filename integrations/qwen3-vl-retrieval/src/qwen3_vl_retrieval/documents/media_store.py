@@ -37,7 +37,7 @@ _ANY_SIZE = MediaPolicy(max_bytes=2**62, max_pixels=2**62, max_pages=2**62)
 
 _ASF_BEGINNING = bytes.fromhex("3026b2758e66cf11")
 _PACKET_BYTES = 188
-"""Of an MPEG transport stream (ISO/IEC 13818-1); each packet begins with `G`."""
+"""Bytes of a packet of an MPEG transport stream (ISO/IEC 13818-1); each begins with `G`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,10 +38,10 @@ __all__ = ["MultimodalIndex"]
 _DAY_SECONDS = 24 * 3600
 
 _NAMED_FILES = 3
-"""Of those that an error is about."""
+"""Items that an error names at most."""
 
 _SHORT_DIMENSIONS = 256
-"""Of the vectors in the collection: an eighth of the 2B model's. What is recalled is rescored in full length."""
+"""Dimensions of the vectors in the collection: an eighth of the 2B model's. Candidates are rescored in full length."""
 
 
 class MultimodalIndex:

@@ -53,7 +53,7 @@ _PATIENCE = 10
 """How many times `max_read_seconds` may pass on the clock: a busy machine or a slow disk is not the file's fault."""
 
 _LARGE_BYTES = 64 * 1024 * 1024
-"""Of an array of which no second one is held meanwhile: a frame of 22 million pixels, more than 5K video has."""
+"""Bytes of an array of which no second one is held: a frame of 22 million pixels, more than 5K video has."""
 
 _KEPT_SHARE = 8
 """A document stays open while the reader has grown by less than this part of its limit: the rest is for what comes."""

@@ -36,7 +36,7 @@ from qwen3_vl_retrieval.media.sizing import (
 __all__ = ["Video", "measure_video", "read_video"]
 
 _LARGE_FRAME_BYTES = 128 * 1024 * 1024
-"""Of a frame of 44 million pixels: more than 8K video has."""
+"""Bytes of a frame of 44 million pixels: more than 8K video has."""
 
 
 @dataclass(frozen=True, slots=True)

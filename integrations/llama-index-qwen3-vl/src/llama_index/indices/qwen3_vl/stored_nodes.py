@@ -39,9 +39,9 @@ def prepare_node(
     with itself as its source: stores give documents back as text.
 
     Args:
-        node: Of any type.
+        node: Node of any type.
         folder: Where data are written.
-        caption_mode: Of the embedding: whether an image with a text is `"mixed"`, or an `"image"`.
+        caption_mode: Caption mode of the embedding: whether an image with a text is `"mixed"`, or an `"image"`.
         is_flat: Whether the store keeps scalars alone.
 
     Raises:

@@ -51,11 +51,11 @@ def build_media_node(
 
     Args:
         document: What it comes from; relationships and settings are kept, and it becomes the source if there is none.
-        id_: Of the node.
+        id_: ID of the node.
         text: Caption or text layer.
         media: `image` and `video`, each a path or URL.
         metadata: All of the node's.
-        mime_types: Of the media; what is left out is guessed from the names.
+        mime_types: MIME types of the media; what is left out is guessed from the names.
     """
     resources = {
         f"{kind}_resource": build_resource(source, mime_type=mime_types.get(kind)) for kind, source in media.items()
@@ -81,7 +81,7 @@ def build_node_id(contents: Sequence[str], text: str, metadata: Mapping[str, Any
     Args:
         contents: Hashes of its media, or their URLs.
         text: Caption or text layer.
-        metadata: Of which `source`, `page`, `start` and `end` count.
+        metadata: Metadata of which `source`, `page`, `start` and `end` count.
     """
     place = [str(metadata.get(name)) for name in ("source", "page", "start", "end")]
     told = json.dumps([list(contents), text, place])

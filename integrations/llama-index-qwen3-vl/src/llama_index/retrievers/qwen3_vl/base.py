@@ -87,7 +87,7 @@ class Qwen3VLRetriever(MultiModalRetriever):
         keep_scores: Whether `similarity_score` and `relevance_score` are put into the metadata of what is found.
         vector_store_query_mode: How the store chooses, for example `"mmr"`.
         vector_store_kwargs: Further arguments of the store's query, or of `MultimodalIndex.search`.
-        callback_manager: Of LlamaIndex.
+        callback_manager: Callback manager of LlamaIndex.
         object_map: What each `IndexNode` stands for.
         objects: Each `IndexNode` with its object.
         verbose: Whether LlamaIndex prints what it enters.

@@ -88,7 +88,7 @@ class PageNode(Node):
         """Returns the node of a page.
 
         Args:
-            fields: Of the node.
+            fields: Fields of the node.
             media_policy: What may be opened to draw it; `None` is any local file.
         """
         page = cls(**fields)
@@ -164,7 +164,7 @@ def convert_hit(hit: Hit, *, keep_scores: bool = False) -> BaseNode:
     Its id is that of the unit, its source the file.
 
     Args:
-        hit: Of `MultimodalIndex.search`.
+        hit: Hit of `MultimodalIndex.search`.
         keep_scores: Whether the scores of both stages are among the metadata. Nodes with them have another hash for
             every query.
     """

@@ -152,7 +152,7 @@ def _hash_file(path: Path, media_policy: MediaPolicy | None) -> str:
 
 
 def _hash_image(image: Image.Image) -> str:
-    """Of the pixels, and of what changes how they are read."""
+    """Returns the digest of the pixels, and of what changes how they are read."""
     reading = (image.mode, image.size, image.info.get("transparency"), image.getpalette())
     content = hashlib.sha256(repr(reading).encode())
     content.update(image.getexif().tobytes())

@@ -45,7 +45,7 @@ def list_node_media(node: BaseNode, *, media_policy: MediaPolicy | None = None) 
     """Returns what there is to see of a node: its image and its video, or what its metadata name; nothing is opened.
 
     Args:
-        node: Of any type.
+        node: Node of any type.
         media_policy: How much data is decoded.
 
     Raises:

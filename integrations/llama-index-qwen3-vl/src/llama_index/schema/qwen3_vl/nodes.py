@@ -33,7 +33,7 @@ CaptionMode: TypeAlias = Literal["fuse", "image_only"]
 
 _MEDIA_TYPES = ("text", "image", "page", "video", "mixed")
 _PIXEL_TYPES = ("image", "page", "video")
-"""Of a document of these types the models see the pixels alone, whatever its text."""
+"""Types of documents of which the models see the pixels alone, whatever their text."""
 
 _MEDIA_KEYS = ("media_type", "image", "image_uri", "image_url", "video", "video_uri", "video_url")
 """Metadata that say that a text node stands for an image or video, of this project and of others."""
@@ -55,8 +55,8 @@ def build_node_item(
     `"image"`, `"page"` and `"video"` are pixels alone, `"mixed"` is both.
 
     Args:
-        node: Of any type. Data goes before paths, and paths before URLs, as in LlamaIndex; what the node itself holds
-            goes before what its metadata name. Sound is ignored.
+        node: Node of any type. Data goes before paths, and paths before URLs, as in LlamaIndex; what the node itself
+            holds goes before what its metadata name. Sound is ignored.
         caption_mode: `"image_only"` leaves captions out.
         media_policy: What may be opened of a page, which is rendered here, and how much data is decoded; `None` is any
             local file. Other files are opened by the model, under its own policy.

@@ -46,9 +46,9 @@ def build_resource(source: str | Path, *, mime_type: str | None = None, text: st
     A path that is not valid Unicode is a `file:` URL in it: LlamaIndex hashes and serialises nodes as UTF-8.
 
     Args:
-        source: It.
-        mime_type: Of it; guessed from the name if it is `None`.
-        text: Of the resource.
+        source: The source.
+        mime_type: MIME type of the source; guessed from the name if it is `None`.
+        text: Text of the resource.
     """
     path = source if isinstance(source, Path) else find_local_file(source)
     told = {"mimetype": mime_type, "text": text}

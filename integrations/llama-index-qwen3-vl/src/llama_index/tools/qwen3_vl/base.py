@@ -89,7 +89,7 @@ def multimodal_retriever_tool(
 
     Args:
         retriever: Any; for attached images, one that takes `MultiModalQueryBundle`, such as `Qwen3VLRetriever`.
-        name: Of the tool.
+        name: Name of the tool.
         description: When to use it, for the model.
         reranker: Orders and cuts what was found, such as `Qwen3VLRerank`; any postprocessor.
         max_images: Most images of an answer, frames included. The best nodes come first.

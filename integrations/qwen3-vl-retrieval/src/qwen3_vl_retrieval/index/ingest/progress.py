@@ -18,7 +18,7 @@ from qwen3_vl_retrieval.paths import encode_path
 __all__ = ["IndexProgress", "IndexReport", "OnIndexProgress", "RunCounter", "show_bar", "show_name", "write_failures"]
 
 _NAME_CHARACTERS = 32
-"""Of a file's name beside a bar, in a terminal of 80 columns."""
+"""Characters of a file's name beside a bar, in a terminal of 80 columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
