@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
-import select
 import signal
 import time
 import traceback
 import warnings
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from typing import Any
 
 SECONDS = 15.0
@@ -26,7 +26,8 @@ def run_in_fork(work: Callable[[], Any]) -> Any:
         _answer(work, writing)
     os.close(writing)
     deadline, answer = time.monotonic() + SECONDS, b""
-    while select.select([reading], [], [], max(0.0, deadline - time.monotonic()))[0]:
+    # Not `select`, which refuses descriptors above 1,023.
+    while wait([reading], timeout=max(0.0, deadline - time.monotonic())):
         part = os.read(reading, 1 << 16)
         if not part:
             break

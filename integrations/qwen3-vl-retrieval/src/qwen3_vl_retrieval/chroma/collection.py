@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from jaxtyping import Float
 
-from qwen3_vl_retrieval.chroma.directory import ChromaDirectory, close_client
+from qwen3_vl_retrieval.chroma.directory import ChromaDirectory, OpenClient
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
 
@@ -38,7 +38,7 @@ class Collection:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._directory = ChromaDirectory(folder, store=folder.parent)
-        self._client: Any = None
+        self._opened: OpenClient | None = None
         self._collection: Any = None
         self._inherited: list[Any] = []
         # Searching threads wait while one of them opens the collection afresh.
@@ -47,16 +47,16 @@ class Collection:
 
     def renew(self) -> None:
         """Leaves a client to the process that opened it: its threads are there."""
-        if self._client is not None:
+        if self._opened is not None:
             # Kept, because letting go of it would wait for those threads.
-            self._inherited += [self._client, self._collection]
-        self._client = self._collection = None
+            self._inherited += [self._opened, self._collection]
+        self._opened = self._collection = None
 
     @property
     def is_inherited(self) -> bool:
         """Whether the folder was opened before this process was forked, and cannot be opened here."""
         # A client that is open was opened here: `renew` leaves those of a parent behind.
-        return self._client is None and self._directory.is_inherited
+        return self._opened is None and self._directory.is_inherited
 
     @property
     def folder(self) -> Path:
@@ -69,10 +69,10 @@ class Collection:
         Raises:
             StoreError: if Chroma fails, is not installed, or was open when this process was forked.
         """
-        self._connect()
+        client = self._connect()
         stamp = {"store_id": store_id, **metadata}
         self._collection = self._call(
-            lambda: self._client.create_collection(
+            lambda: client.create_collection(
                 COLLECTION_NAME, configuration={"hnsw": dict(_INDEX)}, metadata=stamp, embedding_function=None
             )
         )
@@ -87,16 +87,15 @@ class Collection:
             self._reopen(store_id)
 
     def _reopen(self, store_id: str) -> None:
-        self.close()
         if not self._folder.is_dir():
             raise StoreError(f"the store is corrupt: the folder {str(self._folder)!r} is missing; repair the store")
-        self._connect()
-        names = [found.name for found in self._call(self._client.list_collections)]
+        client = self._connect()
+        names = [found.name for found in self._call(client.list_collections)]
         if COLLECTION_NAME not in names:
             raise StoreError(
                 f"the store is corrupt: {str(self._folder)!r} holds no collection {COLLECTION_NAME!r}; repair the store"
             )
-        collection = self._call(lambda: self._client.get_collection(COLLECTION_NAME, embedding_function=None))
+        collection = self._call(lambda: client.get_collection(COLLECTION_NAME, embedding_function=None))
         stamped = cast("Mapping[str, Any]", collection.metadata if collection.metadata is not None else {})
         if stamped.get("store_id") != store_id:
             raise StoreError(
@@ -107,16 +106,15 @@ class Collection:
 
     def close(self) -> None:
         """Lets go of the files."""
-        if self._client is not None:
-            close_client(self._client)
-        self._client = self._collection = None
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = self._collection = None
 
     def drop(self) -> None:
         """Deletes the collection, whoever it belongs to."""
-        self.close()
-        self._connect()
-        if COLLECTION_NAME in [found.name for found in self._call(self._client.list_collections)]:
-            self._call(lambda: self._client.delete_collection(COLLECTION_NAME))
+        client = self._connect()
+        if COLLECTION_NAME in [found.name for found in self._call(client.list_collections)]:
+            self._call(lambda: client.delete_collection(COLLECTION_NAME))
 
     def count(self) -> int:
         """Returns the number of rows on the disk."""
@@ -160,15 +158,21 @@ class Collection:
         )
         return list(found["ids"][0])
 
-    def _connect(self) -> None:
+    def _connect(self) -> Any:
+        """A new client of the folder, in place of the one that was open."""
+        self.close()
         try:
             self._directory.require_process()
         except StoreError as error:
             raise StoreError(f"{error}. Searching goes on, without Chroma") from None
-        self._client = self._directory.open_client()
+        self._opened = OpenClient(self._directory.open_client())
+        return self._opened.client
 
     def _largest_call(self) -> int:
-        return int(self._call(lambda: self._client.get_max_batch_size()))
+        opened = self._opened
+        if opened is None:
+            raise StoreError(f"the collection in {str(self._folder)!r} is closed; open the store again")
+        return int(self._call(opened.client.get_max_batch_size))
 
     def _call(self, ask: Callable[[], Any]) -> Any:
         """What Chroma answers; what it raises is of many kinds, and all of them mean that the store is unusable now."""

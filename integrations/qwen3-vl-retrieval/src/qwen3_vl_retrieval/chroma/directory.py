@@ -47,7 +47,6 @@ __all__ = [
     "OpenClient",
     "SharedCollection",
     "check_stamp",
-    "close_client",
     "parse_stamp",
     "read_stamp",
     "stamp_metadata",
@@ -78,18 +77,25 @@ _INHERITED: list[Any] = []
 
 
 class OpenClient:
-    """A client that the collections of this process share until somebody else writes.
+    """A client of `ChromaDirectory.open_client`, closed at the latest when nothing refers to this object any more.
+
+    Each holds some ten files, sockets and threads, and Chroma keeps those of a client that is only forgotten.
 
     Attributes:
-        client: The client of chromadb; closed when nothing refers to this object any more.
+        client: The client of chromadb.
         mark: Mark of the directory that the client has seen.
         rows: Number of rows that it has seen, by collection.
     """
 
-    def __init__(self, client: ClientAPI, mark: str) -> None:
+    def __init__(self, client: ClientAPI, mark: str = "") -> None:
         self.client, self.mark = client, mark
         self.rows: dict[str, int] = {}
-        weakref.finalize(self, _close_own_client, client, os.getpid()).atexit = False
+        self._close = weakref.finalize(self, _close_own_client, client, os.getpid())
+        self._close.atexit = False
+
+    def close(self) -> None:
+        """Lets go of the files now; a client that a parent process opened is left to it."""
+        self._close()
 
 
 class _OpenDirectory:
@@ -226,7 +232,7 @@ class ChromaDirectory:
                 self._clients.release()
 
     def open_client(self) -> ClientAPI:
-        """Returns a new client that sees the directory as it is now; give it to `close_client` when it is done with.
+        """Returns a new client that sees the directory as it is now; put it into an `OpenClient`.
 
         Raises:
             StoreError: if chromadb is not installed, Chroma cannot open the directory, or a parent process has it open.
@@ -531,13 +537,6 @@ class SharedCollection:
             ) from error
 
 
-def close_client(client: ClientAPI) -> None:
-    """Lets go of the files of a client that `ChromaDirectory.open_client` returned."""
-    spelling = client.get_settings().persist_directory
-    client.close()  # pyright: ignore[reportAttributeAccessIssue] - missing in the interface, present in each client
-    _SPELLINGS.discard(spelling)
-
-
 def stamp_metadata(metadata: Mapping[str, Any] | None, fingerprint: Fingerprint | None) -> dict[str, Any] | None:
     """Returns the metadata of a new collection with the fingerprint in them; `None` if there are none."""
     given = {} if metadata is None else dict(metadata)
@@ -626,10 +625,12 @@ def _take_spelling(folder: Path) -> str:
 
 
 def _close_own_client(client: ClientAPI, process_id: int) -> None:
-    if process_id == os.getpid():
-        close_client(client)
-    else:
+    if process_id != os.getpid():
         _INHERITED.append(client)
+        return
+    spelling = client.get_settings().persist_directory
+    client.close()  # pyright: ignore[reportAttributeAccessIssue] - missing in the interface, present in each client
+    _SPELLINGS.discard(spelling)
 
 
 def _let_go(_: object) -> None:
