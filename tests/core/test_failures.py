@@ -76,7 +76,7 @@ def test_a_missing_file_is_named(embedder, tmp_path):
 def forgetful_embedder(make_embedder):
     """Keeps no decoded pixels between reading and computing, as a call with very many images."""
     embedder = make_embedder()
-    embedder._engine.max_held_bytes = 0
+    embedder._engine.preparer.max_held_bytes = 0
     return embedder
 
 
@@ -98,7 +98,7 @@ def test_a_file_that_vanishes_between_reading_and_computing_is_a_failure_of_its_
     assert list(outcome.failures) == [1]
     assert str(outcome.failures[1]).startswith("item 1: ")
     assert "vanishing.png" in str(outcome.failures[1])
-    assert outcome.hidden_states[0].abs().sum() > 0
+    assert abs(outcome.values[0]).sum() > 0
 
 
 def test_a_file_that_changes_in_between_is_named(forgetful_embedder, media, tmp_path):
@@ -123,7 +123,7 @@ def test_the_pixels_of_a_querys_image_are_not_counted_once_per_document(make_rer
     reranker = make_reranker()
     query = {"image": media / "small_20x17.png"}
     request, *_ = reranker._prepare(query, ["a", "b"], None, "raise", False)
-    reranker._engine.max_held_bytes = request.media[0].held_bytes - 1
+    reranker._engine.preparer.max_held_bytes = request.media[0].held_bytes - 1
     requests = reranker._prepare(query, ["a", "b"], None, "raise", False)
     assert [row.media[0].key for row in requests] == [request.media[0].key] * 2
     assert all(row.media[0].held_bytes > 0 for row in requests)

@@ -27,7 +27,7 @@ def paths(tmp_path):
 def embedder(make_embedder):
     """Holds no pixels, and computes image by image."""
     embedder = make_embedder(max_batch_tokens=1)
-    embedder._engine.max_held_bytes = 0
+    embedder._engine.preparer.max_held_bytes = 0
     return embedder
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from qwen3_vl_retrieval.outputs.precision import int8_step, quantize_embeddings
 from qwen3_vl_retrieval.outputs.scoring import compute_margins, compute_probabilities, rank_scores
-from qwen3_vl_retrieval.outputs.vectors import check_dimensions, pool_last_token, truncate_dimensions
+from qwen3_vl_retrieval.outputs.vectors import check_dimensions, truncate_dimensions
 
 finite_margins = arrays.arrays(np.float32, st.integers(0, 20), elements=st.floats(-200, 200, width=32))
 
@@ -22,16 +21,11 @@ def unit_vectors() -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def test_pooling_takes_the_last_real_token():
-    states = torch.arange(24.0).reshape(2, 3, 4)
-    assert pool_last_token(states, torch.tensor([3, 1])).tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
-
-
 @pytest.mark.parametrize("dimensions", [32, 100, 256])
 def test_truncated_vectors_have_unit_length(unit_vectors, dimensions):
-    shortened = truncate_dimensions(torch.from_numpy(unit_vectors), dimensions, normalize=True)
+    shortened = truncate_dimensions(unit_vectors, dimensions, normalize=True)
     np.testing.assert_allclose(np.linalg.norm(shortened, axis=1), 1, atol=1e-6)
-    raw = truncate_dimensions(torch.from_numpy(unit_vectors), dimensions, normalize=False)
+    raw = truncate_dimensions(unit_vectors, dimensions, normalize=False)
     assert np.array_equal(raw, unit_vectors[:, :dimensions])
 
 

@@ -5,28 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self, Unpack, get_args
+from typing import Any, Self, Unpack
 
 import numpy.typing as npt
 from transformers import PreTrainedModel, ProcessorMixin
 
 from qwen3_vl_retrieval._model import ModelInProcess
-from qwen3_vl_retrieval.engine.requests.builder import Contents, Request
-from qwen3_vl_retrieval.engine.scheduling.executor import Outcome, raise_first_failure
-from qwen3_vl_retrieval.errors import InputError, quote
+from qwen3_vl_retrieval.engine.requests.builder import Request
+from qwen3_vl_retrieval.engine.requests.outcome import form_vectors
+from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.items import (
-    CoercedInput,
     ImageReading,
     Item,
     OnError,
-    check_instruction,
     check_on_error,
-    list_items,
 )
 from qwen3_vl_retrieval.loading import Choices, LoadedModel, hash_parameters, name_quantization
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.options import (
+    EMBEDDING_MAX_LENGTH,
     EmbedderOptions,
     InputType,
     LoadOptions,
@@ -34,20 +32,14 @@ from qwen3_vl_retrieval.options import (
     Precision,
     VectorOptions,
 )
-from qwen3_vl_retrieval.outputs.precision import check_precision
-from qwen3_vl_retrieval.outputs.vectors import VectorFormat, check_dimensions
 from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_QUERY_INSTRUCTION,
-    PROMPT_VERSION,
-    normalize_instruction,
 )
 from qwen3_vl_retrieval.protocols import Embedder, implements
+from qwen3_vl_retrieval.vector_space import VectorSpace
 
-__all__ = ["MAX_LENGTH", "Qwen3VLEmbedder"]
-
-MAX_LENGTH = 8192
-"""Default tokens of an item: `MAX_LENGTH` of the official `qwen3_vl_embedding.py` at commit 8ce3aab."""
+__all__ = ["Qwen3VLEmbedder"]
 
 
 class EmbedderLoadOptions(EmbedderOptions, LoadOptions, total=False):
@@ -102,7 +94,7 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
         pixel_budget: PixelBudget | None = None,
         frame_sampling: FrameSampling | None = None,
         image_reading: ImageReading = "viewer",
-        max_length: int = MAX_LENGTH,
+        max_length: int = EMBEDDING_MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         max_batch_tokens: int | None = None,
         choices: Choices | None = None,
@@ -123,10 +115,18 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
             vision_cache_bytes=0,
             choices=choices,
         )
-        self._dimensions = check_dimensions(dimensions, hidden_size=self._engine.hidden_size)
-        self.document_instruction = normalize_instruction(document_instruction, default=DEFAULT_INSTRUCTION)
-        self.query_instruction = normalize_instruction(query_instruction, default=DEFAULT_QUERY_INSTRUCTION)
-        self._revision = hash_parameters(self.model) if revision is None else revision
+        self._space = VectorSpace(
+            model_id=self.model_id,
+            revision=hash_parameters(self.model) if revision is None else revision,
+            hidden_size=self._engine.hidden_size,
+            dimensions=dimensions,
+            document_instruction=document_instruction,
+            query_instruction=query_instruction,
+            pixel_budget=self.pixel_budget,
+            frame_sampling=self.frame_sampling,
+            image_reading=self.image_reading,
+            max_length=max_length,
+        )
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, **options: Unpack[EmbedderLoadOptions]) -> Self:
@@ -163,7 +163,17 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
     @property
     def dimensions(self) -> int:
         """Length of a vector unless a call asks for another."""
-        return self._dimensions
+        return self._space.dimensions
+
+    @property
+    def document_instruction(self) -> str:
+        """Instruction of `embed` and `embed_documents`."""
+        return self._space.document_instruction
+
+    @property
+    def query_instruction(self) -> str:
+        """Instruction of `embed_queries`."""
+        return self._space.query_instruction
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -174,19 +184,7 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
         self, *, input_type: InputType = "document", **options: Unpack[VectorOptions]
     ) -> Fingerprint:
         """Returns the identity of vectors that `embed` would return with these options."""
-        precision = options.get("precision", "float32")
-        return Fingerprint(
-            model=self.model_id,
-            revision=self._revision,
-            dimensions=self._format(options.get("dimensions"), precision, True).dimensions,
-            precision=precision,
-            instruction=self._choose_instruction(options.get("instruction"), input_type),
-            pixel_budget=self.pixel_budget.describe(),
-            frame_sampling=self.frame_sampling.describe(),
-            max_length=self._max_length,
-            prompt_version=PROMPT_VERSION,
-            image_reading=self.image_reading,
-        )
+        return self._space.compute_fingerprint(input_type=input_type, **options)
 
     def prepare(
         self,
@@ -204,17 +202,12 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
         Raises:
             InputError: An item cannot be embedded; the message begins with its position.
         """
-        call_instruction = self._choose_instruction(instruction, input_type)
-
-        def build(contents: Contents, item: CoercedInput) -> Request:
-            own = normalize_instruction(item.instruction, default=call_instruction)
-            return self._engine.builder.build_item(contents, instruction=own)
-
-        check_on_error(on_error)
-        prepared = self._engine.prepare(list_items(inputs), build, show_progress=show_progress)
-        if on_error == "raise":
-            raise_first_failure([request for request in prepared if isinstance(request, InputError)])
-        return prepared
+        return self._engine.preparer.prepare_items(
+            inputs,
+            instruction=self._space.choose_instruction(instruction, input_type),
+            on_error=on_error,
+            show_progress=show_progress,
+        )
 
     @implements(Embedder.embed)
     def embed(
@@ -248,12 +241,12 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
             InputError: An item cannot be embedded; the message begins with its position.
             ValueError: An option is out of range.
         """
-        form = self._format(dimensions, precision, normalize)
+        form = self._space.choose_format(dimensions=dimensions, precision=precision, normalize=normalize)
         prepared = self.prepare(
             inputs, input_type=input_type, instruction=instruction, on_error=on_error, show_progress=show_progress
         )
         outcome = self._engine.run(prepared, show_progress=show_progress, description="embedding")
-        return self._finish(outcome, form, on_error)
+        return form_vectors(outcome, form, on_error)
 
     def embed_prepared(
         self, prepared: Sequence[Request | InputError], *, on_error: OnError = "raise"
@@ -266,7 +259,7 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
             InputError: One of `prepared` is an error, and `on_error` is `"raise"`.
         """
         check_on_error(on_error)
-        return self._finish(self._engine.run(prepared), self._format(None, "float32", True), on_error)
+        return form_vectors(self._engine.run(prepared), self._space.choose_format(), on_error)
 
     @implements(Embedder.aembed)
     async def aembed(
@@ -285,7 +278,7 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
 
         `show_progress` covers reading only: the forward passes belong to all callers.
         """
-        form = self._format(dimensions, precision, normalize)
+        form = self._space.choose_format(dimensions=dimensions, precision=precision, normalize=normalize)
         prepared = await asyncio.to_thread(
             self.prepare,
             inputs,
@@ -294,24 +287,4 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
             on_error=on_error,
             show_progress=show_progress,
         )
-        return self._finish(await self._engine.run_shared(prepared), form, on_error)
-
-    def _choose_instruction(self, instruction: str | None, input_type: InputType) -> str:
-        check_instruction(instruction)
-        if input_type not in get_args(InputType):
-            raise ValueError(f'input_type={quote(input_type)} is unknown; allowed are "document" and "query"')
-        own = self.query_instruction if input_type == "query" else self.document_instruction
-        return normalize_instruction(instruction, default=own)
-
-    def _format(self, dimensions: int | None, precision: Precision, normalize: bool) -> VectorFormat:
-        wanted = self._dimensions if dimensions is None else dimensions
-        length = check_dimensions(wanted, hidden_size=self._engine.hidden_size)
-        check_precision(precision, dimensions=length, normalize=normalize)
-        return VectorFormat(dimensions=length, precision=precision, normalize=normalize)
-
-    def _finish(
-        self, outcome: Outcome, form: VectorFormat, on_error: OnError
-    ) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
-        outcome.raise_failures(on_error)
-        vectors = form.apply(outcome.hidden_states)
-        return vectors if on_error == "raise" else outcome.place_failures(vectors)
+        return form_vectors(await self._engine.run_shared(prepared), form, on_error)

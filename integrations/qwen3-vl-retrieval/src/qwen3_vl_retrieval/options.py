@@ -14,6 +14,8 @@ from qwen3_vl_retrieval.media.budgets import FrameSampling, PixelBudget
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
 __all__ = [
+    "EMBEDDING_MAX_LENGTH",
+    "RERANKING_MAX_LENGTH",
     "EmbedOptions",
     "EmbedderOptions",
     "EngineOptions",
@@ -50,6 +52,13 @@ ScoreOutput: TypeAlias = Literal["probability", "margin"]
 """What a score is: the probability in [0, 1] that the document answers the query, or the log-odds of it."""
 
 ModelHub: TypeAlias = Literal["huggingface", "modelscope"]
+
+
+EMBEDDING_MAX_LENGTH = 8192
+"""Default tokens of an item: `MAX_LENGTH` of the official `qwen3_vl_embedding.py` at commit 8ce3aab."""
+
+RERANKING_MAX_LENGTH = 10_240
+"""Default tokens of a pair: `MAX_LENGTH` of the official `qwen3_vl_reranker.py` at commit 8ce3aab."""
 
 
 class WeightOptions(TypedDict, total=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self, Unpack, get_args
+from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -14,36 +14,30 @@ from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
 from qwen3_vl_retrieval._model import ModelInProcess
-from qwen3_vl_retrieval.engine.requests.builder import Contents, Request
-from qwen3_vl_retrieval.engine.scheduling.executor import Outcome, raise_first_failure
-from qwen3_vl_retrieval.errors import InputError, quote
+from qwen3_vl_retrieval.engine.requests.builder import Request
+from qwen3_vl_retrieval.engine.requests.outcome import Outcome, form_scores
+from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.items import (
-    CoercedInput,
     ImageReading,
     Item,
     OnError,
     check_instruction,
-    check_on_error,
-    coerce_input,
-    list_items,
 )
 from qwen3_vl_retrieval.loading import Choices, LoadedModel, read_score_weight
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.options import (
+    RERANKING_MAX_LENGTH,
     LoadOptions,
     OnOverflow,
     PairTruncation,
     RerankerOptions,
     ScoreOutput,
 )
-from qwen3_vl_retrieval.outputs.scoring import compute_margins, compute_probabilities
+from qwen3_vl_retrieval.outputs.scoring import check_output, compute_margins
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_RERANKING_INSTRUCTION
 from qwen3_vl_retrieval.protocols import Reranker, implements
 
-__all__ = ["MAX_LENGTH", "Qwen3VLReranker"]
-
-MAX_LENGTH = 10_240
-"""Default tokens of a pair: `MAX_LENGTH` of the official `qwen3_vl_reranker.py` at commit 8ce3aab."""
+__all__ = ["Qwen3VLReranker"]
 
 
 class RerankerLoadOptions(RerankerOptions, LoadOptions, total=False):
@@ -95,7 +89,7 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
         pixel_budget: PixelBudget | None = None,
         frame_sampling: FrameSampling | None = None,
         image_reading: ImageReading = "viewer",
-        max_length: int = MAX_LENGTH,
+        max_length: int = RERANKING_MAX_LENGTH,
         on_overflow: OnOverflow = "fit",
         truncation: PairTruncation = "longest_first",
         max_batch_tokens: int | None = None,
@@ -187,7 +181,7 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
             InputError: The query or a document cannot be judged; the message begins with its position.
             ValueError: An option is unknown.
         """
-        _check_output(output)
+        check_output(output)
         prepared = self._prepare(query, documents, instruction, on_error, show_progress)
         outcome = self._engine.run(prepared, show_progress=show_progress, description="reranking")
         return self._finish(outcome, output, on_error)
@@ -207,7 +201,7 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
 
         `show_progress` covers reading only: the forward passes belong to all callers.
         """
-        _check_output(output)
+        check_output(output)
         prepared = await asyncio.to_thread(self._prepare, query, documents, instruction, on_error, show_progress)
         outcome = await self._engine.run_shared(prepared)
         return self._finish(outcome, output, on_error)
@@ -220,36 +214,17 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
         on_error: OnError,
         show_progress: bool,
     ) -> list[Request | InputError]:
-        check_on_error(on_error)
         check_instruction(instruction)
-        items = list_items(documents)
-        builder = self._engine.builder
-        try:
-            coerced = coerce_input(query)
-            query_contents = builder.read_contents(coerced.parts)
-        except InputError as error:
-            raise error.at(None, role="query") from error
-        # As the official script: the instruction is not normalised, only an empty one is the default.
-        own = coerced.instruction or instruction or self._instruction
-
-        def build(contents: Contents, _item: CoercedInput) -> Request:
-            return builder.build_pair(query_contents, contents, instruction=own)
-
-        shared_keys = frozenset(media.key for media in query_contents.media)
-        prepared = self._engine.prepare(items, build, shared_keys=shared_keys, show_progress=show_progress)
-        if on_error == "raise":
-            raise_first_failure([request for request in prepared if isinstance(request, InputError)])
-        return prepared
+        return self._engine.preparer.prepare_pairs(
+            query,
+            documents,
+            instruction=instruction or self._instruction,
+            on_error=on_error,
+            show_progress=show_progress,
+        )
 
     def _finish(
         self, outcome: Outcome, output: ScoreOutput, on_error: OnError
     ) -> npt.NDArray[np.float32] | list[float | InputError]:
-        outcome.raise_failures(on_error)
-        margins = compute_margins(outcome.hidden_states.numpy(), self.score_weight.numpy())
-        scores = margins if output == "margin" else compute_probabilities(margins)
-        return scores if on_error == "raise" else outcome.place_failures(scores.tolist())
-
-
-def _check_output(output: str) -> None:
-    if output not in get_args(ScoreOutput):
-        raise ValueError(f'output={quote(output)} is unknown; allowed are "probability" and "margin"')
+        margins = compute_margins(outcome.values, self.score_weight.numpy())
+        return form_scores(outcome, margins, output, on_error)

@@ -47,11 +47,10 @@ from qwen3_vl_retrieval.options import (
     EmbedOptions,
     InputType,
     ScoreOptions,
-    ScoreOutput,
     VectorOptions,
     list_option_names,
 )
-from qwen3_vl_retrieval.outputs.scoring import compute_log_odds, compute_probabilities
+from qwen3_vl_retrieval.outputs.scoring import check_output, compute_log_odds, compute_probabilities
 from qwen3_vl_retrieval.protocols import Embedder, Reranker, implements
 
 __all__ = ["EmbedderTests", "FakeEmbedder", "FakeReranker", "RerankerTests"]
@@ -202,8 +201,7 @@ class FakeReranker(Reranker):
         check_on_error(on_error)
         _check_names(options, ScoreOptions)
         output = options.get("output", "probability")
-        if output not in get_args(ScoreOutput):
-            raise ValueError(f'output={quote(output)} is unknown; allowed are "probability" and "margin"')
+        check_output(output)
         items = list_items(documents)
         self.asked.append(len(items))
         try:

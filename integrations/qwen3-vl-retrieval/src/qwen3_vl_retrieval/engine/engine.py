@@ -3,51 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from operator import index
-from typing import Any, get_args
+from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
-from qwen3_vl_retrieval.engine.requests.builder import (
-    MAX_HELD_BYTES,
-    Contents,
-    HeldPixels,
-    Request,
-    RequestBuilder,
-    prepare_all,
-)
+from qwen3_vl_retrieval.engine.requests.builder import Request, RequestBuilder
 from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader
+from qwen3_vl_retrieval.engine.requests.outcome import Outcome
+from qwen3_vl_retrieval.engine.requests.preparation import RequestPreparer, report_progress
 from qwen3_vl_retrieval.engine.scheduling.dispatcher import Dispatcher
-from qwen3_vl_retrieval.engine.scheduling.executor import Executor, Outcome
+from qwen3_vl_retrieval.engine.scheduling.executor import Executor
 from qwen3_vl_retrieval.engine.statistics import EngineStatistics, StatisticsRecorder
 from qwen3_vl_retrieval.engine.vision.feature_cache import FeatureCache
 from qwen3_vl_retrieval.engine.vision.patches import PatchLayout
-from qwen3_vl_retrieval.errors import InputError, quote
+from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.forks import renew_in_children
-from qwen3_vl_retrieval.items import CoercedInput, Item, coerce_input
 from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.options import OnOverflow, PairTruncation
 from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 
-__all__ = ["MAX_SUPPORTED_LENGTH", "Engine", "compute_alone_in_children", "report_progress"]
-
-
-@contextmanager
-def report_progress(description: str, *, total: int, enabled: bool) -> Generator[Callable[[int], None] | None]:
-    """Yields a callback that advances a bar by so many items, or `None` when nothing is to be shown."""
-    if not enabled:
-        yield None
-        return
-    with tqdm(total=total, desc=description, unit="item") as bar:
-
-        def advance(count: int) -> None:
-            bar.update(count)
-
-        yield advance
+__all__ = ["Engine", "compute_alone_in_children"]
 
 
 class _OneThread:
@@ -69,10 +46,6 @@ _ONE_THREAD = _OneThread()
 def compute_alone_in_children() -> None:
     """Makes child processes that are forked from now on compute with one thread each; this process is not changed."""
     renew_in_children(_ONE_THREAD)
-
-
-MAX_SUPPORTED_LENGTH = 32_768
-"""Context of the published models (model cards, technical report arXiv 2601.04720)."""
 
 
 _CACHE_BYTES = 2**30
@@ -99,7 +72,7 @@ class Engine:
             device, 0 keeps none.
 
     Attributes:
-        max_held_bytes: Decoded pixels kept between reading and computing.
+        preparer: Makes requests of items.
     """
 
     def __init__(
@@ -118,7 +91,8 @@ class Engine:
         max_batch_tokens: int | None = None,
         vision_cache_bytes: int | None = None,
     ) -> None:
-        _check_options(max_length, on_overflow, pair_truncation, max_batch_tokens)
+        if max_batch_tokens is not None and index(max_batch_tokens) < 1:
+            raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
         compute_alone_in_children()
         tokenizer = PromptTokenizer(processor.tokenizer)
         layout = PatchLayout.from_processor(processor.image_processor)
@@ -130,10 +104,11 @@ class Engine:
             reading=image_reading,
             is_known=features.__contains__,
         )
-        self.builder = RequestBuilder(
+        builder = RequestBuilder(
             tokenizer, reader, max_length=max_length, on_overflow=on_overflow, pair_truncation=pair_truncation
         )
         self._statistics = StatisticsRecorder()
+        self.preparer = RequestPreparer(builder, role=role, statistics=self._statistics)
         self.executor = Executor(
             model,
             layout,
@@ -141,7 +116,6 @@ class Engine:
             statistics=self._statistics,
             max_batch_tokens=max_batch_tokens,
         )
-        self.max_held_bytes = MAX_HELD_BYTES
         self._role = role
         self._dispatcher = Dispatcher(self.executor)
 
@@ -160,38 +134,6 @@ class Engine:
         """Device of the model."""
         return self.executor.device
 
-    def prepare(
-        self,
-        items: Sequence[Item],
-        build: Callable[[Contents, CoercedInput], Request],
-        *,
-        shared_keys: frozenset[bytes] = frozenset(),
-        show_progress: bool = False,
-    ) -> list[Request | InputError]:
-        """Returns the request of each item, or the error that names its position, without computing anything.
-
-        The pixels of `shared_keys` (a query's images) belong to all requests and stay whatever the others hold.
-        """
-        held = HeldPixels(self.max_held_bytes)
-
-        def build_request(item: CoercedInput) -> Request:
-            contents = self.builder.read_contents(item.parts)
-            request = build(contents, item)
-            held.admit([media for media in request.media if media.key not in shared_keys])
-            return request
-
-        coerced = [_coerce(item) for item in items]
-        with (
-            self._statistics.time("seconds_reading"),
-            report_progress("reading", total=len(items), enabled=show_progress) as advance,
-        ):
-            prepared = prepare_all(coerced, build_request, on_progress=advance)
-        _warn_of_fitted(prepared, role=self._role)
-        return [
-            request.at(position, role=self._role) if isinstance(request, InputError) else request
-            for position, request in enumerate(prepared)
-        ]
-
     def run(
         self,
         prepared: Sequence[Request | InputError],
@@ -203,13 +145,14 @@ class Engine:
         requests = [request for request in prepared if isinstance(request, Request)]
         with report_progress(description, total=len(requests), enabled=show_progress) as advance:
             outcome = self.executor.run(requests, on_progress=advance)
-        return self._spread(outcome, prepared)
+        return outcome.spread(prepared, role=self._role)
 
     async def run_shared(self, prepared: Sequence[Request | InputError]) -> Outcome:
         """Returns the same as `run`, in batches shared with other callers; cancelling takes the requests out."""
         requests = [request for request in prepared if isinstance(request, Request)]
         future = self._dispatcher.submit(requests)
-        return self._spread(await asyncio.wrap_future(future), prepared)
+        outcome = await asyncio.wrap_future(future)
+        return outcome.spread(prepared, role=self._role)
 
     def encode_media(self, prepared: Sequence[Request | InputError]) -> dict[int, InputError]:
         """Keeps the features of all images and videos; returns what cannot be read, by position."""
@@ -220,16 +163,6 @@ class Engine:
             failures[positions[at]] = error.at(positions[at], role=self._role)
         return failures
 
-    def _spread(self, outcome: Outcome, prepared: Sequence[Request | InputError]) -> Outcome:
-        """The outcome of the requests alone, laid out over all positions; each failure names its own."""
-        positions = [position for position, request in enumerate(prepared) if isinstance(request, Request)]
-        hidden_states = torch.zeros(len(prepared), outcome.hidden_states.shape[1])
-        hidden_states[positions] = outcome.hidden_states
-        failures = {position: request for position, request in enumerate(prepared) if isinstance(request, InputError)}
-        for at, error in outcome.failures.items():
-            failures[positions[at]] = error.at(positions[at], role=self._role)
-        return Outcome(hidden_states, failures)
-
 
 def _build_cache(device: torch.device, vision_cache_bytes: int | None) -> FeatureCache:
     if vision_cache_bytes is None:
@@ -237,34 +170,3 @@ def _build_cache(device: torch.device, vision_cache_bytes: int | None) -> Featur
     if index(vision_cache_bytes) < 0:
         raise ValueError(f"vision_cache_bytes={vision_cache_bytes} must not be negative")
     return FeatureCache(device, max_device_bytes=vision_cache_bytes, max_host_bytes=4 * vision_cache_bytes)
-
-
-def _check_options(max_length: int, on_overflow: str, pair_truncation: str, max_batch_tokens: int | None) -> None:
-    if not 1 <= index(max_length) <= MAX_SUPPORTED_LENGTH:
-        raise ValueError(f"max_length={max_length} must be between 1 and {MAX_SUPPORTED_LENGTH}")
-    if on_overflow not in get_args(OnOverflow):
-        raise ValueError(f'on_overflow={quote(on_overflow)} is unknown; allowed are "fit" and "error"')
-    if pair_truncation not in get_args(PairTruncation):
-        raise ValueError(f'truncation={quote(pair_truncation)} is unknown; allowed are "longest_first" and "reference"')
-    if max_batch_tokens is not None and index(max_batch_tokens) < 1:
-        raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
-
-
-def _coerce(item: Item) -> CoercedInput | InputError:
-    try:
-        return coerce_input(item)
-    except InputError as error:
-        return error
-
-
-def _warn_of_fitted(prepared: Sequence[Request | InputError], *, role: str) -> None:
-    """One warning a call, however many items were reduced."""
-    fitted = [
-        (position, request.fitted)
-        for position, request in enumerate(prepared)
-        if isinstance(request, Request) and request.fitted is not None
-    ]
-    if fitted:
-        position, what = fitted[0]
-        others = f", and {len(fitted) - 1} more" if len(fitted) > 1 else ""
-        warnings.warn(f"{role} {position}: {what}{others}", stacklevel=4)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Float32
 
-__all__ = ["Ranked", "compute_log_odds", "compute_margins", "compute_probabilities", "rank_scores"]
+from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.options import ScoreOutput
+
+__all__ = ["Ranked", "check_output", "compute_log_odds", "compute_margins", "compute_probabilities", "rank_scores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,12 @@ class Ranked:
     index: int
     score: float
     margin: float
+
+
+def check_output(output: str) -> None:
+    """Raises `ValueError` unless `output` is a kind of score."""
+    if output not in get_args(ScoreOutput):
+        raise ValueError(f'output={quote(output)} is unknown; allowed are "probability" and "margin"')
 
 
 def compute_margins(

@@ -1,4 +1,4 @@
-"""From hidden states to vectors: pooling, length, scale and number format."""
+"""From pooled states to vectors: length, scale and number format."""
 
 from __future__ import annotations
 
@@ -6,35 +6,18 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
-import torch
-from jaxtyping import Float, Float32, Int64
-from torch import Tensor
+from jaxtyping import Float32
 
 from qwen3_vl_retrieval.options import Precision
 from qwen3_vl_retrieval.outputs.precision import quantize_embeddings
 
-__all__ = ["MIN_DIMENSIONS", "VectorFormat", "check_dimensions", "pool_last_token", "truncate_dimensions"]
+__all__ = ["MIN_DIMENSIONS", "VectorFormat", "check_dimensions", "truncate_dimensions"]
 
 
 MIN_DIMENSIONS = 32
 """Shortest Matryoshka vector; the published models are trained for 64 and more (technical report, arXiv 2601.04720)."""
-
-
-def pool_last_token(
-    hidden_states: Float[Tensor, "batch length hidden"], lengths: Int64[Tensor, " batch"]
-) -> Float[Tensor, "batch hidden"]:
-    """Returns the state of each row's last real token; rows are padded on the right."""
-    rows = torch.arange(len(lengths), device=hidden_states.device)
-    return hidden_states[rows, lengths - 1]
-
-
-def truncate_dimensions(
-    vectors: Float[Tensor, "batch hidden"], dimensions: int, *, normalize: bool
-) -> Float[Tensor, "batch dimensions"]:
-    """Returns the first `dimensions` of each vector, scaled to unit length again unless `normalize` is false."""
-    shortened = vectors[:, :dimensions]
-    return torch.nn.functional.normalize(shortened, p=2.0, dim=-1) if normalize else shortened
 
 
 def check_dimensions(dimensions: int | None, *, hidden_size: int) -> int:
@@ -52,6 +35,18 @@ def check_dimensions(dimensions: int | None, *, hidden_size: int) -> int:
     return dimensions
 
 
+def truncate_dimensions(
+    states: Float32[np.ndarray, "n hidden"], dimensions: int, *, normalize: bool
+) -> Float32[np.ndarray, "n dimensions"]:
+    """Returns the first `dimensions` of each row, scaled to unit length again unless `normalize` is false."""
+    shortened = states[:, :dimensions]
+    if not normalize:
+        return shortened
+    # A row of zeros stays one, as with torch.nn.functional.normalize.
+    lengths = np.maximum(np.linalg.norm(shortened, axis=1, keepdims=True), 1e-12)
+    return (shortened / lengths).astype(np.float32)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorFormat:
     """Length, scale and number format of the vectors of one call.
@@ -66,7 +61,7 @@ class VectorFormat:
     precision: Precision
     normalize: bool
 
-    def apply(self, hidden_states: Float32[Tensor, "n hidden"]) -> npt.NDArray[Any]:
+    def apply(self, states: Float32[np.ndarray, "n hidden"]) -> npt.NDArray[Any]:
         """Returns pooled states as vectors of this format, one per row."""
-        vectors = truncate_dimensions(hidden_states, self.dimensions, normalize=self.normalize)
-        return quantize_embeddings(vectors.numpy(), self.precision)
+        vectors = truncate_dimensions(states, self.dimensions, normalize=self.normalize)
+        return quantize_embeddings(vectors, self.precision)

@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from qwen3_vl_retrieval.engine.states import PackedRow, PrefixStates
-from qwen3_vl_retrieval.outputs.vectors import pool_last_token
 
 __all__ = ["PaddedLanguageModel"]
 
@@ -75,5 +74,6 @@ class PaddedLanguageModel:
             deepstack_visual_embeds=deepstack,
             use_cache=False,
         ).last_hidden_state
-        lengths = torch.tensor([len(row.token_ids) for row in rows], device=hidden_states.device)
-        return pool_last_token(hidden_states, lengths)
+        last = torch.tensor([len(row.token_ids) - 1 for row in rows], device=hidden_states.device)
+        # Rows are padded on the right.
+        return hidden_states[torch.arange(len(rows), device=hidden_states.device), last]

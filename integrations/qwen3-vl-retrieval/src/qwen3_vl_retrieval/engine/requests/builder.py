@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from operator import index
+from typing import TypeAlias, get_args
 
 import numpy as np
 
 from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader, PreparedMedia
-from qwen3_vl_retrieval.errors import InputError, InputTooLongError
-from qwen3_vl_retrieval.items import CoercedInput, Part, TextPart
+from qwen3_vl_retrieval.errors import InputTooLongError, quote
+from qwen3_vl_retrieval.items import Part, TextPart
 from qwen3_vl_retrieval.options import OnOverflow, PairTruncation
 from qwen3_vl_retrieval.prompting.prompts import (
     Content,
@@ -30,7 +28,10 @@ from qwen3_vl_retrieval.prompting.truncation import (
     truncate_pair_as_reference,
 )
 
-__all__ = ["Contents", "HeldPixels", "PrefixKey", "PromptPrefix", "Request", "RequestBuilder", "prepare_all"]
+__all__ = ["MAX_SUPPORTED_LENGTH", "Contents", "PrefixKey", "PromptPrefix", "Request", "RequestBuilder"]
+
+MAX_SUPPORTED_LENGTH = 32_768
+"""Context of the published models (model cards, technical report arXiv 2601.04720)."""
 
 
 _FIT_ATTEMPTS = 6
@@ -99,7 +100,18 @@ class Request:
 
 
 class RequestBuilder:
-    """Builds requests within a length; safe to share between threads."""
+    """Builds requests within a length; safe to share between threads.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        reader: Reads images and videos.
+        max_length: Tokens of an item at most.
+        on_overflow: What happens to an item beyond that.
+        pair_truncation: Which side of a long pair is cut.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
 
     def __init__(
         self,
@@ -110,6 +122,14 @@ class RequestBuilder:
         on_overflow: OnOverflow,
         pair_truncation: PairTruncation = "longest_first",
     ) -> None:
+        if not 1 <= index(max_length) <= MAX_SUPPORTED_LENGTH:
+            raise ValueError(f"max_length={max_length} must be between 1 and {MAX_SUPPORTED_LENGTH}")
+        if on_overflow not in get_args(OnOverflow):
+            raise ValueError(f'on_overflow={quote(on_overflow)} is unknown; allowed are "fit" and "error"')
+        if pair_truncation not in get_args(PairTruncation):
+            raise ValueError(
+                f'truncation={quote(pair_truncation)} is unknown; allowed are "longest_first" and "reference"'
+            )
         self._tokenizer = tokenizer
         self._reader = reader
         self._max_length = max_length
@@ -263,65 +283,3 @@ def _describe_media(media: Sequence[PreparedMedia]) -> str:
     named = [(images, "image(s)"), (frames, "frame(s)")]
     listed = " and ".join(f"{count} {name}" for count, name in named if count)
     return f"{listed} of {sum(item.token_count for item in media)} tokens"
-
-
-MAX_HELD_BYTES = 1 << 30
-"""Decoded pixels that a call keeps between reading and computing; beyond it images are decoded a second time."""
-
-T = TypeVar("T")
-
-
-class HeldPixels:
-    """Counts the decoded pixels of one call and releases those beyond a bound."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._held_bytes = 0
-        self._lock = threading.Lock()
-
-    def admit(self, media: Sequence[PreparedMedia]) -> None:
-        """Keeps the pixels of `media` if they fit the bound, and releases them otherwise."""
-        size = sum(item.held_bytes for item in media)
-        with self._lock:
-            fits = self._held_bytes + size <= self._max_bytes
-            self._held_bytes += size if fits else 0
-        if not fits:
-            for item in media:
-                item.release()
-
-
-def prepare_all(
-    items: Sequence[CoercedInput | InputError],
-    build: Callable[[CoercedInput], Request],
-    *,
-    on_progress: Callable[[int], None] | None = None,
-) -> list[Request | InputError]:
-    """Returns the request of each item, or why there is none, in input order.
-
-    Items with media are read by several threads (Pillow and FFmpeg work outside the interpreter lock); an item that
-    is already an error stays one.
-    """
-
-    def prepare(item: CoercedInput | InputError) -> Request | InputError:
-        if isinstance(item, InputError):
-            return item
-        try:
-            return build(item)
-        except InputError as error:
-            return error
-
-    if not any(_has_media(item) for item in items):
-        return [prepare(item) for item in _report(items, on_progress)]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="read-media") as pool:
-        return list(_report(pool.map(prepare, items), on_progress))
-
-
-def _has_media(item: CoercedInput | InputError) -> bool:
-    return isinstance(item, CoercedInput) and any(not isinstance(part, TextPart) for part in item.parts)
-
-
-def _report(values: Iterable[T], on_progress: Callable[[int], None] | None) -> Iterator[T]:
-    for value in values:
-        yield value
-        if on_progress is not None:
-            on_progress(1)

@@ -10,7 +10,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from qwen3_vl_retrieval.engine.requests.builder import Request
-from qwen3_vl_retrieval.engine.scheduling.executor import Executor, Outcome
+from qwen3_vl_retrieval.engine.requests.outcome import Outcome
+from qwen3_vl_retrieval.engine.scheduling.executor import Executor
 from qwen3_vl_retrieval.forks import renew_in_children
 
 __all__ = ["Dispatcher"]

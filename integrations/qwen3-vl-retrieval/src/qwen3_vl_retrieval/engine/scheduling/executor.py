@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from qwen3_vl_retrieval.engine.language.packed_model import PackedLanguageModel
 from qwen3_vl_retrieval.engine.language.padded_model import PaddedLanguageModel
 from qwen3_vl_retrieval.engine.requests.builder import PrefixKey, Request
 from qwen3_vl_retrieval.engine.requests.media_reader import PreparedMedia
+from qwen3_vl_retrieval.engine.requests.outcome import Outcome
 from qwen3_vl_retrieval.engine.scheduling.batching import build_budget, pack_batches, plan_batches, split_batch
 from qwen3_vl_retrieval.engine.scheduling.priority_lock import PriorityLock
 from qwen3_vl_retrieval.engine.states import PackedRow, PrefixStates, VisionFeatures
@@ -26,64 +27,17 @@ from qwen3_vl_retrieval.engine.vision.encoder import PixelLoader, Pixels, Vision
 from qwen3_vl_retrieval.engine.vision.feature_cache import FeatureCache
 from qwen3_vl_retrieval.engine.vision.patches import PatchLayout
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.items import OnError
 from qwen3_vl_retrieval.prompting.positions import compute_positions
 from qwen3_vl_retrieval.prompting.prompts import Role
 
 __all__ = [
     "Executor",
     "Job",
-    "Outcome",
     "build_row",
     "choose_language_model",
     "merge_equal",
     "plan_prefixes",
-    "raise_first_failure",
 ]
-
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run produced.
-
-    Attributes:
-        hidden_states: State of each request's last token; rows of failed requests are zero.
-        failures: Position of a request whose media could no longer be read, and why.
-    """
-
-    hidden_states: Float32[Tensor, "requests hidden"]
-    failures: dict[int, InputError] = field(default_factory=dict[int, InputError])
-
-    def select(self, start: int, end: int) -> Outcome:
-        """Returns the outcome of the requests from `start` up to `end`, counted from 0 again."""
-        failures = {at - start: error for at, error in self.failures.items() if start <= at < end}
-        return Outcome(self.hidden_states[start:end], failures)
-
-    def raise_failures(self, on_error: OnError) -> None:
-        """Raises the first failure if errors are to be raised; passes silently otherwise."""
-        if on_error == "raise":
-            raise_first_failure([self.failures[position] for position in sorted(self.failures)])
-
-    def place_failures(self, results: Iterable[T]) -> list[T | InputError]:
-        """Returns the results with the error of each failed request in its place."""
-        placed: list[T | InputError] = list(results)
-        for position, error in self.failures.items():
-            placed[position] = error
-        return placed
-
-
-def raise_first_failure(failures: Sequence[InputError]) -> None:
-    """Raises the first of the errors, with a note that counts the others; passes silently if there are none."""
-    if not failures:
-        return
-    first, *others = failures
-    if others:
-        positions = ", ".join(str(error.index) for error in others[:10]) + (", …" if len(others) > 10 else "")
-        first.add_note(f'{len(others)} more failed: {positions}. Use on_error="return" to compute the others.')
-    raise first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,7 +173,7 @@ class Executor:
         Raises:
             torch.OutOfMemoryError: A single request does not fit the memory.
         """
-        outcome = Outcome(torch.zeros(len(requests), self.hidden_size))
+        outcome = Outcome(np.zeros((len(requests), self.hidden_size), dtype=np.float32))
         jobs = merge_equal(requests)
         self._statistics.add(requests=len(requests), duplicates=len(requests) - len(jobs))
         self._statistics.add(tokens_real=sum(len(job.request) for job in jobs))
@@ -240,8 +194,8 @@ class Executor:
                         batches.extendleft(reversed(split_batch(places)))
                         self._lower_budget(sum(job.own_length for job in batch) // 2)
                         continue
-                    for job, state in zip(readable, states, strict=True):
-                        outcome.hidden_states[list(job.positions)] = state
+                    for job, state in zip(readable, states.numpy(), strict=True):
+                        outcome.values[list(job.positions)] = state
                 run.finish(batch)
                 if on_progress is not None:
                     on_progress(sum(len(job.positions) for job in batch))
@@ -249,7 +203,7 @@ class Executor:
 
     def encode_media(self, requests: Sequence[Request]) -> dict[int, InputError]:
         """Fills the cache with the features of the requests' images and videos; returns those that cannot be read."""
-        outcome = Outcome(torch.zeros(len(requests), 1))
+        outcome = Outcome(np.zeros((len(requests), 1), dtype=np.float32))
         jobs = merge_equal(requests)
         batches = deque(plan_batches([len(job.request) for job in jobs], max_batch_tokens=self.max_batch_tokens))
         while batches:
