@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from qwen3_vl_retrieval import ModelError
 from qwen3_vl_retrieval.loading import hash_parameters, hash_weight_files
-from qwen3_vl_retrieval.loading.weights import list_weight_files, read_configuration, read_rows
+from qwen3_vl_retrieval.loading.tensors import read_rows
+from qwen3_vl_retrieval.loading.weights import list_weight_files, read_configuration
 
 REFERENCE = Path(__file__).parent / "reference/checkpoints"
 LARGE_BYTES = 40 * 2**20

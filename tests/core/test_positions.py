@@ -22,7 +22,7 @@ CONTENTS = {
 @pytest.mark.parametrize("name", CONTENTS)
 def test_positions_are_those_of_transformers(name, embedder):
     elements = render_embedding_prompt(CONTENTS[name], instruction="Represent.")
-    sequence = PromptTokenizer(embedder.processor.tokenizer).tokenize(elements)
+    sequence = PromptTokenizer(embedder.processor.tokenizer.backend_tokenizer).tokenize(elements)
     assert compute_positions(sequence).tolist() == compute_expected(embedder.model, sequence, CONTENTS[name]).tolist()
 
 

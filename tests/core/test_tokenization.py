@@ -19,7 +19,7 @@ from qwen3_vl_retrieval.prompting.truncation import (
 
 @pytest.fixture(scope="module")
 def tokenizer(embedder) -> PromptTokenizer:
-    return PromptTokenizer(embedder.processor.tokenizer)
+    return PromptTokenizer(embedder.processor.tokenizer.backend_tokenizer)
 
 
 def tokenize_item(tokenizer, *contents):

@@ -147,7 +147,7 @@ def test_the_chat_template_renders_the_prompt_of_the_core(processors, system):
         turns.insert(0, {"role": "system", "content": system})
     rendered = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     prompt = render_embedding_prompt(["a red circle"], instruction=system or DEFAULT_INSTRUCTION)
-    expected = PromptTokenizer(processor.tokenizer).tokenize(prompt).token_ids
+    expected = PromptTokenizer(processor.tokenizer.backend_tokenizer).tokenize(prompt).token_ids
     assert processor.tokenizer(rendered)["input_ids"] == expected.tolist()
 
 
@@ -176,7 +176,7 @@ def test_the_reranking_template_renders_the_prompt_of_the_core(processors, instr
     prompt = render_reranking_prompt(
         ["red {{ x }}"], ["\na circle"], instruction=instruction or DEFAULT_RERANKING_INSTRUCTION
     )
-    expected = PromptTokenizer(processor.tokenizer).tokenize(prompt).token_ids
+    expected = PromptTokenizer(processor.tokenizer.backend_tokenizer).tokenize(prompt).token_ids
     assert processor.tokenizer(rendered)["input_ids"] == expected.tolist()
 
 

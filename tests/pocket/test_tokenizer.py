@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from tokenizers import Tokenizer
@@ -84,7 +83,7 @@ def test_special_tokens_stand_behind_the_words_in_the_published_order(embedding)
 
 
 def test_the_prompts_spend_one_token_on_a_word(reranker):
-    tokenize = PromptTokenizer(SimpleNamespace(backend_tokenizer=reranker)).tokenize
+    tokenize = PromptTokenizer(reranker).tokenize
     pair = tokenize(render_reranking_prompt(["red"], ["blue"], instruction=DEFAULT_RERANKING_INSTRUCTION))
     item = tokenize(render_embedding_prompt(["red"], instruction=DEFAULT_INSTRUCTION))
     pieces = [reranker.decode([token], skip_special_tokens=False) for token in pair.token_ids]

@@ -16,11 +16,6 @@ from qwen3_vl_pocket.world.sentences import list_words
 from qwen3_vl_retrieval import Qwen3VLEmbedder
 
 
-class _Tokenizer:
-    def __init__(self, backend):
-        self.backend_tokenizer = backend
-
-
 @pytest.fixture(scope="module")
 def pictures():
     corpus = draw_corpus(12, seed=3, split="training", processes=1)
@@ -30,7 +25,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def prompter():
-    return Prompter(_Tokenizer(build_tokenizer("embedding", words=list_words())))
+    return Prompter(build_tokenizer("embedding", words=list_words()))
 
 
 @pytest.fixture(scope="module")

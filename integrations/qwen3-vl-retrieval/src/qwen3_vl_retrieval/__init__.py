@@ -16,6 +16,7 @@ from qwen3_vl_retrieval.errors import (
     MediaError,
     MediaPolicyError,
     ModelError,
+    RemoteError,
     RetrievalError,
     StoreError,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "Qwen3VLReranker",
     "Ranked",
     "Ranking",
+    "RemoteError",
     "Reranker",
     "RerankerOptions",
     "RetrievalError",

@@ -10,11 +10,11 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from qwen3_vl_retrieval.engine.engine import Engine
 from qwen3_vl_retrieval.engine.statistics import EngineStatistics
-from qwen3_vl_retrieval.loading import Choices, LoadedModel, ModelKind, check_model, load_model
+from qwen3_vl_retrieval.loading import Choices, LoadedModel, check_model, load_model
 from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
 from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.media.images import check_image_reading
-from qwen3_vl_retrieval.options import LoadOptions, OnOverflow, PairTruncation, split_options
+from qwen3_vl_retrieval.options import LoadOptions, ModelKind, OnOverflow, PairTruncation, split_options
 
 __all__ = ["ModelInProcess"]
 

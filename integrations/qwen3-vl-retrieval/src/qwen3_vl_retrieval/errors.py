@@ -7,6 +7,7 @@ RetrievalError
 │   │   └── MediaPolicyError     reading it is not allowed, or exceeds a limit
 │   └── InputTooLongError        it does not fit the model's length and may not be shortened
 ├── ModelError                   a model cannot be found, loaded or trusted
+├── RemoteError                  an engine elsewhere cannot be reached, or does not answer as it should
 └── StoreError                   a store on disk is in use, corrupt, or not ours
     └── FingerprintMismatchError     it holds vectors of another space
 ```
@@ -42,6 +43,7 @@ __all__ = [
     "MediaError",
     "MediaPolicyError",
     "ModelError",
+    "RemoteError",
     "RetrievalError",
     "StoreError",
     "explain",
@@ -251,6 +253,10 @@ class InputTooLongError(InputError):
 
 class ModelError(RetrievalError):
     """A model cannot be found or loaded, or its weights do not fit its configuration."""
+
+
+class RemoteError(RetrievalError):
+    """An engine elsewhere cannot be reached, refuses the caller, or keeps failing."""
 
 
 class StoreError(RetrievalError):

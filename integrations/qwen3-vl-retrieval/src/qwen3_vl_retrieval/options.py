@@ -18,11 +18,15 @@ __all__ = [
     "RERANKING_MAX_LENGTH",
     "EmbedOptions",
     "EmbedderOptions",
+    "EmbeddingOptions",
     "EngineOptions",
     "InputType",
+    "JudgingOptions",
+    "LengthOptions",
     "LoadOptions",
     "MediaOptions",
     "ModelHub",
+    "ModelKind",
     "OnOverflow",
     "PairTruncation",
     "Precision",
@@ -50,6 +54,9 @@ Precision: TypeAlias = Literal["float32", "float16", "int8", "uint8", "binary", 
 
 ScoreOutput: TypeAlias = Literal["probability", "margin"]
 """What a score is: the probability in [0, 1] that the document answers the query, or the log-odds of it."""
+
+ModelKind: TypeAlias = Literal["embedding", "reranker"]
+"""What a model is for."""
 
 ModelHub: TypeAlias = Literal["huggingface", "modelscope"]
 
@@ -114,23 +121,21 @@ class MediaOptions(TypedDict, total=False):
     image_reading: ImageReading
 
 
-class EngineOptions(MediaOptions, total=False):
-    """What embedder and reranker have in common, once they are loaded.
+class LengthOptions(MediaOptions, total=False):
+    """What the model sees of an item that is too long.
 
     Attributes:
         max_length: Tokens of an item, or of a pair, at most; up to 32,768.
         on_overflow: `"fit"` cuts text and gives images and videos fewer pixels and frames, with one warning a call;
             `"error"` raises `InputTooLongError`.
-        max_batch_tokens: Tokens of a forward pass at most; `None` chooses by device. Halved when memory runs out.
     """
 
     max_length: int
     on_overflow: OnOverflow
-    max_batch_tokens: int | None
 
 
-class EmbedderOptions(EngineOptions, total=False):
-    """The options of `Qwen3VLEmbedder`.
+class EmbeddingOptions(LengthOptions, total=False):
+    """The options of every embedder with a Qwen3-VL model, wherever it computes.
 
     Attributes:
         dimensions: Default length of a vector; `None` is the hidden size.
@@ -143,27 +148,49 @@ class EmbedderOptions(EngineOptions, total=False):
     query_instruction: str
 
 
-class RerankerOptions(EngineOptions, total=False):
-    """The options of `Qwen3VLReranker`.
+class JudgingOptions(LengthOptions, total=False):
+    """The options of every reranker with a Qwen3-VL model, wherever it computes.
 
     Attributes:
         instruction: What makes a document relevant.
         truncation: Which text of a long pair is cut: `"longest_first"` the longer one, so that neither vanishes;
             `"reference"` the end of the pair, as the official script does, which can lose the whole document.
+    """
+
+    instruction: str
+    truncation: PairTruncation
+
+
+class EngineOptions(TypedDict, total=False):
+    """What embedder and reranker in process have in common, once they are loaded.
+
+    Attributes:
+        max_batch_tokens: Tokens of a forward pass at most; `None` chooses by device. Halved when memory runs out.
+    """
+
+    max_batch_tokens: int | None
+
+
+class EmbedderOptions(EmbeddingOptions, EngineOptions, total=False):
+    """The options of `Qwen3VLEmbedder`."""
+
+
+class RerankerOptions(JudgingOptions, EngineOptions, total=False):
+    """The options of `Qwen3VLReranker`.
+
+    Attributes:
         vision_cache_bytes: Memory for what the vision tower has made of documents' images, so that another query over
             the same ones costs a fraction: `None` is 1 GiB of the device, and on a GPU 4 GiB of the host's memory
             behind it; 0 keeps nothing. A page of 1,800 visual tokens takes 30 MB of the 2B model.
     """
 
-    instruction: str
-    truncation: PairTruncation
     vision_cache_bytes: int | None
 
 
 class ShareOptions(WeightOptions, MediaOptions, total=False):
     """The options of `share_embedder` and `share_reranker`: what callers must have in common to share a model.
 
-    They are described at `LoadOptions`, `MediaOptions` and `EngineOptions`; `None` is the default there.
+    `LoadOptions`, `MediaOptions`, `LengthOptions` and `EngineOptions` describe them; `None` is the default there.
     """
 
     max_length: int | None

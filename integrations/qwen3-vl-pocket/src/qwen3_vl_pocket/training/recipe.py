@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
@@ -145,7 +144,7 @@ class _Run:
             found_reader=FactReader().to(device),
             slot_head=nn.Linear(HIDDEN_SIZE, len(SLOTS)).to(device),
             answer_ids=(vocabulary["yes"], vocabulary["no"]),
-            prompter=Prompter(SimpleNamespace(backend_tokenizer=self._tokenizer), device=device),
+            prompter=Prompter(self._tokenizer, device=device),
         )
 
     def train_sight(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
@@ -88,7 +89,7 @@ class Answer:
 class Prompter:
     """Renders rows with a tokenizer; `prefixes` are the tokens that all rows of an instruction begin with."""
 
-    def __init__(self, tokenizer: Any, *, device: str = "cpu") -> None:
+    def __init__(self, tokenizer: Tokenizer, *, device: str = "cpu") -> None:
         self._tokenizer = PromptTokenizer(tokenizer)
         self.end_id = self._tokenizer.end_of_text_id
         probes = ("probe", MediaSlot(1, 1))

@@ -94,7 +94,7 @@ class Engine:
         if max_batch_tokens is not None and index(max_batch_tokens) < 1:
             raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
         compute_alone_in_children()
-        tokenizer = PromptTokenizer(processor.tokenizer)
+        tokenizer = PromptTokenizer(processor.tokenizer.backend_tokenizer)
         layout = PatchLayout.from_processor(processor.image_processor)
         features = _build_cache(model.device, vision_cache_bytes)
         reader = MediaReader(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, cast, get_args
 
 import httpx
 from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType] - a bare dict in its types
@@ -20,17 +20,13 @@ from huggingface_hub.errors import (
 
 from qwen3_vl_retrieval.errors import ModelError
 from qwen3_vl_retrieval.loading.weights import check_model_type, hash_weight_files, list_weight_files
-from qwen3_vl_retrieval.options import ModelHub
+from qwen3_vl_retrieval.options import ModelHub, ModelKind
 
-__all__ = ["Checkpoint", "ModelKind", "locate_checkpoint"]
-
-"""Where a model id is looked up."""
-
-ModelKind: TypeAlias = Literal["embedding", "reranker"]
-"""What a model is for."""
+__all__ = ["Checkpoint", "locate_checkpoint"]
 
 # Everything that loading reads. Repositories also hold scripts and images.
-_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
+_SMALL_FILES = ["*.json", "*.jinja", "merges.txt"]
+_FILES = [*_SMALL_FILES, "*.safetensors"]
 
 _OFFLINE_ADVICE = (
     "on a machine without network, download the repository elsewhere, copy the folder here and pass its path"
@@ -43,7 +39,8 @@ class Checkpoint:
 
     Attributes:
         model_id: Hub id, `"pocket"`, or the name of a local folder (not its path, which differs by machine).
-        revision: Commit on the Hugging Face hub; elsewhere `"sha256:…"`, see `hash_weight_files`.
+        revision: Commit on the Hugging Face hub; elsewhere `"sha256:…"`, see `hash_weight_files`, or `""` where the
+            weights are not there.
         folder: Where the files are.
     """
 
@@ -61,6 +58,7 @@ def locate_checkpoint(
     token: str | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
+    with_weights: bool = True,
 ) -> Checkpoint:
     """Returns the checkpoint of a local folder, of a hub (downloaded when missing) or of the pocket package.
 
@@ -73,6 +71,7 @@ def locate_checkpoint(
         token: Access token of the hub; `None` uses the one the hub's own client has stored.
         cache_dir: Where downloads are kept; `None` is the hub's own default.
         local_files_only: Never contact the hub.
+        with_weights: Whether the weights are needed; tokenizer and configuration are a hundredth of their size.
 
     Raises:
         ModelError: The folder or repository does not exist, cannot be reached or read, holds another family of
@@ -80,7 +79,7 @@ def locate_checkpoint(
     """
     if model_hub not in get_args(ModelHub):
         raise ModelError(f"model_hub {model_hub!r} is unknown; allowed are 'huggingface' and 'modelscope'")
-    local = _locate_locally(name_or_path, kind, revision)
+    local = _locate_locally(name_or_path, kind, revision, with_weights)
     if local is not None:
         return local
     options: dict[str, Any] = {
@@ -90,11 +89,13 @@ def locate_checkpoint(
         "local_files_only": local_files_only,
     }
     if model_hub == "modelscope":
-        return _download_from_modelscope(str(name_or_path), options)
-    return _download_from_huggingface(str(name_or_path), options)
+        return _download_from_modelscope(str(name_or_path), options, with_weights)
+    return _download_from_huggingface(str(name_or_path), options, with_weights)
 
 
-def _locate_locally(name_or_path: str | Path, kind: ModelKind, revision: str | None) -> Checkpoint | None:
+def _locate_locally(
+    name_or_path: str | Path, kind: ModelKind, revision: str | None, with_weights: bool
+) -> Checkpoint | None:
     """Returns `None` for what can only be a hub id."""
     if name_or_path == "pocket":
         return _locate_pocket(kind, revision)
@@ -104,7 +105,7 @@ def _locate_locally(name_or_path: str | Path, kind: ModelKind, revision: str | N
         )
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
-        return _describe_folder(folder, revision)
+        return _describe_folder(folder, revision, with_weights)
     if isinstance(name_or_path, Path) or _is_path_like(name_or_path):
         raise ModelError(_explain_missing_folder(folder))
     return None
@@ -124,14 +125,15 @@ def _explain_missing_folder(folder: Path) -> str:
     )
 
 
-def _describe_folder(folder: Path, revision: str | None) -> Checkpoint:
+def _describe_folder(folder: Path, revision: str | None, with_weights: bool) -> Checkpoint:
     if revision is not None:
         raise ModelError(
             f"revision={revision!r} was given with the local folder {str(folder)!r}, which has only one; "
             "leave revision out, or pass a hub id"
         )
     check_model_type(folder)
-    return Checkpoint(folder.resolve().name, hash_weight_files(folder), folder)
+    has_weights = with_weights or any(folder.glob("*.safetensors"))
+    return Checkpoint(folder.resolve().name, hash_weight_files(folder) if has_weights else "", folder)
 
 
 def _locate_pocket(kind: ModelKind, revision: str | None) -> Checkpoint:
@@ -145,7 +147,7 @@ def _locate_pocket(kind: ModelKind, revision: str | None) -> Checkpoint:
     return Checkpoint("pocket", hash_weight_files(folder), folder)
 
 
-def _download_from_huggingface(name: str, options: dict[str, Any]) -> Checkpoint:
+def _download_from_huggingface(name: str, options: dict[str, Any], with_weights: bool) -> Checkpoint:
     try:
         # The configuration comes first: gigabytes of a model that cannot be used are never fetched. It also
         # resolves a branch to a commit once, so both downloads are of the same state.
@@ -154,9 +156,11 @@ def _download_from_huggingface(name: str, options: dict[str, Any]) -> Checkpoint
         is_pinned = first.parent.name == "snapshots"
         if is_pinned:
             options = {**options, "revision": first.name}
-        folder = _fetch(name, _FILES, options)
+        folder = _fetch(name, _FILES if with_weights else _SMALL_FILES, options)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         raise ModelError(_explain_hub_error(name, options, error)) from error
+    if not with_weights:
+        return Checkpoint(name, folder.name if is_pinned else "", folder)
     try:
         list_weight_files(folder)
     except ModelError as error:
@@ -189,7 +193,7 @@ def _explain_hub_error(name: str, options: dict[str, Any], error: Exception) -> 
             return f"{tried} could not be downloaded ({type(error).__name__}: {error}); {_OFFLINE_ADVICE}"
 
 
-def _download_from_modelscope(name: str, options: dict[str, Any]) -> Checkpoint:
+def _download_from_modelscope(name: str, options: dict[str, Any], with_weights: bool) -> Checkpoint:
     try:
         modelscope = cast("Any", importlib.import_module("modelscope"))
     except ModuleNotFoundError as error:
@@ -198,7 +202,8 @@ def _download_from_modelscope(name: str, options: dict[str, Any]) -> Checkpoint:
         ) from error
     try:
         check_model_type(Path(modelscope.snapshot_download(name, allow_patterns=["config.json"], **options)))
-        folder = Path(modelscope.snapshot_download(name, allow_patterns=_FILES, **options))
+        patterns = _FILES if with_weights else _SMALL_FILES
+        folder = Path(modelscope.snapshot_download(name, allow_patterns=patterns, **options))
     except ModelError:
         raise
     except Exception as error:  # the client raises its own, requests' and urllib's errors, without a common base
@@ -207,4 +212,4 @@ def _download_from_modelscope(name: str, options: dict[str, Any]) -> Checkpoint:
             f"{_OFFLINE_ADVICE}"
         ) from error
     # ModelScope's client does not say which commit it fetched; the weights do.
-    return Checkpoint(name, hash_weight_files(folder), folder)
+    return Checkpoint(name, hash_weight_files(folder) if with_weights else "", folder)

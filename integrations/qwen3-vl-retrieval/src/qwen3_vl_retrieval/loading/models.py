@@ -21,12 +21,12 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from qwen3_vl_retrieval.errors import ModelError
-from qwen3_vl_retrieval.loading.checkpoints import Checkpoint, ModelKind, locate_checkpoint
+from qwen3_vl_retrieval.loading.checkpoints import Checkpoint, locate_checkpoint
 from qwen3_vl_retrieval.loading.defaults import RetrievalDefaults, read_retrieval_defaults
 from qwen3_vl_retrieval.loading.hardware import Choices, choose_attention, choose_device, choose_dtype
 from qwen3_vl_retrieval.loading.quantization import build_quantization
 from qwen3_vl_retrieval.loading.score_head import read_stored_score_weight
-from qwen3_vl_retrieval.options import ModelHub
+from qwen3_vl_retrieval.options import ModelHub, ModelKind
 
 __all__ = ["LoadedModel", "check_model", "load_model"]
 

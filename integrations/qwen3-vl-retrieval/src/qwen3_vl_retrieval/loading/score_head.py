@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditionalGeneration
 
 from qwen3_vl_retrieval.errors import ModelError
-from qwen3_vl_retrieval.loading.weights import read_configuration, read_rows
+from qwen3_vl_retrieval.loading.tensors import read_rows
+from qwen3_vl_retrieval.loading.weights import read_configuration
 
 __all__ = ["read_score_weight", "read_stored_score_weight"]
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, groupby, pairwise
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Int32, UInt8
@@ -36,11 +35,6 @@ _KEPT_WORDINGS = 256
 
 _IMAGE_PAD = "<|image_pad|>"
 _VIDEO_PAD = "<|video_pad|>"
-
-
-class _HuggingFaceTokenizer(Protocol):
-    @property
-    def backend_tokenizer(self) -> Tokenizer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +67,15 @@ class PromptTokenizer:
     Works on a private copy of the Rust tokenizer, in which special tokens are recognised only where the prompt
     puts them (`SpecialToken`) and never inside text.
 
+    Args:
+        tokenizer: The Rust tokenizer: `backend_tokenizer` of a tokenizer of transformers, or a `tokenizer.json`.
+
     Raises:
         ModelError: The vocabulary lacks a token of the Qwen3-VL prompts.
     """
 
-    def __init__(self, tokenizer: _HuggingFaceTokenizer) -> None:
-        self._tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self._tokenizer.encode_special_tokens = True
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -90,6 +87,7 @@ class PromptTokenizer:
         self._special_ids: dict[str, int] = {name: token_id for name, token_id in ids.items() if token_id is not None}
         added = self._tokenizer.get_added_tokens_decoder()
         self._encode_wording = lru_cache(maxsize=_KEPT_WORDINGS)(self._encode)
+        self._special_texts = tuple(token.content for token in added.values() if token.special)
         self._all_special_ids = np.array([token_id for token_id, token in added.items() if token.special], np.int32)
 
     @property
@@ -97,9 +95,27 @@ class PromptTokenizer:
         """Vocabulary id of the token whose state is an item's vector; also used as padding."""
         return self._special_ids[END_OF_TEXT]
 
+    @property
+    def placeholder_ids(self) -> tuple[int, int]:
+        """Vocabulary ids of the placeholders of images and of videos."""
+        return self._special_ids[_IMAGE_PAD], self._special_ids[_VIDEO_PAD]
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of tokens, special ones included."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def to_json(self) -> str:
+        """Returns the tokenizer as a `tokenizer.json`."""
+        return self._tokenizer.to_str()
+
     def find_special_tokens(self, sequence: TokenSequence) -> Bool[np.ndarray, " length"]:
         """Returns which tokens are special tokens of the vocabulary, visual placeholders included."""
         return np.isin(sequence.token_ids, self._all_special_ids)
+
+    def list_special_texts(self, text: str) -> list[str]:
+        """Returns the special tokens that are written in a text, where other tokenizers would take them for tokens."""
+        return [token for token in self._special_texts if token in text]
 
     def decode(self, token_ids: Int32[np.ndarray, " length"]) -> str:
         """Returns the text of tokens, special tokens included."""

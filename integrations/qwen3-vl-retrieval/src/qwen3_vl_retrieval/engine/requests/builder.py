@@ -88,12 +88,16 @@ class Request:
         media: Its images and videos, in the order of their placeholders.
         fitted: What was reduced to make it fit, for a warning; `None` if nothing was.
         prefix: The beginning that others may share, if there is any.
+        instruction: The instruction of the prompt, for engines that build prompts of their own.
+        groups: The contents of the item, or of query and document, with the media at the size that fits.
     """
 
     tokens: TokenSequence
     media: tuple[PreparedMedia, ...]
     fitted: str | None = None
     prefix: PromptPrefix | None = None
+    instruction: str = ""
+    groups: tuple[Contents, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -155,10 +159,11 @@ class RequestBuilder:
         def tokenize(groups: Sequence[Contents]) -> TokenSequence:
             return self._tokenizer.tokenize(render_embedding_prompt(groups[0].render(), instruction=instruction))
 
-        tokens, media, fitted = self._fit((contents,), tokenize, is_pair=False)
+        tokens, groups, fitted = self._fit((contents,), tokenize, is_pair=False)
         cut = tokens if len(tokens) <= self._max_length else truncate_item(tokens, max_length=self._max_length)
         prefix = _find_prefix(cut, query_media=0, query_visuals=0, is_pair=False)
-        return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted, prefix)
+        fitted = _describe_cut(tokens, cut) if fitted is None else fitted
+        return Request(cut, _join_media(groups), fitted, prefix, instruction, groups)
 
     def build_pair(self, query: Contents, document: Contents, *, instruction: str) -> Request:
         """Returns the request that judges one document for one query.
@@ -173,12 +178,12 @@ class RequestBuilder:
             )
             return self._tokenizer.tokenize(elements)
 
-        tokens, media, fitted = self._fit((query, document), tokenize, is_pair=True)
+        tokens, groups, fitted = self._fit((query, document), tokenize, is_pair=True)
         cut = tokens if len(tokens) <= self._max_length else self._truncate_pair(tokens)
-        own = media[: len(query.media)]
-        visuals = sum(item.pair_count for item in own)
-        prefix = _find_prefix(cut, query_media=len(own), query_visuals=visuals, is_pair=True)
-        return Request(cut, media, _describe_cut(tokens, cut) if fitted is None else fitted, prefix)
+        visuals = sum(item.pair_count for item in groups[0].media)
+        prefix = _find_prefix(cut, query_media=len(query.media), query_visuals=visuals, is_pair=True)
+        fitted = _describe_cut(tokens, cut) if fitted is None else fitted
+        return Request(cut, _join_media(groups), fitted, prefix, instruction, groups)
 
     def _fit(
         self,
@@ -186,11 +191,11 @@ class RequestBuilder:
         tokenize: Callable[[Sequence[Contents]], TokenSequence],
         *,
         is_pair: bool,
-    ) -> tuple[TokenSequence, tuple[PreparedMedia, ...], str | None]:
-        """Tokens whose text may still be too long, but whose media fits; the media, and what was done to it."""
+    ) -> tuple[TokenSequence, tuple[Contents, ...], str | None]:
+        """Tokens whose text may still be too long, but whose media fits; the contents, and what was done to them."""
         tokens = tokenize(groups)
         if len(tokens) <= self._max_length:
-            return tokens, _join_media(groups), None
+            return tokens, groups, None
         body_length = len(tokens) - (np.count_nonzero(tokens.roles == Role.SUFFIX) if is_pair else 0)
         if body_length > self._max_length and self._on_overflow == "error":
             raise InputTooLongError(
@@ -199,7 +204,7 @@ class RequestBuilder:
             )
         required = count_required_tokens(tokens, is_pair=is_pair)
         if required <= self._max_length:
-            return tokens, _join_media(groups), None
+            return tokens, groups, None
         first_required = required
         share = self._compute_share(tokens, required)
         for _ in range(_FIT_ATTEMPTS):
@@ -211,7 +216,7 @@ class RequestBuilder:
             if count_required_tokens(tokens, is_pair=is_pair) <= self._max_length:
                 before, after = (_describe_media(_join_media(contents)) for contents in (groups, smaller))
                 fitted = f"{first_required} tokens exceed {self._max_length}: {before} reduced to {after}"
-                return tokens, _join_media(smaller), fitted
+                return tokens, smaller, fitted
             share *= 0.8
         raise InputTooLongError(
             f"{first_required} tokens of images, videos and instruction cannot be reduced to {self._max_length}; "

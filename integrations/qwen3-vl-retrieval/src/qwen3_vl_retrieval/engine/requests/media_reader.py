@@ -87,7 +87,7 @@ _FEWEST_FRAME_TOKENS = 16
 
 @dataclass(slots=True, eq=False)
 class PreparedMedia:
-    """A image or video at the size that the model will see.
+    """An image or video at the size that the model will see.
 
     Attributes:
         part: What the caller gave.
@@ -100,6 +100,13 @@ class PreparedMedia:
     key: bytes
     _pixels: UInt8[np.ndarray, "frames height width 3"] | None
     _read: Callable[[], npt.NDArray[np.uint8]]
+
+    @classmethod
+    def from_pixels(cls, slot: MediaSlot, pixels: UInt8[np.ndarray, "frames height width 3"]) -> PreparedMedia:
+        """Returns an image or video that is in memory, at the size that the model will see."""
+        is_video = slot.timestamps is not None
+        part = VideoPart(source=list(pixels)) if is_video else ImagePart(pixels[0])
+        return cls(part, slot, digest_pixels(pixels, is_video=is_video), pixels, lambda: pixels)
 
     @property
     def token_count(self) -> int:
