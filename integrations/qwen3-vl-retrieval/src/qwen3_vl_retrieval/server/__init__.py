@@ -1,0 +1,1 @@
+"""The engine for others: HTTP, MCP, and a page to search with."""
