@@ -20,11 +20,13 @@ from qwen3_vl_retrieval.server.health_routes import build_health_router
 from qwen3_vl_retrieval.server.limits import ServerLimits
 from qwen3_vl_retrieval.server.media_of_requests import MediaOfRequests
 from qwen3_vl_retrieval.server.metrics import MetricsMiddleware, ReadStatistics, ServerMetrics
+from qwen3_vl_retrieval.server.page_routes import PAGE_PATHS, build_page_router
 from qwen3_vl_retrieval.server.request_errors import RequestError, build_error_response
+from qwen3_vl_retrieval.server.search_routes import build_search_router
 
 __all__ = ["create_app"]
 
-_OPEN_PATHS = frozenset({"/health", "/ready"})
+_OPEN_PATHS = frozenset({"/health", "/ready"}) | PAGE_PATHS
 """Paths that need no API key."""
 
 
@@ -79,6 +81,9 @@ def create_app(
     # The pages of documentation would load scripts from elsewhere.
     app = FastAPI(title="Qwen3-VL retrieval", docs_url=None, redoc_url=None, lifespan=close_at_the_end)
     app.include_router(build_health_router(context))
+    if index is not None:
+        app.include_router(build_search_router(context, index))
+        app.include_router(build_page_router())
     _add_error_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(AuthorizationMiddleware, keys=ApiKeys(api_keys), open_paths=_OPEN_PATHS)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qwen3_vl_retrieval.documents.media_store import decode_data_uri
 from qwen3_vl_retrieval.documents.units import MediaType
-from qwen3_vl_retrieval.errors import InputError, InputTooLongError, MediaError, MediaPolicyError, quote
+from qwen3_vl_retrieval.errors import InputError, InputTooLongError, MediaError, MediaPolicyError
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
 from qwen3_vl_retrieval.index.results.hits import FailedFile, SearchResults
 from qwen3_vl_retrieval.items import Item
-from qwen3_vl_retrieval.media.images import read_image_header
-from qwen3_vl_retrieval.media.policy import MediaPolicy, check_size
 from qwen3_vl_retrieval.server.source_names import SourceNames
 
-__all__ = ["IndexQuery", "decode_image", "explain_failure", "search_index"]
+__all__ = ["IndexQuery", "explain_failure", "search_index"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,30 +69,6 @@ def search_index(index: MultimodalIndex, query: IndexQuery, names: SourceNames) 
         instruction=query.instruction,
         rerank=query.rerank is not False,
     )
-
-
-def decode_image(given: str, policy: MediaPolicy) -> bytes:
-    """Returns the content of an image that was given as a data URI or as base64; nothing is opened or downloaded.
-
-    Raises:
-        MediaPolicyError: It is larger than the policy allows.
-        MediaError: It is neither, or holds no image that is understood.
-    """
-    if given[:5].lower() == "data:":
-        content = decode_data_uri(given, policy)
-    else:
-        # Before it is decoded: a quarter of it is no content.
-        check_size(len(given) * 3 // 4 - 2, "the image", policy)
-        try:
-            content = base64.b64decode("".join(given.split()), validate=True)
-        except (binascii.Error, ValueError):
-            raise MediaError(
-                f"the image {quote(given)} is neither a data: URI nor base64; give the content of an image file: "
-                "paths and URLs are not opened"
-            ) from None
-    # What is wrong with it is said before a model is asked.
-    read_image_header(content, policy)
-    return content
 
 
 def explain_failure(failure: FailedFile) -> str:

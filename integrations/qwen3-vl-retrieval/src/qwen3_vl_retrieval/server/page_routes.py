@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
-__all__ = ["build_page_router"]
+__all__ = ["PAGE_PATHS", "build_page_router"]
 
 _POLICY = "; ".join(
     (
@@ -40,9 +40,12 @@ _FILES = {
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 
+PAGE_PATHS = frozenset(_FILES)
+"""Paths that need no API key: they hold nothing of the index."""
+
 
 def build_page_router() -> APIRouter:
-    """Returns the route of the page and those of its files. They need no key: they hold nothing of the index."""
+    """Returns the route of the page and those of its files."""
     router = APIRouter(include_in_schema=False)
     folder = files("qwen3_vl_retrieval.server").joinpath("page")
     for path, (name, media_type) in _FILES.items():

@@ -8,18 +8,21 @@ from time import perf_counter
 from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, HTTPException, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qwen3_vl_retrieval.documents.labels import describe_place
 from qwen3_vl_retrieval.documents.previews import encode_jpeg
 from qwen3_vl_retrieval.documents.units import MediaType
-from qwen3_vl_retrieval.errors import InputError, MediaPolicyError, StoreError
+from qwen3_vl_retrieval.errors import InputError, MediaPolicyError, StoreError, quote
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
 from qwen3_vl_retrieval.index.results.hits import FailedFile, Hit, SearchResults, name_hit
 from qwen3_vl_retrieval.paths import encode_path
-from qwen3_vl_retrieval.server.index_queries import IndexQuery, decode_image, explain_failure, search_index
+from qwen3_vl_retrieval.server.answering import answer_request, render_json
+from qwen3_vl_retrieval.server.context import ServerContext
+from qwen3_vl_retrieval.server.index_queries import IndexQuery, explain_failure, search_index
 from qwen3_vl_retrieval.server.indexed_units import IndexedUnit, find_unit
+from qwen3_vl_retrieval.server.request_errors import RequestError
 from qwen3_vl_retrieval.server.source_names import SourceNames
 
 __all__ = ["build_search_router"]
@@ -148,7 +151,11 @@ class SourcePage(BaseModel):
 
 
 def build_search_router(
-    index: MultimodalIndex, *, max_concurrent_searches: int = 2, max_concurrent_images: int = 4
+    context: ServerContext,
+    index: MultimodalIndex,
+    *,
+    max_concurrent_searches: int = 2,
+    max_concurrent_images: int = 4,
 ) -> APIRouter:
     """Returns the routes below `/v1/search`.
 
@@ -156,13 +163,22 @@ def build_search_router(
     and the drawing of an image block, and are run in threads.
 
     Args:
+        context: What the routes of the server share.
         index: What is searched.
         max_concurrent_searches: Searches at a time; others wait.
         max_concurrent_images: Images that are drawn at a time; others wait.
     """
-    routes = _SearchRoutes(index, CapacityLimiter(max_concurrent_searches), CapacityLimiter(max_concurrent_images))
+    routes = _SearchRoutes(
+        context, index, CapacityLimiter(max_concurrent_searches), CapacityLimiter(max_concurrent_images)
+    )
     router = APIRouter(prefix="/v1/search", tags=["search"])
-    router.post("", summary="Search the index")(routes.search)
+    search = router.post(
+        "",
+        summary="Search the index",
+        responses={200: {"model": SearchResponse}},
+        openapi_extra={"requestBody": {"content": {"application/json": {"schema": SearchRequest.model_json_schema()}}}},
+    )
+    search(routes.search)
     router.get("/index", summary="What the index holds")(routes.summarize)
     router.get("/sources", summary="List the files of the index")(routes.list_sources)
     image = router.get("/thumbnails/{unit_id}", summary="A small image of a hit", response_class=_Jpeg)
@@ -177,27 +193,27 @@ class _Jpeg(Response):
 
 
 class _SearchRoutes:
-    def __init__(self, index: MultimodalIndex, searches: CapacityLimiter, images: CapacityLimiter) -> None:
+    def __init__(
+        self, context: ServerContext, index: MultimodalIndex, searches: CapacityLimiter, images: CapacityLimiter
+    ) -> None:
+        self._context = context
         self._index = index
         self._searches = searches
         self._images = images
 
-    async def search(self, request: SearchRequest) -> SearchResponse:
+    async def search(self, request: Request) -> Response:
         """Returns the best hits, best first."""
-        try:
-            return await _run(lambda: _search(self._index, request), self._searches)
-        except (InputError, ValueError) as error:
-            raise HTTPException(422, str(error)) from error
+        return await answer_request(self._context, request, self._answer_search)
 
     async def summarize(self) -> IndexSummary:
         """Returns how much can be searched, and with what."""
-        return await _run(lambda: _summarize(self._index), self._images)
+        return await self._run(lambda: _summarize(self._index))
 
     async def list_sources(
         self, offset: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 100
     ) -> SourcePage:
         """Returns the files of the index, a page at a time."""
-        return await _run(lambda: _list_sources(self._index, offset, limit), self._images)
+        return await self._run(lambda: _list_sources(self._index, offset, limit))
 
     async def show_thumbnail(self, unit_id: str, request: Request) -> Response:
         """Returns a small JPEG; of a video, four moments."""
@@ -209,40 +225,68 @@ class _SearchRoutes:
         """Returns a JPEG of the page, the image, or the frame at `moment`, a share of the window of a video."""
         return await self._show(unit_id, request, f"media-{moment}", lambda unit: _draw_media(unit, moment))
 
+    async def _answer_search(self, body: dict[str, Any]) -> Response:
+        try:
+            asked = SearchRequest.model_validate(body)
+        except ValidationError as error:
+            raise _explain_validation(error) from error
+        image = None
+        if asked.image is not None:
+            image = self._context.media.read_image(asked.image, self._context.media.count_pixels())
+        async with self._context.admission.take_turn(items=1):
+            try:
+                found = await _run_in_thread(lambda: _search(self._index, asked, image), self._searches)
+            except ValueError as error:
+                raise RequestError(400, str(error)) from error
+        return await render_json(found.model_dump(mode="json"))
+
     async def _show(self, unit_id: str, request: Request, kind: str, draw: Callable[[IndexedUnit], bytes]) -> Response:
         try:
-            unit = await _run(lambda: find_unit(self._index, unit_id), self._images)
+            unit = await self._run(lambda: find_unit(self._index, unit_id))
         except InputError as error:
-            raise HTTPException(404, str(error)) from error
+            raise RequestError(404, str(error)) from error
         headers = {"Cache-Control": _CACHE_CONTROL, "ETag": f'"{unit.id}-{kind}"', "X-Content-Type-Options": "nosniff"}
         if request.headers.get("If-None-Match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         try:
-            content = await _run(lambda: draw(unit), self._images)
+            content = await self._run(lambda: draw(unit))
         except MediaPolicyError as error:
-            raise HTTPException(403, "the file may not be opened under the media policy of this server") from error
+            raise RequestError(403, "the file may not be opened under the media policy of this server") from error
         except InputError as error:
-            raise HTTPException(
+            raise RequestError(
                 410, "the file can no longer be read: it is missing, damaged, or no longer what was indexed"
             ) from error
         return _Jpeg(content, headers=headers)
 
+    async def _run(self, function: Callable[[], _T]) -> _T:
+        with self._context.admission.admit():
+            return await _run_in_thread(function, self._images)
 
-async def _run(function: Callable[[], _T], limiter: CapacityLimiter) -> _T:
+
+async def _run_in_thread(function: Callable[[], _T], limiter: CapacityLimiter) -> _T:
     try:
         return await to_thread.run_sync(function, limiter=limiter)
     except StoreError as error:
         # It names the folder of the index.
         _LOGGER.exception("the index cannot be used")
-        raise HTTPException(503, "the index cannot be used now; the log of the server says why") from error
+        raise RequestError(503, "the index cannot be used now; the log of the server says why") from error
 
 
-def _search(index: MultimodalIndex, request: SearchRequest) -> SearchResponse:
+def _explain_validation(error: ValidationError) -> RequestError:
+    """The first thing that is wrong; what was given is quoted shortened, and texts of pydantic name no value."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    wrong = f"{place}={quote(first['input'])}" if place in SearchRequest.model_fields else quote(place)
+    allowed = ", ".join(SearchRequest.model_fields)
+    return RequestError(400, f"{wrong}: {first['msg'].lower()}; fields are {allowed}", parameter=place)
+
+
+def _search(index: MultimodalIndex, request: SearchRequest, image: bytes | None) -> SearchResponse:
     begun = perf_counter()
     names = SourceNames.read(index.store.catalog)
     query = IndexQuery(
         text=request.query,
-        image=None if request.image is None else decode_image(request.image, index.media_policy),
+        image=image,
         k=request.k,
         fetch_k=request.fetch_k,
         rerank=request.rerank,
