@@ -42,7 +42,7 @@ from qwen3_vl_retrieval.prompting.prompts import (
     PROMPT_VERSION,
     normalize_instruction,
 )
-from qwen3_vl_retrieval.protocols import Embedder, implements
+from qwen3_vl_retrieval.protocols import CountedVectors, Embedder, implements
 
 __all__ = ["MAX_LENGTH", "Qwen3VLEmbedder"]
 
@@ -295,6 +295,29 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
             show_progress=show_progress,
         )
         return self._finish(await self._engine.run_shared(prepared), form, on_error)
+
+    @implements(Embedder.aembed_counted)
+    async def aembed_counted(
+        self,
+        inputs: Iterable[Item],
+        *,
+        input_type: InputType = "document",
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        precision: Precision = "float32",
+        normalize: bool = True,
+        show_progress: bool = False,
+    ) -> CountedVectors:
+        """Returns the same as `aembed`, with the number of tokens of each item as it was embedded."""
+        form = self._format(dimensions, precision, normalize)
+        prepared = await asyncio.to_thread(
+            self.prepare, inputs, input_type=input_type, instruction=instruction, show_progress=show_progress
+        )
+        outcome = await self._engine.run_shared(prepared)
+        outcome.raise_failures("raise")
+        return CountedVectors(
+            form.apply(outcome.hidden_states), [len(request) for request in prepared if isinstance(request, Request)]
+        )
 
     def _choose_instruction(self, instruction: str | None, input_type: InputType) -> str:
         check_instruction(instruction)

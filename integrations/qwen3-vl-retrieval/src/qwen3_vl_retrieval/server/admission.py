@@ -38,8 +38,8 @@ class BodyBytes:
 class Admission:
     """Counts requests that are in the server and hands out turns; belongs to the event loop of the server.
 
-    A request first takes a place, which it holds until it is answered, and then a turn to compute. Whoever finds no place
-    is refused at once, so that no client waits for what will not come.
+    A request first takes a place, which it holds until it is answered, and then a turn to compute. Whoever finds no
+    place is refused at once, so that no client waits for what will not come.
 
     Args:
         limits: How many may wait and compute.

@@ -15,14 +15,18 @@ from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.protocols import Embedder, Reranker
 from qwen3_vl_retrieval.server.admission import Admission
 from qwen3_vl_retrieval.server.authorization import ApiKeys, AuthorizationMiddleware
+from qwen3_vl_retrieval.server.cohere_routes import build_cohere_router
 from qwen3_vl_retrieval.server.context import ServerContext, Tokenize
 from qwen3_vl_retrieval.server.health_routes import build_health_router
 from qwen3_vl_retrieval.server.limits import ServerLimits
 from qwen3_vl_retrieval.server.media_of_requests import MediaOfRequests
 from qwen3_vl_retrieval.server.metrics import MetricsMiddleware, ReadStatistics, ServerMetrics
+from qwen3_vl_retrieval.server.openai_routes import build_openai_router
 from qwen3_vl_retrieval.server.page_routes import PAGE_PATHS, build_page_router
 from qwen3_vl_retrieval.server.request_errors import RequestError, build_error_response
+from qwen3_vl_retrieval.server.rerank_routes import build_rerank_router
 from qwen3_vl_retrieval.server.search_routes import build_search_router
+from qwen3_vl_retrieval.server.vllm_routes import build_vllm_router
 
 __all__ = ["create_app"]
 
@@ -80,7 +84,14 @@ def create_app(
 
     # The pages of documentation would load scripts from elsewhere.
     app = FastAPI(title="Qwen3-VL retrieval", docs_url=None, redoc_url=None, lifespan=close_at_the_end)
-    app.include_router(build_health_router(context))
+    for build_router in (
+        build_health_router,
+        build_openai_router,
+        build_cohere_router,
+        build_rerank_router,
+        build_vllm_router,
+    ):
+        app.include_router(build_router(context))
     if index is not None:
         app.include_router(build_search_router(context, index))
         app.include_router(build_page_router())

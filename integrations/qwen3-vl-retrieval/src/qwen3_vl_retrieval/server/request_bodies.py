@@ -48,7 +48,7 @@ async def read_json_body(request: Request, limits: ServerLimits, held: BodyBytes
     except TimeoutError:
         raise RequestError(
             408,
-            f"the body did not arrive within {limits.max_body_seconds:g} seconds; send it faster, or in several requests",
+            f"the body did not arrive within {limits.max_body_seconds:g} seconds; send less in a request",
             closes_connection=True,
         ) from None
     if len(content) < _BIG_BODY_BYTES:
