@@ -216,6 +216,19 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
             raise_first_failure([request for request in prepared if isinstance(request, InputError)])
         return prepared
 
+    def tokenize(
+        self, inputs: Iterable[Item], *, input_type: InputType = "document", instruction: str | None = None
+    ) -> list[list[int]]:
+        """Returns the token ids of the prompt of each item as it would be embedded, placeholders of images included.
+
+        The arguments are those of `embed`.
+
+        Raises:
+            InputError: An item cannot be embedded; the message begins with its position.
+        """
+        prepared = self.prepare(inputs, input_type=input_type, instruction=instruction)
+        return [request.tokens.token_ids.tolist() for request in prepared if isinstance(request, Request)]
+
     @implements(Embedder.embed)
     def embed(
         self,
