@@ -6,6 +6,7 @@ import typer
 
 from qwen3_vl_retrieval.cli.demo import run_demo
 from qwen3_vl_retrieval.cli.doctor import check_installation
+from qwen3_vl_retrieval.cli.mcp import serve_tools
 from qwen3_vl_retrieval.cli.search import search_folder
 from qwen3_vl_retrieval.cli.serve import serve_models
 from qwen3_vl_retrieval.cli.stores import (
@@ -34,5 +35,6 @@ app.command("repair")(repair_index)
 app.command("compact")(compact_index)
 app.command("export")(export_units)
 app.command("serve")(serve_models)
+app.command("mcp")(serve_tools)
 app.command("doctor")(check_installation)
 app.command("demo")(run_demo)

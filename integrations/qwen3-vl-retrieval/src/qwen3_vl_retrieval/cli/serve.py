@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from qwen3_vl_retrieval.cli.limits import Limits, parse_bytes, parse_pixels, parse_seconds
+from qwen3_vl_retrieval.cli.listening import Listening
 from qwen3_vl_retrieval.cli.noise import keep_noise_out
 from qwen3_vl_retrieval.cli.options import (
     DEFAULT_EMBEDDER,
@@ -105,12 +104,7 @@ def serve_models(
     index: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Index to search (see qwen3vl index).")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is any that is free.")] = 8080,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="File of API keys, one a line; every request must bring one."),
-    ] = None,
+    listening: Listening,
     allow_hosts: Annotated[
         list[str] | None,
         typer.Option(
@@ -141,15 +135,7 @@ def serve_models(
         hosts = tuple(allow_hosts or ())
         opened = limits.build_policy(allow_dirs=tuple(allow_dirs or ()))
         opened = replace(opened, allow_urls=bool(hosts), allow_hosts=hosts)
-        keys = [] if api_key_file is None else _read_keys(api_key_file)
-        if not keys and not _is_loopback(host):
-            messages.print(
-                Text(
-                    f"Warning: whoever reaches {host} may use this server; require a key with --api-key-file FILE",
-                    style="yellow",
-                ),
-                soft_wrap=True,
-            )
+        keys = listening.read_keys(messages)
         with messages.status("loading the models"):
             judge = None if reranker == NO_RERANKER else reranker
             models = load_served_models(embedder, judge, index, loading, limits.build_policy())
@@ -157,30 +143,10 @@ def serve_models(
         chosen = requests.build_limits()
         app = models.create_app(api_keys=keys, limits=chosen, media_policy=opened)
     # Outside of the block: what libraries say while requests are answered belongs to the log.
-    listen(app, host=host, port=port, max_request_seconds=chosen.max_request_seconds)
+    listen(app, host=listening.host, port=listening.port, max_request_seconds=chosen.max_request_seconds)
 
 
 def _require_extra() -> None:
     for name in _EXTRA:
         if find_spec(name) is None:
             raise ModelError(f"a server needs {name}, which is not installed: pip install 'qwen3-vl-retrieval[server]'")
-
-
-def _read_keys(path: Path) -> list[str]:
-    """The keys of a file, one a line; empty lines and those that begin with # are none.
-
-    Raises:
-        ValueError: There is none.
-    """
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    keys = [line for line in lines if line and not line.startswith("#")]
-    if not keys:
-        raise ValueError(f"the file {str(path)!r} of --api-key-file holds no key; write one a line")
-    return keys
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +14,10 @@ from PIL import Image
 from qwen3_vl_retrieval._model import ModelInProcess
 from qwen3_vl_retrieval.cli.models import load_embedder, load_reranker
 from qwen3_vl_retrieval.cli.options import DEFAULT_EMBEDDER, LoadingOptions
-from qwen3_vl_retrieval.cli.store_session import find_embedder
+from qwen3_vl_retrieval.cli.store_session import load_index
 from qwen3_vl_retrieval.embedder import Qwen3VLEmbedder
 from qwen3_vl_retrieval.engine.statistics import EngineStatistics
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
-from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.media import MediaPolicy
 from qwen3_vl_retrieval.reranker import Qwen3VLReranker
@@ -91,14 +90,5 @@ def load_served_models(
         return ServedModels(embedder=loaded, reranker=judge, index=None)
     if embedder == NO_MODEL:
         raise ValueError("--index needs an embedder for the questions; leave --embedder out to take that of the index")
-    store = Store.open(folder)
-    try:
-        name, as_written = find_embedder(store, embedder, loading)
-        loading = replace(loading, image_reading=as_written.image_reading)
-        loaded = load_embedder(name, as_written, policy)
-        judge = None if reranker is None else load_reranker(reranker, loading, policy)
-        index = MultimodalIndex(store, loaded, judge, media_policy=policy)
-    except BaseException:
-        store.close()
-        raise
-    return ServedModels(embedder=loaded, reranker=judge, index=index)
+    index, models = load_index(folder, embedder, reranker, loading, policy)
+    return ServedModels(embedder=models.embedder, reranker=models.reranker, index=index)

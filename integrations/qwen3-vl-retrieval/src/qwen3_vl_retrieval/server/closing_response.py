@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from fastapi.responses import JSONResponse
+from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 __all__ = ["ClosingResponse"]

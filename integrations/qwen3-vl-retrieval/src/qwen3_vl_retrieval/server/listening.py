@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 __all__ = ["listen"]
 
@@ -13,11 +13,11 @@ _SECONDS_TO_ANSWER = 5
 """Beyond the longest request, for its body to be read and its answer to be sent."""
 
 
-def listen(app: FastAPI, *, host: str, port: int, max_request_seconds: float) -> None:
+def listen(app: ASGIApp, *, host: str, port: int, max_request_seconds: float) -> None:
     """Answers requests until SIGTERM or Ctrl-C; those that have been let in by then are still answered.
 
     Args:
-        app: What `create_app` returned.
+        app: What `create_app` or `build_http_app` returned.
         host: Address to listen on.
         port: Port to listen on; 0 is any that is free, and is logged.
         max_request_seconds: That of the limits: nobody is waited for any longer.

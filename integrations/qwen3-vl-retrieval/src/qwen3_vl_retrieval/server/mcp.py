@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ImageContent, TextContent, ToolAnnotations
 from PIL import Image
 from pydantic import Field
+from starlette.types import ASGIApp
 
 from qwen3_vl_retrieval.documents.labels import clean_text, describe_place
 from qwen3_vl_retrieval.documents.previews import encode_jpeg
@@ -28,25 +29,28 @@ from qwen3_vl_retrieval.errors import InputError, StoreError
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
 from qwen3_vl_retrieval.index.results.hits import Hit, SearchResults, name_hit
 from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.server.authorization import ApiKeys, AuthorizationMiddleware
 from qwen3_vl_retrieval.server.index_queries import IndexQuery, explain_failure, search_index
 from qwen3_vl_retrieval.server.indexed_units import IndexedUnit, find_unit
 from qwen3_vl_retrieval.server.limits import ServerLimits
 from qwen3_vl_retrieval.server.media_of_requests import MediaOfRequests
 from qwen3_vl_retrieval.server.source_names import SourceNames
 from qwen3_vl_retrieval.server.token_budget import (
-    count_image_tokens,
     count_text_tokens,
     fit_texts,
     share_image_tokens,
 )
 
-__all__ = ["build_mcp_server"]
+__all__ = ["build_http_app", "build_mcp_server"]
 
 _LOGGER = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 
 Content: TypeAlias = "list[TextContent | ImageContent]"
+
+_MOST_BODY_BYTES = 48 * 1024 * 1024
+"""An attached image of 32 MiB."""
 
 _MOST_HITS = 20
 _MOST_LISTED = 200
@@ -129,6 +133,21 @@ def build_mcp_server(index: MultimodalIndex) -> MCPServer:
     return server
 
 
+def build_http_app(server: MCPServer, *, host: str, api_keys: Iterable[str] = ()) -> ASGIApp:
+    """Returns what answers over streamable HTTP at `/mcp`.
+
+    Args:
+        server: What `build_mcp_server` returned.
+        host: Where it will listen: on this machine alone, requests of pages in a browser are refused.
+        api_keys: Keys of which each request must bring one; by default everybody may ask.
+
+    Raises:
+        ValueError: A key is blank.
+    """
+    app = server.streamable_http_app(host=host, max_request_body_size=_MOST_BODY_BYTES)
+    return AuthorizationMiddleware(app, keys=ApiKeys(api_keys), open_paths=())
+
+
 def _explain_errors(tool: Callable[_P, Content]) -> Callable[_P, Content]:
     """Says what the caller can change; what only the operator can is for the log, because it names paths."""
 
@@ -165,7 +184,7 @@ class _IndexTools:
             list[MediaType] | None,
             Field(
                 min_length=1,
-                description="Only these kinds: page (of a PDF or scan), image, video, text, mixed. Leave it out for all.",
+                description="Only these kinds: page (of a PDF), image, video, text, mixed. Leave it out for all.",
             ),
         ] = None,
         sources: Annotated[
@@ -222,9 +241,7 @@ class _IndexTools:
         total = catalog.count_files()
         found = catalog.list_file_summaries(offset=offset, limit=limit)
         end = offset + len(found)
-        head = (
-            f"Files {offset + 1:,} to {end:,} of {total:,}." if found else f"No files from {offset:,} on, of {total:,}."
-        )
+        head = f"Files {offset + 1:,} to {end:,} of {total:,}." if found else f"No more files: there are {total:,}."
         more = [f"For the next, call list_sources with offset={end}."] if found and end < total else []
         lines = [f"{clean_text(names.show(one.source))} ({one.units:,} × {'/'.join(one.media_types)})" for one in found]
         return [TextContent(type="text", text="\n".join([head, *lines, *more]))]
@@ -249,14 +266,14 @@ def _write_results(results: SearchResults, names: SourceNames, *, max_tokens: in
     left -= sum(map(count_text_tokens, texts))
     wanted = [place for place, entry in enumerate(entries) if entry.draw is not None]
     share = share_image_tokens(len(wanted), left, most_bytes=_MOST_THUMBNAIL_BYTES)
-    notes = [_summarize(results, heads)]
-    if share.count < len(wanted):
-        notes.append(f"{len(wanted) - share.count} of {len(wanted)} images were left out")
+    losses = [f"{len(wanted) - share.count} of {len(wanted)} images were left out"] if share.count < len(wanted) else []
     if any(text != entry.text for text, entry in zip(texts, entries, strict=True)):
-        notes.append("texts were shortened")
-    if len(notes) > 1:
-        notes.append(f"all because of max_tokens={max_tokens}: raise it, or open a hit by its id")
-    content: Content = [TextContent(type="text", text="; ".join(notes) + ".")]
+        losses.append("texts were shortened")
+    summary = _summarize(results, heads)
+    if losses:
+        lost = " and ".join(losses)
+        summary += f" To stay within max_tokens={max_tokens}, {lost}; raise it, or call open with the id of a hit."
+    content: Content = [TextContent(type="text", text=summary)]
     drawn = set(wanted[: share.count])
     for place, (entry, text) in enumerate(zip(entries, texts, strict=True)):
         image = _draw(entry, share.max_bytes) if place in drawn else None
@@ -359,7 +376,7 @@ def _summarize(results: SearchResults, shown: int) -> str:
     failed = ""
     if results.failures:
         failed = f"; {len(results.failures)} more took no part: the first {explain_failure(results.failures[0])}"
-    return f"{counted}{order}{failed}"
+    return f"{counted}{order}{failed}."
 
 
 def _draw(entry: _Entry, max_bytes: int) -> bytes | None:
@@ -373,11 +390,3 @@ def _draw(entry: _Entry, max_bytes: int) -> bytes | None:
 
 def _write_image(content: bytes) -> ImageContent:
     return ImageContent(type="image", data=base64.b64encode(content).decode("ascii"), mime_type="image/jpeg")
-
-
-def count_tokens(content: Sequence[TextContent | ImageContent]) -> int:
-    """Returns what an answer counts, as the budget does."""
-    return sum(
-        count_text_tokens(one.text) if isinstance(one, TextContent) else count_image_tokens(base64.b64decode(one.data))
-        for one in content
-    )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["ImageShare", "count_image_tokens", "count_text_tokens", "fit_texts", "share_image_tokens"]
+__all__ = ["ImageShare", "count_text_tokens", "fit_texts", "share_image_tokens"]
 
 _CHARACTERS_PER_TOKEN = 4
 
@@ -40,11 +40,6 @@ class ImageShare:
 def count_text_tokens(text: str) -> int:
     """Returns what a text counts: a token for four characters, rounded up."""
     return math.ceil(len(text) / _CHARACTERS_PER_TOKEN)
-
-
-def count_image_tokens(content: bytes) -> int:
-    """Returns what an image counts: its base64 at four characters a token."""
-    return math.ceil(len(content) / _BYTES_PER_TOKEN)
 
 
 def fit_texts(texts: Sequence[str], tokens: int) -> list[str]:

@@ -458,7 +458,7 @@ class Catalog:
     def list_file_summaries(self, *, offset: int = 0, limit: int = 100) -> list[FileSummary]:
         """Returns what files hold, by their paths: `limit` of them at most, from the `offset`th on."""
         statement = (
-            f"SELECT p.source, count(*), group_concat(DISTINCT u.media_type) {_JOINED} "  # noqa: S608 - constants
+            f"SELECT p.source, count(*), group_concat(DISTINCT u.media_type) {_JOINED} "
             "WHERE p.source < ? OR p.source >= ? GROUP BY p.source ORDER BY p.source LIMIT ? OFFSET ?"
         )
         found = self._query(statement, (ITEM_PREFIX, _AFTER_ITEMS, limit, offset)).fetchall()
