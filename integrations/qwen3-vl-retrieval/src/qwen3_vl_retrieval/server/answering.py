@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from qwen3_vl_retrieval.server.context import ServerContext
+from qwen3_vl_retrieval.server.paced_response import PacedResponse
 from qwen3_vl_retrieval.server.request_bodies import read_json_body
 from qwen3_vl_retrieval.server.request_errors import RequestError
 
@@ -61,7 +62,7 @@ async def render_json(document: Any, *, values: int = 0) -> Response:
         values: Numbers in it: those of many vectors are written in a thread, so that others do not wait.
     """
     content = _encode(document) if values < 10_000 else await asyncio.to_thread(_encode, document)
-    return Response(content, media_type="application/json")
+    return PacedResponse(content, media_type="application/json")
 
 
 def _encode(document: Any) -> bytes:
