@@ -16,7 +16,7 @@ from qwen3_vl_retrieval.index import MultimodalIndex
 __all__ = ["HOSTILE_NAME", "HOSTILE_TEXT", "NOTE", "SmallOffice", "open_office", "write_office"]
 
 HOSTILE_NAME = "<img src=x onerror=document.title='owned'>.txt"
-HOSTILE_TEXT = "zanzibar <script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> &amp; end"
+HOSTILE_TEXT = "zanzibar <script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> &amp;"
 NOTE = "The orange kettle belongs to the kitchen.\n" + "Nobody may take it away, not even for a moment. " * 12
 
 

@@ -46,8 +46,13 @@ _THUMBNAIL_SIDE_PIXELS = 480
 _MEDIA_PIXELS = 16_000_000
 """Most pixels of an image at full size: more than a screen shows, and no more than a browser holds with ease."""
 
-_CACHE_CONTROL = "private, max-age=604800, immutable"
-"""An id is the hash of the content, the page and the window: what it shows does not change."""
+_IMAGE_HEADERS = {
+    # An id is the hash of the content, the page and the window: what it shows does not change.
+    "Cache-Control": "private, max-age=604800, immutable",
+    "X-Content-Type-Options": "nosniff",
+    # Pages of other sites do not show it.
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
 class SearchRequest(BaseModel):
@@ -245,7 +250,7 @@ class _SearchRoutes:
             unit = await self._run(lambda: find_unit(self._index, unit_id))
         except InputError as error:
             raise RequestError(404, str(error)) from error
-        headers = {"Cache-Control": _CACHE_CONTROL, "ETag": f'"{unit.id}-{kind}"', "X-Content-Type-Options": "nosniff"}
+        headers = _IMAGE_HEADERS | {"ETag": f'"{unit.id}-{kind}"'}
         if request.headers.get("If-None-Match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         try:
