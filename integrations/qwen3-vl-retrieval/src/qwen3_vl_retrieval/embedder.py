@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
 
+import numpy as np
 import numpy.typing as npt
+from jaxtyping import Float32
 from transformers import PreTrainedModel, ProcessorMixin
 
 from qwen3_vl_retrieval._model import ModelInProcess
@@ -36,7 +38,7 @@ from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_QUERY_INSTRUCTION,
 )
-from qwen3_vl_retrieval.protocols import Embedder, implements
+from qwen3_vl_retrieval.protocols import CountedVectors, Embedder, implements
 from qwen3_vl_retrieval.vector_space import VectorSpace
 
 __all__ = ["Qwen3VLEmbedder"]
@@ -209,6 +211,19 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
             show_progress=show_progress,
         )
 
+    def tokenize(
+        self, inputs: Iterable[Item], *, input_type: InputType = "document", instruction: str | None = None
+    ) -> list[list[int]]:
+        """Returns the token ids of the prompt of each item as it would be embedded, placeholders of images included.
+
+        The arguments are those of `embed`.
+
+        Raises:
+            InputError: An item cannot be embedded; the message begins with its position.
+        """
+        prepared = self.prepare(inputs, input_type=input_type, instruction=instruction)
+        return [request.tokens.token_ids.tolist() for request in prepared if isinstance(request, Request)]
+
     @implements(Embedder.embed)
     def embed(
         self,
@@ -288,3 +303,33 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
             show_progress=show_progress,
         )
         return form_vectors(await self._engine.run_shared(prepared), form, on_error)
+
+    @implements(Embedder.aembed_counted)
+    async def aembed_counted(
+        self,
+        inputs: Iterable[Item],
+        *,
+        input_type: InputType = "document",
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        precision: Precision = "float32",
+        normalize: bool = True,
+        show_progress: bool = False,
+    ) -> CountedVectors:
+        """Returns the same as `aembed`, with the number of tokens of each item as it was embedded."""
+        form = self._space.choose_format(dimensions=dimensions, precision=precision, normalize=normalize)
+        prepared = await asyncio.to_thread(
+            self.prepare, inputs, input_type=input_type, instruction=instruction, show_progress=show_progress
+        )
+        counts = [len(request) for request in prepared if isinstance(request, Request)]
+        return CountedVectors(form.apply(await self.acompute_states(prepared)), counts)
+
+    async def acompute_states(self, prepared: Sequence[Request | InputError]) -> Float32[np.ndarray, "requests hidden"]:
+        """Returns the states of what `prepare` returned, uncut and unscaled, one row each; for servers.
+
+        Raises:
+            InputError: One of `prepared` is an error, or cannot be computed; the message begins with its position.
+        """
+        outcome = await self._engine.run_shared(prepared)
+        outcome.raise_failures("raise")
+        return outcome.values

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import index
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, Unpack, cast, overload, runtime_checkable
 
@@ -43,6 +43,7 @@ from qwen3_vl_retrieval.outputs.scoring import Ranked, compute_log_odds, rank_sc
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_QUERY_INSTRUCTION
 
 __all__ = [
+    "CountedVectors",
     "Embedder",
     "PlainEmbedder",
     "PlainReranker",
@@ -63,6 +64,19 @@ Contract = TypeVar("Contract", bound=Callable[..., Any])
 def implements(_contract: Contract) -> Callable[[Callable[..., Any]], Contract]:
     """Gives a method the type of the method of the port that it implements, overloads included."""
     return lambda method: cast("Contract", method)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedVectors:
+    """Vectors, and what they were made of.
+
+    Attributes:
+        vectors: One per item, `(n, dimensions)`.
+        token_counts: Tokens of the prompt of each item, images included; `None` where the embedder cannot say.
+    """
+
+    vectors: npt.NDArray[Any]
+    token_counts: Sequence[int] | None
 
 
 @runtime_checkable
@@ -167,6 +181,17 @@ class Embedder(Protocol):
     ) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
         """Returns the same as `embed`; concurrent callers may share forward passes."""
         ...
+
+    async def aembed_counted(
+        self, inputs: Iterable[Item], *, input_type: InputType = "document", **options: Unpack[EmbedOptions]
+    ) -> CountedVectors:
+        """Returns the same as `aembed`, with the number of tokens of each item if the embedder can say.
+
+        Raises:
+            InputError: An item cannot be embedded; the message begins with its position.
+            ValueError: An option is out of range.
+        """
+        return CountedVectors(await self.aembed(inputs, input_type=input_type, **options), None)
 
     def embed_documents(self, inputs: Iterable[Item], **options: Unpack[EmbedOptions]) -> npt.NDArray[Any]:
         """Returns the vectors of items that are to be found: `embed` with `input_type="document"`."""

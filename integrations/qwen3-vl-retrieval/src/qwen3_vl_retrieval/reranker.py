@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -205,6 +205,16 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
         prepared = await asyncio.to_thread(self._prepare, query, documents, instruction, on_error, show_progress)
         outcome = await self._engine.run_shared(prepared)
         return self._finish(outcome, output, on_error)
+
+    async def acompute_margins(self, prepared: Sequence[Request | InputError]) -> Float32[np.ndarray, " requests"]:
+        """Returns the log-odds of pairs that somebody else has prepared; for servers.
+
+        Raises:
+            InputError: One of `prepared` is an error, or cannot be computed; the message begins with its position.
+        """
+        outcome = await self._engine.run_shared(prepared)
+        outcome.raise_failures("raise")
+        return compute_margins(outcome.values, self.score_weight.numpy())
 
     def _prepare(
         self,

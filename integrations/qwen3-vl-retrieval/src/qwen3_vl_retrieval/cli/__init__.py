@@ -6,8 +6,10 @@ import typer
 
 from qwen3_vl_retrieval.cli.demo import run_demo
 from qwen3_vl_retrieval.cli.doctor import check_installation
+from qwen3_vl_retrieval.cli.mcp import serve_tools
 from qwen3_vl_retrieval.cli.remote import print_vllm_command, save_golden_figures
 from qwen3_vl_retrieval.cli.search import search_folder
+from qwen3_vl_retrieval.cli.serve import serve_models
 from qwen3_vl_retrieval.cli.stores import (
     compact_index,
     delete_units,
@@ -35,5 +37,7 @@ app.command("compact")(compact_index)
 app.command("export")(export_units)
 app.command("vllm-command")(print_vllm_command)
 app.command("golden")(save_golden_figures)
+app.command("serve")(serve_models)
+app.command("mcp")(serve_tools)
 app.command("doctor")(check_installation)
 app.command("demo")(run_demo)

@@ -20,6 +20,7 @@ from qwen3_vl_retrieval.media.policy import MediaPolicy, read_file
 __all__ = [
     "DEFAULT_EMBEDDER",
     "DEFAULT_RERANKER",
+    "NO_RERANKER",
     "DeviceOption",
     "DtypeOption",
     "ExcludeOption",

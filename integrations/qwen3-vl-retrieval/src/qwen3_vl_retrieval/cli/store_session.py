@@ -23,8 +23,9 @@ from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
 from qwen3_vl_retrieval.index.results.hits import SearchResults
 from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.items import Item
+from qwen3_vl_retrieval.media.policy import MediaPolicy
 
-__all__ = ["Search", "index_into", "search_files", "search_store", "show_index_progress"]
+__all__ = ["Search", "find_embedder", "index_into", "load_index", "search_files", "search_store", "show_index_progress"]
 
 _EMBEDDER = "command_embedder"
 _MAX_PIXELS = "command_max_pixels"
@@ -132,14 +133,9 @@ def search_store(
     query = join_query(request.query, request.query_image, policy)
     begun = perf_counter()
     with Store.open(store) as opened:
-        settings, fingerprint = opened.catalog.read_settings(), opened.head.fingerprint
-        name = settings.get(_EMBEDDER, fingerprint.model) if request.model is None else request.model
-        pixels = settings.get(_MAX_PIXELS, "")
-        if loading.image_reading is None:
-            loading = replace(loading, image_reading=fingerprint.image_reading)
-        as_written = replace(loading, dimensions=fingerprint.dimensions)
-        if pixels and loading.max_pixels is None:
-            as_written = replace(as_written, max_pixels=int(pixels))
+        name, as_written = find_embedder(opened, request.model, loading)
+        # The reranker reads images as the embedder does, and may see more of them.
+        loading = replace(loading, image_reading=as_written.image_reading)
         with messages.status("loading the models"):
             models = Models(
                 embedder=load_embedder(name, as_written, policy),
@@ -161,6 +157,55 @@ def search_store(
         ranked_files=files,
         units=units,
     )
+
+
+def find_embedder(store: Store, name: str | None, loading: LoadingOptions) -> tuple[str, LoadingOptions]:
+    """Returns by which name and with which options the embedder of an index is loaded.
+
+    Args:
+        store: The index.
+        name: The name that was asked for; `None` is the one that the index was written with.
+        loading: What was asked for; the dimensions are those of the index, and so is what was left open.
+    """
+    settings, fingerprint = store.catalog.read_settings(), store.head.fingerprint
+    pixels = settings.get(_MAX_PIXELS, "")
+    as_written = replace(loading, dimensions=fingerprint.dimensions)
+    if loading.image_reading is None:
+        as_written = replace(as_written, image_reading=fingerprint.image_reading)
+    if pixels and loading.max_pixels is None:
+        as_written = replace(as_written, max_pixels=int(pixels))
+    return settings.get(_EMBEDDER, fingerprint.model) if name is None else name, as_written
+
+
+def load_index(
+    folder: Path, model: str | None, reranker: str | None, loading: LoadingOptions, policy: MediaPolicy
+) -> tuple[MultimodalIndex, Models]:
+    """Returns an index and its models, for as long as they are needed; the caller closes the index.
+
+    Args:
+        folder: The index.
+        model: Name of the embedding model; `None` is the one that the index was written with.
+        reranker: Name of the reranker; `None` is none.
+        loading: How the models are loaded.
+        policy: What the models may open: the files of the index.
+
+    Raises:
+        ModelError: A model cannot be loaded.
+        StoreError: The index is corrupt, or belongs to another embedder.
+        ValueError: An option is out of range.
+    """
+    store = Store.open(folder)
+    try:
+        name, as_written = find_embedder(store, model, loading)
+        loading = replace(loading, image_reading=as_written.image_reading)
+        models = Models(
+            embedder=load_embedder(name, as_written, policy),
+            reranker=None if reranker is None else load_reranker(reranker, loading, policy),
+        )
+        return MultimodalIndex(store, models.embedder, models.reranker, media_policy=policy), models
+    except BaseException:
+        store.close()
+        raise
 
 
 def search_files(

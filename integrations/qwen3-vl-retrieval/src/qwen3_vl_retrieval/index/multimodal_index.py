@@ -224,6 +224,16 @@ class MultimodalIndex:
         """Where everything is; see `export_store` to take it elsewhere."""
         return self._store
 
+    @property
+    def reranker(self) -> Reranker | None:
+        """Judges what was found; `None` if the vectors decide."""
+        return self._reranker
+
+    @property
+    def media_policy(self) -> MediaPolicy:
+        """What may be opened of the files of the index."""
+        return self._policy
+
     def stats(self) -> IndexStatistics:
         """Returns what the index holds, and how much room it takes."""
         return measure_store(self._store)
@@ -376,6 +386,7 @@ class MultimodalIndex:
         instruction: str | None = None,
         oversample: int = 4,
         match_words: bool = True,
+        rerank: bool = True,
     ) -> SearchResults:
         """Returns the best hits, best first.
 
@@ -390,6 +401,8 @@ class MultimodalIndex:
             oversample: How many times as many short vectors are recalled as are kept after rescoring.
             match_words: Join the order of the vectors with that of the keyword index, which finds exact words and
                 numbers.
+            rerank: Let the reranker judge what was found, if there is one; `False` leaves the order to the vectors,
+                which is faster.
 
         Raises:
             InputError: The query cannot be read, embedded or judged.
@@ -407,7 +420,12 @@ class MultimodalIndex:
             match_words=match_words,
         )
         return search_in_stages(
-            self._store, query, options, embedder=self._embedder, reranker=self._reranker, policy=self._policy
+            self._store,
+            query,
+            options,
+            embedder=self._embedder,
+            reranker=self._reranker if rerank else None,
+            policy=self._policy,
         )
 
     def _run(

@@ -36,6 +36,7 @@ __all__ = [
     "Attempt",
     "Catalog",
     "FileState",
+    "FileSummary",
     "Metadata",
     "Place",
     "Record",
@@ -50,6 +51,9 @@ Metadata: TypeAlias = Mapping[str, str | int | float | bool]
 
 ITEM_PREFIX = "item:"
 """Begins the source of an item that was given in memory; no absolute path does."""
+
+_AFTER_ITEMS = "item;"
+"""The first text after all that begin with `ITEM_PREFIX`."""
 
 _FIRST_NAMES = {"vectors": "vectors.bin", "collection": "collection"}
 """What these parts of a store are called until they are written anew."""
@@ -196,6 +200,21 @@ class StoredFailure(NamedTuple):
     error: str
     message: str
     media_type: MediaType | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSummary:
+    """What a file holds.
+
+    Attributes:
+        source: Its absolute path.
+        units: Number of its units.
+        media_types: Their kinds, sorted.
+    """
+
+    source: str
+    units: int
+    media_types: tuple[str, ...]
 
 
 RESERVED_NAMES = tuple(sorted(COLUMN_NAMES | {"image", "video"}))
@@ -421,6 +440,32 @@ class Catalog:
         """Returns the number of files that hold units."""
         statement = "SELECT count(DISTINCT source) FROM places WHERE substr(source, 1, ?) != ?"
         return int(self._query(statement, (len(ITEM_PREFIX), ITEM_PREFIX)).fetchone()[0])
+
+    def list_outermost_sources(self) -> list[str]:
+        """Returns files between whose names, in the order of their characters, all others are.
+
+        The deepest folder that holds these holds all files.
+        """
+        outermost: list[str | None] = []
+        uris = ("file:", "file;")
+        # What is between these bounds is found through the index, however many files there are.
+        for low, high in (("", uris[0]), uris, (uris[1], ITEM_PREFIX), (_AFTER_ITEMS, "\U0010ffff")):
+            for function in ("min", "max"):
+                statement = f"SELECT {function}(source) FROM places WHERE source >= ? AND source < ?"  # noqa: S608 - constants
+                outermost.append(self._query(statement, (low, high)).fetchone()[0])
+        return [source for source in outermost if source is not None]
+
+    def list_file_summaries(self, *, offset: int = 0, limit: int = 100) -> list[FileSummary]:
+        """Returns what files hold, by their paths: `limit` of them at most, from the `offset`th on."""
+        statement = (
+            f"SELECT p.source, count(*), group_concat(DISTINCT u.media_type) {_JOINED} "
+            "WHERE p.source < ? OR p.source >= ? GROUP BY p.source ORDER BY p.source LIMIT ? OFFSET ?"
+        )
+        found = self._query(statement, (ITEM_PREFIX, _AFTER_ITEMS, limit, offset)).fetchall()
+        return [
+            FileSummary(source=source, units=units, media_types=tuple(sorted(kinds.split(","))))
+            for source, units, kinds in found
+        ]
 
     def last_row(self) -> int:
         """Returns the highest row that was ever used, 0 if none was."""

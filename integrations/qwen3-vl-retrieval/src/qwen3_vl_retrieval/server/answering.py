@@ -1,0 +1,74 @@
+"""The way of a request: let in, read, computed within the time, and given up if the client leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from qwen3_vl_retrieval.server.context import ServerContext
+from qwen3_vl_retrieval.server.paced_response import PacedResponse
+from qwen3_vl_retrieval.server.request_bodies import read_json_body
+from qwen3_vl_retrieval.server.request_errors import RequestError
+
+__all__ = ["answer_request", "render_json"]
+
+_CLIENT_LEFT = 499
+
+
+async def answer_request(
+    context: ServerContext, request: Request, respond: Callable[[dict[str, Any]], Awaitable[Response]]
+) -> Response:
+    """Returns what `respond` makes of the JSON body of a request.
+
+    It is cancelled when the client leaves and when the time is over.
+
+    Raises:
+        RequestError: The request is not let in, its body is refused, or it takes too long (504).
+    """
+    limits = context.limits
+    with context.admission.admit() as held:
+        body = await read_json_body(request, limits, held)
+        work = asyncio.ensure_future(respond(body))
+        leaving = asyncio.ensure_future(_wait_until_client_leaves(request))
+        try:
+            done, _ = await asyncio.wait(
+                {work, leaving}, timeout=limits.max_request_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for task in (work, leaving):
+                task.cancel()
+        if work in done:
+            return work.result()
+        if leaving in done:
+            # Nobody reads it; the metrics do.
+            return Response(status_code=_CLIENT_LEFT)
+        raise RequestError(
+            504,
+            f"the answer took more than {limits.max_request_seconds:g} seconds; send fewer items in a request, or try "
+            "again when there are fewer requests",
+        )
+
+
+async def render_json(document: Any, *, values: int = 0) -> Response:
+    """Returns a document as an answer.
+
+    Args:
+        document: What `json.dumps` takes.
+        values: Numbers in it: those of many vectors are written in a thread, so that others do not wait.
+    """
+    content = _encode(document) if values < 10_000 else await asyncio.to_thread(_encode, document)
+    return PacedResponse(content, media_type="application/json")
+
+
+def _encode(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+
+
+async def _wait_until_client_leaves(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

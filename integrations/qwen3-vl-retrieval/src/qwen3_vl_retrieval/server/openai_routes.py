@@ -1,0 +1,126 @@
+"""`/v1/embeddings` and `/v1/models` as clients of OpenAI have them; images come in `messages`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.items import Item
+from qwen3_vl_retrieval.server.answering import answer_request, render_json
+from qwen3_vl_retrieval.server.context import ServerContext
+from qwen3_vl_retrieval.server.embedding import check_count, embed_items, encode_base64
+from qwen3_vl_retrieval.server.request_errors import RequestError
+from qwen3_vl_retrieval.server.request_fields import RequestFields, list_values
+from qwen3_vl_retrieval.server.request_items import RequestItems
+
+__all__ = ["EmbeddingsFields", "build_openai_router", "read_embeddings_items"]
+
+
+class EmbeddingsFields(RequestFields):
+    """The fields of `/v1/embeddings`.
+
+    Attributes:
+        input: A text or a list of texts.
+        messages: A conversation or a list of conversations instead.
+        encoding_format: How vectors are written: numbers, or base64 of float32.
+        dimensions: Length of a vector.
+        input_type: Whether the vectors are to be found, or find others. An extension.
+        instruction: What the items are to be represented for. An extension.
+        model: Not used: there is one embedder, and the answer names it.
+        user: Not used.
+    """
+
+    input: Any = None
+    messages: Any = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    input_type: Literal["document", "query"] = "document"
+    instruction: str | None = None
+    model: str | None = None
+    user: str | None = None
+
+
+def build_openai_router(context: ServerContext) -> APIRouter:
+    """Returns the routes of clients of OpenAI."""
+    router = APIRouter(tags=["openai"])
+    started = int(time.time())
+
+    @router.post("/v1/embeddings", response_model=None)
+    async def create_embeddings(request: Request) -> Response:
+        """Embeds texts, or conversations with images."""
+
+        async def respond(body: dict[str, Any]) -> Response:
+            fields = EmbeddingsFields.read(body)
+            embedder = context.require_embedder()
+            items = await read_embeddings_items(context, fields)
+            counted = await embed_items(
+                context,
+                items,
+                input_type=fields.input_type,
+                instruction=fields.instruction,
+                dimensions=fields.dimensions,
+            )
+            is_base64 = fields.encoding_format == "base64"
+            vectors: list[Any] = encode_base64(counted.vectors) if is_base64 else counted.vectors.tolist()
+            document: dict[str, Any] = {
+                "object": "list",
+                "data": [
+                    {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)
+                ],
+                "model": embedder.fingerprint.model,
+            }
+            # An embedder that cannot say how many tokens it read is not given a number.
+            if counted.token_counts is not None:
+                total = sum(counted.token_counts)
+                document["usage"] = {"prompt_tokens": total, "total_tokens": total}
+            return await render_json(document, values=counted.vectors.size)
+
+        return await answer_request(context, request, respond)
+
+    def list_models() -> list[dict[str, Any]]:
+        names = [] if context.embedder is None else [context.embedder.fingerprint.model]
+        names += [] if context.reranker is None else [context.reranker.model_id]
+        return [
+            {"id": name, "object": "model", "created": started, "owned_by": "qwen3-vl-retrieval"}
+            for name in dict.fromkeys(names)
+        ]
+
+    @router.get("/v1/models")
+    async def show_models() -> dict[str, Any]:
+        """Lists the models."""
+        return {"object": "list", "data": list_models()}
+
+    @router.get("/v1/models/{name:path}")
+    async def show_model(name: str) -> dict[str, Any]:
+        """Shows one model."""
+        for model in list_models():
+            if model["id"] == name:
+                return model
+        raise RequestError(404, f"there is no model {quote(name)} here; GET /v1/models lists what there is")
+
+    return router
+
+
+async def read_embeddings_items(context: ServerContext, fields: EmbeddingsFields) -> list[Item]:
+    """Returns the items of `input` or `messages`.
+
+    Raises:
+        RequestError: There are none, or both, or too many.
+        InputError: One of them is no item; the message begins with its position.
+    """
+    if (fields.input is None) == (fields.messages is None):
+        raise RequestError(400, "send either input (a string or a list of strings) or messages", parameter="input")
+    reader = RequestItems(context.media)
+    if fields.messages is None:
+        values = list_values(fields.input)
+        check_count(context, len(values), "input")
+        return await reader.read_all(values, reader.read_text)
+    # A list of messages is one conversation, a list of lists of them several.
+    given = list_values(fields.messages)
+    conversations = given if all(isinstance(one, list) for one in given) else [fields.messages]
+    check_count(context, len(conversations), "messages")
+    return await reader.read_all(conversations, reader.read_conversation)
