@@ -195,6 +195,7 @@ HOSTILE = {
     "a part that is a list": (post({"messages": [{"role": "user", "content": [[]]}]}), BAD),
     "a part whose type is an object": (post({"messages": [{"role": "user", "content": [{"type": {}}]}]}), BAD),
     "an empty message": (post({"messages": [{"role": "user", "content": []}]}), BAD),
+    "no message": (post({"messages": []}), BAD),
     "too many items": (post({"input": ["x"] * 9}), BIG),
     "too many documents": (post({"query": "x", "documents": ["x"] * 9}, path="/v2/rerank"), BIG),
     "too many tokens": (post({"input": "word " * 1_001}), BIG),
@@ -428,6 +429,15 @@ def test_a_client_that_leaves_gives_up_its_work():
         embedder.let(1)
         assert httpx.post(f"{url}/v1/embeddings", json={"input": "stayed"}).status_code == 200
     assert embedder.began == ["left", "stayed"]
+
+
+def test_a_client_that_leaves_before_its_body_is_whole_is_no_failure(caplog):
+    with serve_app(create_app(embedder=FakeEmbedder(), reranker=None)) as url:
+        with connect(url) as connection:
+            connection.sendall(head("Content-Type: application/json", "Content-Length: 100") + b"{")
+            wait_until(lambda: read_gauge(url, "qwen3vl_waiting_requests") == 1)
+        wait_until(lambda: 'route="/v1/embeddings",status="499"' in httpx.get(f"{url}/metrics").text)
+    assert "Exception" not in caplog.text
 
 
 def test_an_answer_that_takes_too_long_is_given_up():
