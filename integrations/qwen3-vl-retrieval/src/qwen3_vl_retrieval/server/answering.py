@@ -16,7 +16,7 @@ from qwen3_vl_retrieval.server.paced_response import PacedResponse
 from qwen3_vl_retrieval.server.request_bodies import read_json_body
 from qwen3_vl_retrieval.server.request_errors import RequestError
 
-__all__ = ["answer_request", "render_json"]
+__all__ = ["answer_request", "render_json", "render_numbers"]
 
 _MANY_NUMBERS = 20_000
 """Written in about 15 ms."""
@@ -61,18 +61,23 @@ async def answer_request(
         )
 
 
-async def render_json(build: Callable[[], Any], *, numbers: int = 0) -> Response:
-    """Returns a document as an answer.
+async def render_json(document: Any) -> Response:
+    """Returns a document as an answer: whatever `json.dumps` takes."""
+    return await render_numbers(lambda: document, count=0)
+
+
+async def render_numbers(build: Callable[[], Any], *, count: int) -> Response:
+    """Returns a document that holds vectors as an answer.
 
     Args:
-        build: Returns what `json.dumps` takes.
-        numbers: How many are in it: those of many vectors are written in a thread, so that others do not wait.
+        build: Returns the document.
+        count: How many numbers are in it; many are written in a thread, so that others do not wait.
     """
 
     def encode() -> bytes:
         return json.dumps(build(), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
 
-    content = encode() if numbers < _MANY_NUMBERS else await asyncio.to_thread(encode)
+    content = encode() if count < _MANY_NUMBERS else await asyncio.to_thread(encode)
     return PacedResponse(content, media_type="application/json")
 
 

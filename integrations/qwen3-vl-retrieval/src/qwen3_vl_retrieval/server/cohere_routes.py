@@ -13,7 +13,7 @@ from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.options import InputType, Precision
 from qwen3_vl_retrieval.outputs.precision import quantize_embeddings
 from qwen3_vl_retrieval.protocols import CountedVectors
-from qwen3_vl_retrieval.server.answering import answer_request, render_json
+from qwen3_vl_retrieval.server.answering import answer_request, render_numbers
 from qwen3_vl_retrieval.server.context import ServerContext
 from qwen3_vl_retrieval.server.embedding import embed_values, encode_base64
 from qwen3_vl_retrieval.server.request_errors import RequestError
@@ -107,7 +107,7 @@ def build_cohere_router(context: ServerContext) -> APIRouter:
                 "meta": _describe(counted, version=version, images=0 if fields.images is None else len(fields.images)),
             }
 
-        return await render_json(build, numbers=len(types) * counted.vectors.size)
+        return await render_numbers(build, count=len(types) * counted.vectors.size)
 
     @router.post("/v2/embed", response_model=None)
     async def embed_v2(request: Request) -> Response:
@@ -135,7 +135,7 @@ def build_cohere_router(context: ServerContext) -> APIRouter:
                 input_type="query" if fields.prompt_name == "query" else "document",
                 dimensions=fields.dimensions,
             )
-            return await render_json(counted.vectors.tolist, numbers=counted.vectors.size)
+            return await render_numbers(counted.vectors.tolist, count=counted.vectors.size)
 
         return await answer_request(context, request, respond_tei)
 

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.items import Item
-from qwen3_vl_retrieval.server.answering import answer_request, render_json
+from qwen3_vl_retrieval.server.answering import answer_request, render_numbers
 from qwen3_vl_retrieval.server.context import ServerContext
 from qwen3_vl_retrieval.server.embedding import embed_values, encode_base64
 from qwen3_vl_retrieval.server.request_errors import RequestError
@@ -78,7 +78,7 @@ def build_openai_router(context: ServerContext) -> APIRouter:
                     document["usage"] = {"prompt_tokens": total, "total_tokens": total}
                 return document
 
-            return await render_json(build, numbers=counted.vectors.size)
+            return await render_numbers(build, count=counted.vectors.size)
 
         return await answer_request(context, request, respond)
 

@@ -110,7 +110,7 @@ async def _respond(context: ServerContext, body: dict[str, Any]) -> Response:
         "results": results,
         "meta": {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}},
     }
-    return await render_json(lambda: document)
+    return await render_json(document)
 
 
 async def _respond_tei(context: ServerContext, body: dict[str, Any]) -> Response:
@@ -121,7 +121,7 @@ async def _respond_tei(context: ServerContext, body: dict[str, Any]) -> Response
         | ({"text": fields.texts[place.index]} if fields.return_text else {})
         for place in ranking.ranked
     ]
-    return await render_json(lambda: results)
+    return await render_json(results)
 
 
 async def _rank(

@@ -118,7 +118,7 @@ async def _respond_score(context: ServerContext, body: dict[str, Any]) -> Respon
         "model": model,
         "data": [{"index": index, "object": "score", "score": score} for index, score in enumerate(scores)],
     }
-    return await render_json(lambda: document)
+    return await render_json(document)
 
 
 async def _score(
@@ -152,7 +152,7 @@ async def _respond_tokenize(context: ServerContext, body: dict[str, Any]) -> Res
             context.tokenize, items, input_type=given.input_type, instruction=given.instruction
         )
     document = {"count": len(tokens), "max_model_len": embedder.fingerprint.max_length, "tokens": tokens}
-    return await render_json(lambda: document)
+    return await render_json(document)
 
 
 def _choose(**given: Any) -> list[Any]:
