@@ -15,6 +15,7 @@ from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
 from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.options import LoadOptions, ModelKind, OnOverflow, PairTruncation, split_options
+from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 
 __all__ = ["ModelInProcess"]
 
@@ -117,6 +118,21 @@ class ModelInProcess:
     def model_id(self) -> str:
         """Name of the model."""
         return self._model_id
+
+    @property
+    def tokenizer(self) -> PromptTokenizer:
+        """Makes tokens of prompts."""
+        return self._engine.preparer.builder.tokenizer
+
+    @property
+    def hidden_size(self) -> int:
+        """Length of the model's states."""
+        return self._engine.hidden_size
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of an item, or of a pair, at most."""
+        return self._max_length
 
     @property
     def media_policy(self) -> MediaPolicy:

@@ -56,6 +56,7 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
         score_weight: Row of yes minus row of no of the language model's head, in float32; read from `model` if not
             given.
         model_id: Name of the model, for reports.
+        revision: Commit or weight hash, by which those who use it over a server know it.
         instruction: What makes a document relevant.
         media_policy: What may be opened; by default local files, no URLs.
         pixel_budget: Limits on the pixels that the model sees.
@@ -84,6 +85,7 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
         *,
         score_weight: Float[Tensor, " hidden"] | None = None,
         model_id: str | None = None,
+        revision: str = "",
         instruction: str = DEFAULT_RERANKING_INSTRUCTION,
         media_policy: MediaPolicy | None = None,
         pixel_budget: PixelBudget | None = None,
@@ -98,6 +100,7 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
     ) -> None:
         weight = read_score_weight(model, processor) if score_weight is None else score_weight
         self.score_weight = weight.detach().cpu().float()
+        self.revision = revision
         super().__init__(
             model,
             processor,
@@ -138,6 +141,7 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
                 loaded.processor,
                 score_weight=loaded.score_weight,
                 model_id=loaded.checkpoint.model_id,
+                revision=loaded.checkpoint.revision,
                 choices=loaded.choices,
                 **own,
             )

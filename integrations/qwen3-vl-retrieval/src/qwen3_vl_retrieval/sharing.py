@@ -113,6 +113,7 @@ def share_reranker(model: str | Path, **options: Unpack[ShareOptions]) -> Qwen3V
             origin.processor,
             score_weight=origin.score_weight,
             model_id=origin.model_id,
+            revision=origin.revision,
             choices=origin.choices,
             **limits,
         )

@@ -99,7 +99,7 @@ def _find_checkpoint(
             return server.checkpoint
         expected = read_checkpoint(given, kind=kind)
         served = server.checkpoint
-        if expected.revision and expected.revision != served.revision:
+        if expected.revision and served.revision and expected.revision != served.revision:
             raise ModelError(
                 f"{base_url} serves {served.model_id!r} of revision {served.revision}, and the checkpoint that was "
                 f"given is {expected.model_id!r} of revision {expected.revision}; give the one that is served, or none"
@@ -117,7 +117,8 @@ def _take_revision(checkpoint: RemoteCheckpoint, figures: GoldenFigures | None) 
     if figures is None:
         raise ModelError(
             f"of {checkpoint.model_id!r} there are no weights here, and nothing says which revision they would be; "
-            f"stores are bound to it. Pass golden= with a file of `qwen3vl golden`, or put it into the folder as {FILE_NAME}"
+            "stores are bound to it. Pass golden= with a file of `qwen3vl golden`, or put it into the folder as "
+            f"{FILE_NAME}"
         )
     return replace(checkpoint, model_id=figures.model, revision=figures.revision)
 

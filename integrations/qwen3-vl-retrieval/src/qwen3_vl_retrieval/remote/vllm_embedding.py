@@ -98,7 +98,8 @@ class VllmEmbedding:
             if len(request) > self._max_length:
                 raise InputTooLongError(
                     f"{len(request)} tokens, and the server takes {self._max_length}; pass "
-                    f"max_length={self._max_length} to have items shortened, or start vLLM with a larger --max-model-len"
+                    f"max_length={self._max_length} to have items shortened, or start vLLM with a larger "
+                    "--max-model-len"
                 )
             if self._video_refusal is not None and _has_video(request):
                 raise InputError(self._video_refusal)

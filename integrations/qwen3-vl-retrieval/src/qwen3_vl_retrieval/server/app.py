@@ -9,14 +9,17 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from qwen3_vl_retrieval.embedder import Qwen3VLEmbedder
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.protocols import Embedder, Reranker
+from qwen3_vl_retrieval.reranker import Qwen3VLReranker
 from qwen3_vl_retrieval.server.admission import Admission
 from qwen3_vl_retrieval.server.authorization import ApiKeys, AuthorizationMiddleware
 from qwen3_vl_retrieval.server.cohere_routes import build_cohere_router
 from qwen3_vl_retrieval.server.context import ServerContext, Tokenize
+from qwen3_vl_retrieval.server.engine_routes import build_engine_router
 from qwen3_vl_retrieval.server.health_routes import build_health_router
 from qwen3_vl_retrieval.server.limits import ServerLimits
 from qwen3_vl_retrieval.server.media_of_requests import MediaOfRequests
@@ -95,6 +98,10 @@ def create_app(
     if index is not None:
         app.include_router(build_search_router(context, index))
         app.include_router(build_page_router())
+    # Prompts that were prepared elsewhere are computed by the models of this package alone.
+    own_embedder = embedder if isinstance(embedder, Qwen3VLEmbedder) else None
+    own_reranker = reranker if isinstance(reranker, Qwen3VLReranker) else None
+    app.include_router(build_engine_router(context, embedder=own_embedder, reranker=own_reranker))
     _add_error_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(AuthorizationMiddleware, keys=ApiKeys(api_keys), open_paths=_OPEN_PATHS)

@@ -113,6 +113,9 @@ class RequestBuilder:
         on_overflow: What happens to an item beyond that.
         pair_truncation: Which side of a long pair is cut.
 
+    Attributes:
+        tokenizer: The model's tokenizer.
+
     Raises:
         ValueError: An option is out of range.
     """
@@ -134,7 +137,7 @@ class RequestBuilder:
             raise ValueError(
                 f'truncation={quote(pair_truncation)} is unknown; allowed are "longest_first" and "reference"'
             )
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._reader = reader
         self._max_length = max_length
         self._on_overflow: OnOverflow = on_overflow
@@ -157,7 +160,7 @@ class RequestBuilder:
         """
 
         def tokenize(groups: Sequence[Contents]) -> TokenSequence:
-            return self._tokenizer.tokenize(render_embedding_prompt(groups[0].render(), instruction=instruction))
+            return self.tokenizer.tokenize(render_embedding_prompt(groups[0].render(), instruction=instruction))
 
         tokens, groups, fitted = self._fit((contents,), tokenize, is_pair=False)
         cut = tokens if len(tokens) <= self._max_length else truncate_item(tokens, max_length=self._max_length)
@@ -176,7 +179,7 @@ class RequestBuilder:
             elements: Sequence[Element] = render_reranking_prompt(
                 groups[0].render(), groups[1].render(), instruction=instruction
             )
-            return self._tokenizer.tokenize(elements)
+            return self.tokenizer.tokenize(elements)
 
         tokens, groups, fitted = self._fit((query, document), tokenize, is_pair=True)
         cut = tokens if len(tokens) <= self._max_length else self._truncate_pair(tokens)
@@ -225,7 +228,7 @@ class RequestBuilder:
 
     def _truncate_pair(self, tokens: TokenSequence) -> TokenSequence:
         if self._pair_truncation == "reference":
-            special = self._tokenizer.find_special_tokens(tokens)
+            special = self.tokenizer.find_special_tokens(tokens)
             return truncate_pair_as_reference(tokens, special, max_length=self._max_length)
         return truncate_pair(tokens, max_length=self._max_length)
 
