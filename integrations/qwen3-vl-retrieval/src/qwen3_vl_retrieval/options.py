@@ -20,6 +20,7 @@ __all__ = [
     "EmbedderOptions",
     "EmbeddingOptions",
     "EngineOptions",
+    "HubOptions",
     "InputType",
     "JudgingOptions",
     "LengthOptions",
@@ -29,6 +30,7 @@ __all__ = [
     "ModelKind",
     "OnOverflow",
     "PairTruncation",
+    "PlacementOptions",
     "Precision",
     "RerankerOptions",
     "ScoreOptions",
@@ -68,15 +70,24 @@ RERANKING_MAX_LENGTH = 10_240
 """Default tokens of a pair: `MAX_LENGTH` of the official `qwen3_vl_reranker.py` at commit 8ce3aab."""
 
 
-class WeightOptions(TypedDict, total=False):
-    """Which weights are loaded, and how they are kept; see `LoadOptions`."""
+class HubOptions(TypedDict, total=False):
+    """Where a model is found by its name; see `LoadOptions`."""
 
     revision: str | None
     model_hub: ModelHub
     token: str | None
+
+
+class PlacementOptions(TypedDict, total=False):
+    """Where the weights are, and how they are kept; see `LoadOptions`."""
+
     device: str | None
     dtype: str
     quantization: Any | None
+
+
+class WeightOptions(HubOptions, PlacementOptions, total=False):
+    """Which weights are loaded, and how they are kept; see `LoadOptions`."""
 
 
 class LoadOptions(WeightOptions, total=False):

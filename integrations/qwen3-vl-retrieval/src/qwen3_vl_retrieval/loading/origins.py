@@ -16,13 +16,13 @@ class ModelOrigin:
     Args:
         load: Returns the model; found by its name in the other process.
         name_or_path: Name or path of the model.
-        options: Options of the call. An access token is left out: it is read from the environment there.
+        options: Options of the call. An access token or a key is left out: it is read from the environment there.
     """
 
     def __init__(self, load: Callable[..., Any], name_or_path: str, options: Mapping[str, Any]) -> None:
         self._load = load
         self._name_or_path = name_or_path
-        self._options = {name: value for name, value in options.items() if name != "token"}
+        self._options = {name: value for name, value in options.items() if name not in ("token", "api_key")}
 
     def change(self, options: Mapping[str, Any]) -> ModelOrigin:
         """Returns the call with some options replaced."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.remote.golden import GoldenFigures, read_golden_figures
     from qwen3_vl_retrieval.remote.reranker import RemoteReranker
     from qwen3_vl_retrieval.remote.self_test import SelfTest
+    from qwen3_vl_retrieval.remote.sharing import share_remote_embedder, share_remote_reranker
 
 __all__ = [
     "ConnectionOptions",
@@ -23,6 +24,8 @@ __all__ = [
     "RemoteReranker",
     "SelfTest",
     "read_golden_figures",
+    "share_remote_embedder",
+    "share_remote_reranker",
 ]
 
 __getattr__ = import_lazily(
@@ -34,5 +37,7 @@ __getattr__ = import_lazily(
         "RemoteReranker": "remote.reranker",
         "SelfTest": "remote.self_test",
         "read_golden_figures": "remote.golden",
+        "share_remote_embedder": "remote.sharing",
+        "share_remote_reranker": "remote.sharing",
     },
 )

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from qwen3_vl_retrieval.engine.requests.builder import RequestBuilder
 from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader
 from qwen3_vl_retrieval.engine.requests.preparation import RequestPreparer
 from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
-from qwen3_vl_retrieval.errors import ModelError
+from qwen3_vl_retrieval.errors import ModelError, quote
 from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.media import MediaPolicy
-from qwen3_vl_retrieval.options import RERANKING_MAX_LENGTH, ModelKind
+from qwen3_vl_retrieval.options import RERANKING_MAX_LENGTH, HubOptions, ModelKind, split_options
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_INSTRUCTION, DEFAULT_RERANKING_INSTRUCTION
 from qwen3_vl_retrieval.remote.checkpoint import RemoteCheckpoint, read_checkpoint
-from qwen3_vl_retrieval.remote.connection import Connection
+from qwen3_vl_retrieval.remote.connection import Connection, ConnectionOptions
 from qwen3_vl_retrieval.remote.engine import RemoteEngine
 from qwen3_vl_retrieval.remote.golden import FILE_NAME, PROBE_QUERY, PROBES, GoldenFigures, find_golden_figures
 from qwen3_vl_retrieval.remote.self_test import SelfTest, check_answers, check_vllm_embedding, check_vllm_scoring
@@ -36,6 +36,10 @@ _TESTED: dict[tuple[str, str, str, str, bool], SelfTest] = {}
 """What was found out in this process, by address, version, model, revision, and whether golden figures were known."""
 
 _TESTING = ForkSafeLock()
+
+
+class ConnectingOptions(ConnectionOptions, HubOptions, total=False):
+    """How a server is spoken to, and where its checkpoint is found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,7 @@ def connect_engine(
     checkpoint: str | Path | None,
     golden: Path | None,
     verify: bool,
-    connection_options: Mapping[str, Any],
+    **options: Unpack[ConnectingOptions],
 ) -> ConnectedEngine:
     """Returns the engine at an address.
 
@@ -72,16 +76,17 @@ def connect_engine(
         checkpoint: Where tokenizer and sizes are read from.
         golden: File of golden figures.
         verify: Whether the server is tested.
-        connection_options: Those of `ConnectionOptions`.
+        **options: See `ConnectionOptions` and `HubOptions`.
 
     Raises:
         ModelError: The server has no such model, or another setting than the model needs.
         RemoteError: The server cannot be reached, or is none of those that are known.
     """
-    connection = Connection(base_url, **connection_options)
+    how, hub = split_options(options, ConnectionOptions, HubOptions)
+    connection = Connection(base_url, **how)
     try:
         server = connection.start(find_server(connection, name, role=_ROLES[kind])).result()
-        known = _find_checkpoint(server, kind, checkpoint, base_url)
+        known = _find_checkpoint(server, kind, checkpoint, base_url, hub)
         figures = find_golden_figures(known, kind, golden)
         if not known.revision:
             known = _take_revision(known, figures)
@@ -92,12 +97,12 @@ def connect_engine(
 
 
 def _find_checkpoint(
-    server: VllmServer | OwnServer, kind: ModelKind, given: str | Path | None, base_url: str
+    server: VllmServer | OwnServer, kind: ModelKind, given: str | Path | None, base_url: str, hub: Mapping[str, Any]
 ) -> RemoteCheckpoint:
     if isinstance(server, OwnServer):
-        if given is None:
+        if given is None or (str(given) == server.checkpoint.model_id and not hub):
             return server.checkpoint
-        expected = read_checkpoint(given, kind=kind)
+        expected = read_checkpoint(given, kind=kind, **hub)
         served = server.checkpoint
         if expected.revision and served.revision and expected.revision != served.revision:
             raise ModelError(
@@ -105,12 +110,16 @@ def _find_checkpoint(
                 f"given is {expected.model_id!r} of revision {expected.revision}; give the one that is served, or none"
             )
         return served
-    if given is None:
+    # What vLLM was started with is a name on the hub, or a folder that may be here as well.
+    try:
+        return read_checkpoint(server.root if given is None else given, kind=kind, **hub)
+    except ModelError as error:
+        if given is not None:
+            raise
         raise ModelError(
-            f"{base_url} is a vLLM, which does not tell tokenizer and sizes of its model; pass checkpoint= with its "
-            "folder or hub id (no weights are downloaded)"
-        )
-    return read_checkpoint(given, kind=kind)
+            f"{base_url} serves {quote(server.root)}, which cannot be read here ({error}); pass checkpoint= with the "
+            "model's folder or hub id (no weights are downloaded)"
+        ) from error
 
 
 def _take_revision(checkpoint: RemoteCheckpoint, figures: GoldenFigures | None) -> RemoteCheckpoint:

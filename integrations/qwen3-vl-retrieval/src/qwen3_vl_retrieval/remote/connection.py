@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import random
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from typing import Any, Self, TypedDict, TypeVar, cast
@@ -113,6 +115,7 @@ class Connection:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: httpx.AsyncClient | None = None
         self._turns: asyncio.Semaphore | None = None
+        self._shut_down: weakref.finalize[..., Self] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -123,10 +126,9 @@ class Connection:
     def close(self) -> None:
         """Closes the connections; the next request opens others."""
         with self._lock:
-            loop, client, self._loop, self._client = self._loop, self._client, None, None
-        if loop is not None and client is not None:
-            asyncio.run_coroutine_threadsafe(client.aclose(), loop).result(timeout=10.0)
-            loop.call_soon_threadsafe(loop.stop)
+            shut_down, self._loop, self._client, self._shut_down = self._shut_down, None, None, None
+        if shut_down is not None:
+            shut_down()
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Returns the future of a coroutine that calls `get` and `post`; cancelling it ends its requests."""
@@ -197,6 +199,9 @@ class Connection:
                     verify=self._verify_tls,
                 )
                 self._turns = asyncio.Semaphore(self.max_concurrency)
+                # Who forgets a connection leaves neither thread nor sockets behind.
+                self._shut_down = weakref.finalize(self, _shut_down, self._loop, self._client, os.getpid())
+                self._shut_down.atexit = False
             return self._loop
 
     def _find_client(self) -> tuple[httpx.AsyncClient, asyncio.Semaphore]:
@@ -211,6 +216,18 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_forever()
     finally:
         loop.close()
+
+
+def _shut_down(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient, process_id: int) -> None:
+    """Closes the sockets and ends the thread, which a child process does not have."""
+    if process_id != os.getpid() or loop.is_closed():
+        return
+
+    async def close() -> None:
+        await client.aclose()
+        loop.stop()
+
+    loop.call_soon_threadsafe(lambda: loop.create_task(close()))
 
 
 def _check_address(base_url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -17,6 +17,7 @@ from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.items import ImageReading, Item, OnError, check_on_error
+from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.options import (
@@ -31,8 +32,7 @@ from qwen3_vl_retrieval.options import (
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_INSTRUCTION, DEFAULT_QUERY_INSTRUCTION
 from qwen3_vl_retrieval.protocols import Embedder, implements
 from qwen3_vl_retrieval.remote.checkpoint import RemoteCheckpoint
-from qwen3_vl_retrieval.remote.connecting import connect_engine
-from qwen3_vl_retrieval.remote.connection import ConnectionOptions
+from qwen3_vl_retrieval.remote.connecting import ConnectingOptions, connect_engine
 from qwen3_vl_retrieval.remote.engine import RemoteEngine
 from qwen3_vl_retrieval.remote.self_test import SelfTest
 from qwen3_vl_retrieval.vector_space import VectorSpace
@@ -40,7 +40,7 @@ from qwen3_vl_retrieval.vector_space import VectorSpace
 __all__ = ["RemoteEmbedder"]
 
 
-class RemoteEmbedderOptions(EmbeddingOptions, ConnectionOptions, total=False):
+class RemoteEmbedderOptions(EmbeddingOptions, ConnectingOptions, total=False):
     """The options of `RemoteEmbedder.connect`."""
 
 
@@ -91,6 +91,7 @@ class RemoteEmbedder(Embedder):
         on_overflow: OnOverflow = "fit",
     ) -> None:
         self.self_test = self_test
+        self._origin: ModelOrigin | None = None
         self._engine = engine
         self._media_policy = MediaPolicy() if media_policy is None else media_policy
         self._space = VectorSpace(
@@ -134,24 +135,21 @@ class RemoteEmbedder(Embedder):
                 itself.
             verify: Whether the server is asked, once a process, whether it computes what the model computes.
             golden: File of `qwen3vl golden`, for a model whose figures are neither in its folder nor in this package.
-            **options: Those of the class, and `ConnectionOptions`.
+            **options: Those of the class, `ConnectionOptions`, and `HubOptions` of the checkpoint.
 
         Raises:
             ModelError: The server has no such model, or another setting than the model needs; the message names it.
             RemoteError: The server cannot be reached, or is none of those that are known.
             TypeError: An option does not exist.
         """
-        how, own = split_options(options, ConnectionOptions, EmbeddingOptions)
+        connecting, own = split_options(options, ConnectingOptions, EmbeddingOptions)
         connected = connect_engine(
-            base_url,
-            "embedding",
-            name=model,
-            checkpoint=checkpoint,
-            golden=golden,
-            verify=verify,
-            connection_options=how,
+            base_url, "embedding", name=model, checkpoint=checkpoint, golden=golden, verify=verify, **connecting
         )
-        return cls(connected.engine, connected.checkpoint, self_test=connected.self_test, **own)
+        built = cls(connected.engine, connected.checkpoint, self_test=connected.self_test, **own)
+        known = {"model": model, "checkpoint": checkpoint, "verify": verify, "golden": golden, **options}
+        built._origin = ModelOrigin(cls.connect, base_url, known)
+        return built
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -252,6 +250,14 @@ class RemoteEmbedder(Embedder):
             show_progress=show_progress,
         )
         return form_vectors(await self._engine.run_shared(prepared), form, on_error)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Frameworks copy their chains; the copies share the connections.
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # Another process connects anew.
+        return reduce_model(self, self._origin)
 
     def close(self) -> None:
         """Closes the connections to the server; the next call opens others."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from qwen3_vl_retrieval.engine.requests.preparation import RequestPreparer
 from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.items import ImageReading, Item, OnError, check_instruction
+from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
 from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.options import (
@@ -31,15 +32,14 @@ from qwen3_vl_retrieval.outputs.scoring import check_output
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_RERANKING_INSTRUCTION
 from qwen3_vl_retrieval.protocols import Reranker, implements
 from qwen3_vl_retrieval.remote.checkpoint import RemoteCheckpoint
-from qwen3_vl_retrieval.remote.connecting import connect_engine
-from qwen3_vl_retrieval.remote.connection import ConnectionOptions
+from qwen3_vl_retrieval.remote.connecting import ConnectingOptions, connect_engine
 from qwen3_vl_retrieval.remote.engine import RemoteEngine
 from qwen3_vl_retrieval.remote.self_test import SelfTest
 
 __all__ = ["RemoteReranker"]
 
 
-class RemoteRerankerOptions(JudgingOptions, ConnectionOptions, total=False):
+class RemoteRerankerOptions(JudgingOptions, ConnectingOptions, total=False):
     """The options of `RemoteReranker.connect`."""
 
 
@@ -87,6 +87,7 @@ class RemoteReranker(Reranker):
     ) -> None:
         check_instruction(instruction)
         self.self_test = self_test
+        self._origin: ModelOrigin | None = None
         self._engine = engine
         self._model_id = checkpoint.model_id
         self._instruction = instruction if instruction else DEFAULT_RERANKING_INSTRUCTION
@@ -113,17 +114,14 @@ class RemoteReranker(Reranker):
         **options: Unpack[RemoteRerankerOptions],
     ) -> Self:
         """Returns the reranker of what serves one at an address; arguments and errors as `RemoteEmbedder.connect`."""
-        how, own = split_options(options, ConnectionOptions, JudgingOptions)
+        connecting, own = split_options(options, ConnectingOptions, JudgingOptions)
         connected = connect_engine(
-            base_url,
-            "reranker",
-            name=model,
-            checkpoint=checkpoint,
-            golden=golden,
-            verify=verify,
-            connection_options=how,
+            base_url, "reranker", name=model, checkpoint=checkpoint, golden=golden, verify=verify, **connecting
         )
-        return cls(connected.engine, connected.checkpoint, self_test=connected.self_test, **own)
+        built = cls(connected.engine, connected.checkpoint, self_test=connected.self_test, **own)
+        known = {"model": model, "checkpoint": checkpoint, "verify": verify, "golden": golden, **options}
+        built._origin = ModelOrigin(cls.connect, base_url, known)
+        return built
 
     @property
     def model_id(self) -> str:
@@ -186,6 +184,14 @@ class RemoteReranker(Reranker):
             on_error=on_error,
             show_progress=show_progress,
         )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Frameworks copy their chains; the copies share the connections.
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # Another process connects anew.
+        return reduce_model(self, self._origin)
 
     def close(self) -> None:
         """Closes the connections to the server; the next call opens others."""

@@ -27,11 +27,13 @@ class VllmServer:
     Attributes:
         version: Its version.
         name: Name of the model there.
+        root: What it was started with: a hub id, or a folder of its machine.
         max_length: Tokens that it takes at most.
     """
 
     version: str
     name: str
+    root: str
     max_length: int
 
 
@@ -117,4 +119,6 @@ async def _find_vllm(connection: Connection, name: str | None) -> VllmServer:
         (name,) = names
     if name not in served:
         raise ModelError(f"{where} serves no {quote(name)}; it serves {', '.join(map(quote, names))}")
-    return VllmServer(version=version, name=name, max_length=int(served[name]["max_model_len"]))
+    described = served[name]
+    root = str(described.get("root") or name)
+    return VllmServer(version=version, name=name, root=root, max_length=int(described["max_model_len"]))

@@ -1,6 +1,6 @@
 """Checkpoints of random weights with heads of 32: vLLM on a CPU computes no smaller ones, and the reference's have 16.
 
-    python tests/vllm/write_checkpoints.py FOLDER
+    python tests/vllm_servers/write_checkpoints.py FOLDER
 
 writes FOLDER/embedding and FOLDER/reranker, with the tokenizers and processors of the reference checkpoints.
 """
