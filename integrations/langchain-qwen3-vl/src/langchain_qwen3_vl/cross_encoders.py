@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from langchain_core.cross_encoders import BaseCrossEncoder
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from langchain_qwen3_vl.contents import LangChainItem
 from langchain_qwen3_vl.models import NamedReranker
@@ -47,6 +47,8 @@ class Qwen3VLCrossEncoder(NamedReranker, BaseCrossEncoder):
             *,
             model: Any = ...,
             model_name: Any = ...,
+            base_url: str | None = None,
+            api_key: SecretStr | None = ...,
             instruction: str | None = None,
             media_key: str | None = None,
             **options: Unpack[ShareOptions],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Unpack, cast, g
 import numpy as np
 import numpy.typing as npt
 from langchain_core.embeddings import Embeddings
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from langchain_qwen3_vl.contents import (
     SINGLE_SOURCES,
@@ -91,6 +91,8 @@ class Qwen3VLEmbeddings(NamedModel, Embeddings):
             *,
             model: Any = ...,
             model_name: Any = ...,
+            base_url: str | None = None,
+            api_key: SecretStr | None = ...,
             dimensions: int | None = None,
             query_instruction: str | None = None,
             document_instruction: str | None = None,
@@ -114,7 +116,7 @@ class Qwen3VLEmbeddings(NamedModel, Embeddings):
     @property
     def model_name(self) -> str:
         """Name of the model, for reports and traces."""
-        return str(self.model) if self._is_named else self.embedder.fingerprint.model
+        return str(self.model) if self._names_model else self.embedder.fingerprint.model
 
     @property
     def embedder(self) -> Embedder:
@@ -286,6 +288,10 @@ class Qwen3VLEmbeddings(NamedModel, Embeddings):
     def _load(self) -> Embedder:
         if not self._is_named:
             return adapt_embedder(self.model)
+        if self.base_url is not None:
+            from qwen3_vl_retrieval.remote import share_remote_embedder
+
+            return share_remote_embedder(self.base_url, **self._list_remote_options())
         # Loads torch, which this module does not.
         from qwen3_vl_retrieval import share_embedder
 

@@ -1,7 +1,8 @@
-"""How the classes of this package name their model: by name, loaded at first use and shared; or a ready object.
+"""The model of a class of this package: a name, loaded at first use and shared; a server's address; or a ready object.
 
 Any number of embeddings, rerankers, retrievers and stores of one process that name the same model with the same options
-hold one engine, whose concurrent callers share forward passes (`qwen3_vl_retrieval.share_embedder`).
+hold one engine, whose concurrent callers share forward passes (`qwen3_vl_retrieval.share_embedder`,
+`qwen3_vl_retrieval.remote.share_remote_embedder`).
 """
 
 from __future__ import annotations
@@ -59,6 +60,16 @@ class NamedModel(BaseModel):
         default_factory=secret_from_env("HF_TOKEN", default=None),
         description="Access token of the hub, for private models; by default the environment's `HF_TOKEN`.",
     )
+    base_url: str | None = Field(
+        default=None,
+        description="Address of `qwen3vl serve`, or of a vLLM that serves the model: it computes there, and nothing is "
+        "loaded here. `model` is then the checkpoint that tokenizer and sizes are read from; by default the server is "
+        "asked.",
+    )
+    api_key: SecretStr | None = Field(
+        default_factory=secret_from_env("QWEN3VL_API_KEY", default=None),
+        description="Key of the server; by default the environment's `QWEN3VL_API_KEY`.",
+    )
     media_policy: MediaPolicy | None = Field(
         default=None,
         description="What may be opened; by default local files that the program names, and no URL. Beside a ready "
@@ -91,7 +102,7 @@ class NamedModel(BaseModel):
         except TypeError as error:
             # pydantic reports values that do not fit by this.
             raise ValueError(f"{error}; give one, a name, or a folder") from error
-        excluded = [*self.loading_options, *({"token"} & self.model_fields_set)]
+        excluded = [*self.loading_options, *sorted({"token", "base_url", "api_key"} & self.model_fields_set)]
         if excluded:
             raise ValueError(
                 f"{excluded[0]} was given beside a ready {type(self.model).__name__}, which is loaded already; "
@@ -113,6 +124,11 @@ class NamedModel(BaseModel):
     def _is_named(self) -> bool:
         return isinstance(self.model, (str, Path))
 
+    @property
+    def _names_model(self) -> bool:
+        """Whether `model` is its name, and not a default beside the address of a server that has another."""
+        return self._is_named and (self.base_url is None or "model" in self.model_fields_set)
+
     def _load(self) -> Any:
         """The model of this name and these options, or the ready object as the port has it."""
         raise NotImplementedError
@@ -121,6 +137,14 @@ class NamedModel(BaseModel):
         """What `share_embedder` and `share_reranker` take besides the name."""
         token = None if self.token is None else self.token.get_secret_value()
         return {**self.loading_options, "token": token, "media_policy": self.media_policy}
+
+    def _list_remote_options(self) -> dict[str, Any]:
+        """What `share_remote_embedder` and `share_remote_reranker` take besides the address."""
+        return {
+            **self._list_share_options(),
+            "checkpoint": self.model if self._names_model else None,
+            "api_key": None if self.api_key is None else self.api_key.get_secret_value(),
+        }
 
 
 class NamedReranker(NamedModel):
@@ -135,7 +159,7 @@ class NamedReranker(NamedModel):
     @property
     def model_name(self) -> str:
         """Name of the model, for reports and traces."""
-        return str(self.model) if self._is_named else self.reranker.model_id
+        return str(self.model) if self._names_model else self.reranker.model_id
 
     @property
     def reranker(self) -> Reranker:
@@ -151,6 +175,10 @@ class NamedReranker(NamedModel):
     def _load(self) -> Reranker:
         if not self._is_named:
             return adapt_reranker(self.model, media_policy=self.media_policy)
+        if self.base_url is not None:
+            from qwen3_vl_retrieval.remote import share_remote_reranker
+
+            return share_remote_reranker(self.base_url, **self._list_remote_options())
         # Loads torch, which this module does not.
         from qwen3_vl_retrieval import share_reranker
 

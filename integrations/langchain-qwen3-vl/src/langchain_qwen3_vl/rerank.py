@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
 from langchain_core.documents.compressor import BaseDocumentCompressor
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from langchain_qwen3_vl.contents import Item, LangChainItem, coerce_each, coerce_item
 from langchain_qwen3_vl.models import NamedReranker
@@ -73,6 +73,8 @@ class Qwen3VLRerank(NamedReranker, BaseDocumentCompressor):
             *,
             model: Any = ...,
             model_name: Any = ...,
+            base_url: str | None = None,
+            api_key: SecretStr | None = ...,
             top_n: int | None = 3,
             score_threshold: float | None = None,
             instruction: str | None = None,

@@ -106,7 +106,8 @@ class Qwen3VLEmbedding(ModelComponent, MultiModalEmbedding):
 
     Args:
         model_name: Name on the hub, folder, or `pocket`.
-        embedder: A ready object (`Qwen3VLEmbedder`, or any `Embedder`) in place of a name.
+        embedder: A ready object (`Qwen3VLEmbedder`, or any `Embedder`) in place of a name; `api_base` is the address of
+            a server that has the model.
         options: The fields below, the loading options of `ModelOptions`, and those of LlamaIndex's `BaseEmbedding`.
 
     Raises:
@@ -150,7 +151,8 @@ class Qwen3VLEmbedding(ModelComponent, MultiModalEmbedding):
         embedder: Embedder | PlainEmbedder | None = None,
         **options: Unpack[EmbeddingOptions],
     ) -> None:
-        is_named = embedder is None or model_name != _DEFAULT
+        is_elsewhere = embedder is not None or options.get("api_base") is not None
+        is_named = not is_elsewhere or model_name != _DEFAULT
         values: dict[str, Any] = {**options, **({"model_name": str(model_name)} if is_named else {})}
         super().__init__(**values)
         if embedder is not None:
@@ -206,8 +208,13 @@ class Qwen3VLEmbedding(ModelComponent, MultiModalEmbedding):
         Raises:
             ModelError: The model cannot be found or loaded.
         """
-        if self._engine is None:
-            # Loads torch, which this module does not. Of two threads that come here both get one object.
+        # Of two threads that come here both get one object.
+        if self._engine is None and self.api_base is not None:
+            from qwen3_vl_retrieval.remote import share_remote_embedder
+
+            self._engine = share_remote_embedder(self.api_base, **self._list_remote_options("model_name"))
+        elif self._engine is None:
+            # Loads torch, which this module does not.
             from qwen3_vl_retrieval import share_embedder
 
             self._engine = share_embedder(self.model_name, **self._list_share_options())

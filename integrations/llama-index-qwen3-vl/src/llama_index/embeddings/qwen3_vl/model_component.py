@@ -6,6 +6,7 @@ options hold one engine, whose concurrent callers share forward passes (`qwen3_v
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self, cast, get_type_hints
 
@@ -40,6 +41,8 @@ class ModelOptions(ShareOptions, total=False):
     """The options of `share_embedder` and `share_reranker`, which the constructors take by name; any other fails."""
 
     token: str | SecretStr | None  # pyright: ignore[reportIncompatibleVariableOverride] - LlamaIndex hides secrets so
+    api_base: str | None
+    api_key: str | SecretStr | None
     callback_manager: Any
 
 
@@ -61,11 +64,16 @@ def _check_loading_options(given: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
+def _read_api_key() -> SecretStr | None:
+    key = os.environ.get("QWEN3VL_API_KEY")
+    return SecretStr(key) if key else None
+
+
 class ModelComponent(BaseComponent):
     """A component with a model, which is named and loaded at first use, or given ready.
 
     The weights are let go of when nobody holds an object that has used them. Copies share them; another process, which
-    is sent the options without the token, loads the model by its name.
+    is sent the options without token and key, loads the model by its name.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
@@ -80,6 +88,18 @@ class ModelComponent(BaseComponent):
         exclude=True,
         description="Access token of the hub, for private models; by default the hub's own (`HF_TOKEN`, or a login). "
         "It is left out wherever this is serialised.",
+    )
+    api_base: str | None = Field(
+        default=None,
+        description="Address of `qwen3vl serve`, or of a vLLM that serves the model: it computes there, and nothing is "
+        "loaded here. The model's name is then the checkpoint that tokenizer and sizes are read from; by default the "
+        "server is asked.",
+    )
+    api_key: SecretStr | None = Field(
+        default_factory=_read_api_key,
+        exclude=True,
+        description="Key of the server; by default the environment's `QWEN3VL_API_KEY`. It is left out "
+        "wherever this is serialised.",
     )
     media_policy: MediaPolicy | None = Field(
         default=None,
@@ -119,7 +139,7 @@ class ModelComponent(BaseComponent):
         """What a process is sent: neither weights nor token; a ready object goes along, by the name of its argument."""
         bare = self.model_copy()
         # LlamaIndex tries to pickle every attribute, and would try to pickle weights.
-        bare._engine, bare._ready, bare.token = None, None, None
+        bare._engine, bare._ready, bare.token, bare.api_key = None, None, None, None
         state = super(ModelComponent, bare).__getstate__()
         if self._ready is not None:
             state["__dict__"][self._ready_name] = self._ready
@@ -130,9 +150,22 @@ class ModelComponent(BaseComponent):
         token = None if self.token is None else self.token.get_secret_value()
         return cast("ShareOptions", {**self.loading_options, "token": token, "media_policy": self.media_policy})
 
+    def _list_remote_options(self, field: str) -> dict[str, Any]:
+        """What `share_remote_embedder` and `share_remote_reranker` take besides the address.
+
+        Args:
+            field: Name of the field that names the model.
+        """
+        return {
+            **self._list_share_options(),
+            "checkpoint": getattr(self, field) if field in self.model_fields_set else None,
+            "api_key": None if self.api_key is None else self.api_key.get_secret_value(),
+        }
+
     def _accept_ready(self, ready: object, engine: Any, *, field: str, name: str) -> None:
         """Keeps a ready object and its name; raises `ValueError` for another name or an option of loading beside it."""
-        given = [*self.loading_options, *(() if self.token is None else ("token",))]
+        secrets = ("token", "api_base", "api_key")
+        given = [*self.loading_options, *(name for name in secrets if name in self.model_fields_set)]
         if given:
             raise ValueError(
                 f"{given[0]} was given beside a ready {type(ready).__name__}, which is loaded already; "

@@ -84,7 +84,8 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
 
     Args:
         model: Name on the hub, folder, or `pocket`.
-        reranker: A ready object (`Qwen3VLReranker`, or any `Reranker`) in place of a name.
+        reranker: A ready object (`Qwen3VLReranker`, or any `Reranker`) in place of a name; `api_base` is the address of
+            a server that has the model.
         options: The fields below, and the loading options of `ModelOptions`.
 
     Raises:
@@ -118,7 +119,8 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
         reranker: Reranker | PlainReranker | None = None,
         **options: Unpack[RerankOptions],
     ) -> None:
-        is_named = reranker is None or model != _DEFAULT
+        is_elsewhere = reranker is not None or options.get("api_base") is not None
+        is_named = not is_elsewhere or model != _DEFAULT
         values: dict[str, Any] = {**options, **({"model": str(model)} if is_named else {})}
         super().__init__(**values)
         if reranker is not None:
@@ -140,7 +142,11 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
         Raises:
             ModelError: The model cannot be found or loaded.
         """
-        if self._engine is None:
+        if self._engine is None and self.api_base is not None:
+            from qwen3_vl_retrieval.remote import share_remote_reranker
+
+            self._engine = share_remote_reranker(self.api_base, **self._list_remote_options("model"))
+        elif self._engine is None:
             # Loads torch, which this module does not.
             from qwen3_vl_retrieval import share_reranker
 
