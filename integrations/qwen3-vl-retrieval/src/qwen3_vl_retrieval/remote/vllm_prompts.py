@@ -165,11 +165,13 @@ def _show_media(media: PreparedMedia) -> dict[str, Any]:
 
 def _refuse_special_tokens(contents: Contents, tokenizer: PromptTokenizer) -> None:
     for part in contents.parts:
-        found = tokenizer.list_special_texts(part.text) if isinstance(part, TextPart) else []
+        if not isinstance(part, TextPart):
+            continue
+        found = tokenizer.list_special_texts(part.text)
         if found:
             raise InputError(
-                f"the text {quote(part)} holds {', '.join(found)}, which vLLM takes for control tokens beside an image "
-                "or a video; embed the text alone, remove them, or use `qwen3vl serve`"
+                f"the text {quote(part.text)} holds {', '.join(found)}, which vLLM takes for control tokens beside an "
+                "image or a video; embed the text alone, remove them, or use `qwen3vl serve`"
             )
 
 
