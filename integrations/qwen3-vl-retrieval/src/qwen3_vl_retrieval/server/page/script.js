@@ -426,8 +426,10 @@ function removeImage() {
 // One result, large
 
 function openViewer(place) {
-  if (!viewer.open) viewer.showModal();
   showInViewer(place);
+  if (!viewer.open) viewer.showModal();
+  // Not one of its buttons: arrows and Escape are what comes next, and the label is read.
+  viewer.focus();
 }
 
 function showInViewer(place) {
@@ -452,6 +454,8 @@ function showInViewer(place) {
   find("moment").value = 0.5;
   find("previous").disabled = place === 0;
   find("next").disabled = place === answer.hits.length - 1;
+  // A button that is disabled under the focus would take the keyboard with it.
+  if (document.activeElement?.disabled) viewer.focus();
   find("stage").scrollTop = 0;
   showMedia(hit);
 }
