@@ -20,7 +20,7 @@ from hit_samples import BLUE, RED, find_color
 from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
 from qwen3_vl_retrieval.server.mcp import build_mcp_server
 from qwen3_vl_retrieval.server.token_budget import fit_texts, share_image_tokens
-from small_office import HOSTILE_NAME, NOTE, open_office, write_office
+from small_office import NOTE, SHOWN_NAME, open_office, write_office
 
 KEY = "a-key-of-this-server"
 COMMAND = str(Path(sys.executable).with_name("qwen3vl"))
@@ -166,7 +166,7 @@ async def test_an_attached_image_and_filters_narrow_the_search(server, office):
         assert paged[0].text.startswith("1 hit,")
         assert "pages/invoices-01.pdf, page 3" in paged[1].text
         named = await call(client, "search", query="x", sources=["notes/"], include_images=False)
-        assert {text.text.splitlines()[0][4:] for text in named[1:]} == {"notes/kettle.txt", f"notes/{HOSTILE_NAME}"}
+        assert {text.text.splitlines()[0][4:] for text in named[1:]} == {"notes/kettle.txt", f"notes/{SHOWN_NAME}"}
         nothing = await call(client, "search", query="x", first_page=90)
         assert [one.text for one in nothing] == ["No hits: nothing meets these filters."]
 

@@ -16,7 +16,7 @@ from hit_samples import BLUE, RED, find_color
 from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
 from qwen3_vl_retrieval.server import create_app
 from served_apps import serve_app
-from small_office import HOSTILE_NAME, HOSTILE_TEXT, open_office, write_office
+from small_office import HOSTILE_NAME, HOSTILE_TEXT, SHOWN_NAME, open_office, write_office
 
 KEY = "a-key-of-this-server"
 IN_A_BROWSER = pytest.mark.skipif(
@@ -226,11 +226,11 @@ def test_an_image_is_pasted_searched_with_and_removed(page, url, office):
 def test_what_documents_are_called_and_say_is_only_ever_text(page, url):
     page.show(f"{url}/?q=zanzibar&kind=text&rerank=false")
     page.wait_for(FOUND)
-    assert HOSTILE_NAME in page.evaluate(TITLES)
-    place = page.evaluate(TITLES).index(HOSTILE_NAME)
+    assert SHOWN_NAME in page.evaluate(TITLES)
+    place = page.evaluate(TITLES).index(SHOWN_NAME)
     assert page.evaluate(f"document.querySelectorAll('.tile .words')[{place}].textContent") == HOSTILE_TEXT
     page.evaluate(f"document.querySelectorAll('.tile')[{place}].click()")
-    assert read_text(page, "#viewer-name") == HOSTILE_NAME
+    assert read_text(page, "#viewer-name") == SHOWN_NAME
     assert read_text(page, "#viewer-paper") == HOSTILE_TEXT
     assert (
         page.evaluate("document.querySelectorAll('#hits script, #viewer script, [onerror], #viewer-paper *').length")
@@ -238,7 +238,7 @@ def test_what_documents_are_called_and_say_is_only_ever_text(page, url):
     )
     page.show(f"{url}/?q={quote(HOSTILE_TEXT)}&in={quote('notes/' + HOSTILE_NAME)}&rerank=false")
     page.wait_for(FOUND)
-    assert page.evaluate(TITLES) == [HOSTILE_NAME]
+    assert page.evaluate(TITLES) == [SHOWN_NAME]
     assert page.evaluate("document.title") == f"{HOSTILE_TEXT} – Search"
     assert page.evaluate("document.querySelector('#sources').options.length") == 8 + 4
 

@@ -137,9 +137,15 @@ function listFigures(hit, tag) {
   return figures;
 }
 
+/** A name without what cannot be seen: marks that turn the direction of writing make `gpj.exe` of `exe.jpg`. */
+function showName(source) {
+  return source.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
+}
+
 function splitName(source) {
-  const at = source.lastIndexOf("/");
-  return [source.slice(at + 1), at < 0 ? "" : source.slice(0, at)];
+  const shown = showName(source);
+  const at = shown.lastIndexOf("/");
+  return [shown.slice(at + 1), at < 0 ? "" : shown.slice(0, at)];
 }
 
 function describePlace(hit) {
@@ -150,7 +156,7 @@ function describePlace(hit) {
 function describeHit(hit) {
   const scores = [`similarity ${hit.similarity_score.toFixed(2)}`];
   if (hit.relevance_score !== null) scores.unshift(`relevance ${hit.relevance_score.toFixed(2)}`);
-  const parts = [`${hit.rank}: ${KIND_NAMES[hit.media_type]} ${hit.source}`, hit.place, ...scores];
+  const parts = [`${hit.rank}: ${KIND_NAMES[hit.media_type]} ${showName(hit.source)}`, hit.place, ...scores];
   return parts.filter(Boolean).join(", ");
 }
 
@@ -216,7 +222,7 @@ function showFailures(failures) {
   box.querySelector("summary").textContent = counted;
   const rows = failures.map((one) => {
     const place = one.page === null ? "" : `, page ${one.page}`;
-    return make("li", {}, make("b", { dir: "auto", text: one.source + place }), ` ${one.reason}`);
+    return make("li", {}, make("b", { dir: "auto", text: showName(one.source) + place }), ` ${one.reason}`);
   });
   box.querySelector("ul").replaceChildren(...rows);
 }
@@ -444,7 +450,7 @@ function showInViewer(place) {
   find("viewer-scores").replaceChildren(...listFigures(hit, "div"));
   const twins = hit.identical_sources;
   find("viewer-twins").hidden = twins.length === 0;
-  find("viewer-twins").textContent = `The same content: ${twins.join(", ")}`;
+  find("viewer-twins").textContent = `The same content: ${twins.map(showName).join(", ")}`;
   const isText = hit.media_type === "text";
   find("viewer-text").hidden = isText || !hit.text;
   find("viewer-text").querySelector("p").textContent = hit.text ?? "";
@@ -465,7 +471,7 @@ async function showMedia(hit) {
   const problem = find("viewer-unreadable");
   problem.hidden = true;
   image.hidden = hit.media_type === "text";
-  image.alt = `${KIND_NAMES[hit.media_type]} ${hit.source}${hit.place ? `, ${hit.place}` : ""}`;
+  image.alt = `${KIND_NAMES[hit.media_type]} ${showName(hit.source)}${hit.place ? `, ${hit.place}` : ""}`;
   if (image.hidden) return;
   const isVideo = hit.media_type === "video";
   const moment = Number(find("moment").value);
