@@ -7,6 +7,7 @@ const KIND_NAMES = { page: "page", image: "image", video: "video", text: "text",
 const ASK = "Ask, or drop an image";
 const FIRST_HITS = 12;
 const MOST_HITS = 96;
+const GHOSTS = 8;
 const MOST_IMAGE_BYTES = 30_000_000;
 const SLOW_MILLISECONDS = 3000;
 const LISTED_SOURCES = 1000;
@@ -195,6 +196,11 @@ function makeTile(hit) {
   return make("li", {}, tile);
 }
 
+/** Where a result will be. */
+function makeGhost() {
+  return make("li", { className: "ghost", "aria-hidden": "true" });
+}
+
 function showResults(found) {
   releaseImages();
   answer.hits = found.results;
@@ -284,6 +290,7 @@ async function search({ keep = false } = {}) {
   find("progress").hidden = false;
   find("status").textContent = "Searching …";
   hitList.setAttribute("aria-busy", "true");
+  if (!answer.hits.length) hitList.replaceChildren(...Array.from({ length: GHOSTS }, makeGhost));
   const slow = setTimeout(() => {
     find("status").textContent = "Searching … The first search after the start takes longest.";
   }, SLOW_MILLISECONDS);
