@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import io
 
 import cohere
@@ -19,6 +20,15 @@ from served_apps import serve_app
 TEXTS = ["a red circle", "a blue square", "invoice number 118"]
 KEY = "a-key-of-this-server"
 TOLERANCE = 1e-6
+
+# Not all of these clients close their connections; the ones that are left end with their test.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected_clients():
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -12,9 +13,9 @@ from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.options import InputType, Precision
 from qwen3_vl_retrieval.outputs.precision import quantize_embeddings
 from qwen3_vl_retrieval.protocols import CountedVectors
-from qwen3_vl_retrieval.server.answering import answer_request, render_json
+from qwen3_vl_retrieval.server.answering import answer_request, render_numbers
 from qwen3_vl_retrieval.server.context import ServerContext
-from qwen3_vl_retrieval.server.embedding import check_count, embed_items, encode_base64
+from qwen3_vl_retrieval.server.embedding import embed_values, encode_base64
 from qwen3_vl_retrieval.server.request_errors import RequestError
 from qwen3_vl_retrieval.server.request_fields import RequestFields, list_values
 from qwen3_vl_retrieval.server.request_items import RequestItems
@@ -84,11 +85,10 @@ def build_cohere_router(context: ServerContext) -> APIRouter:
     async def respond(body: dict[str, Any], *, version: str) -> Response:
         fields = EmbedFields.read(body)
         _check_truncate(is_end=fields.truncate in (None, "END"))
-        items = await _read_items(context, fields)
         types = ["float"] if fields.embedding_types is None else list(dict.fromkeys(fields.embedding_types))
-        counted = await embed_items(
+        counted = await embed_values(
             context,
-            items,
+            *_choose_values(context, fields),
             input_type=_name_input_type(fields.input_type),
             instruction=fields.instruction,
             dimensions=fields.output_dimension,
@@ -96,15 +96,18 @@ def build_cohere_router(context: ServerContext) -> APIRouter:
         )
         # Version 1 answers with plain vectors unless formats were asked for.
         is_plain = version == "1" and fields.embedding_types is None
-        by_type = {name: _encode(counted, name) for name in types}
-        document = {
-            "id": str(uuid4()),
-            "response_type": "embeddings_floats" if is_plain else "embeddings_by_type",
-            "embeddings": by_type["float"] if is_plain else by_type,
-            "texts": [] if fields.texts is None else fields.texts,
-            "meta": _describe(counted, version=version, images=0 if fields.images is None else len(fields.images)),
-        }
-        return await render_json(document, values=len(types) * counted.vectors.size)
+
+        def build() -> dict[str, Any]:
+            by_type = {name: _encode(counted, name) for name in types}
+            return {
+                "id": str(uuid4()),
+                "response_type": "embeddings_floats" if is_plain else "embeddings_by_type",
+                "embeddings": by_type["float"] if is_plain else by_type,
+                "texts": [] if fields.texts is None else fields.texts,
+                "meta": _describe(counted, version=version, images=0 if fields.images is None else len(fields.images)),
+            }
+
+        return await render_numbers(build, count=len(types) * counted.vectors.size)
 
     @router.post("/v2/embed", response_model=None)
     async def embed_v2(request: Request) -> Response:
@@ -125,16 +128,14 @@ def build_cohere_router(context: ServerContext) -> APIRouter:
             _check_truncate(is_end=fields.truncate)
             if not fields.normalize:
                 raise RequestError(400, "normalize=false is not available; vectors have unit length")
-            values = list_values(fields.inputs)
-            check_count(context, len(values), "inputs")
-            reader = RequestItems(context.media)
-            counted = await embed_items(
+            counted = await embed_values(
                 context,
-                await reader.read_all(values, reader.read_text),
+                list_values(fields.inputs),
+                RequestItems(context.media).read_text,
                 input_type="query" if fields.prompt_name == "query" else "document",
                 dimensions=fields.dimensions,
             )
-            return await render_json(counted.vectors.tolist(), values=counted.vectors.size)
+            return await render_numbers(counted.vectors.tolist, count=counted.vectors.size)
 
         return await answer_request(context, request, respond_tei)
 
@@ -155,22 +156,20 @@ def _name_input_type(name: str | None) -> InputType:
     return "query" if name == "search_query" else "document"
 
 
-async def _read_items(context: ServerContext, fields: EmbedFields) -> list[Item]:
+def _choose_values(context: ServerContext, fields: EmbedFields) -> tuple[list[Any], Callable[[object], Item]]:
     reader = RequestItems(context.media)
     given = [
-        (name, values, read)
-        for name, values, read in (
-            ("texts", fields.texts, reader.read_text),
-            ("images", fields.images, reader.read_image),
-            ("inputs", fields.inputs, reader.read_input),
+        (values, read)
+        for values, read in (
+            (fields.texts, reader.read_text),
+            (fields.images, reader.read_image),
+            (fields.inputs, reader.read_input),
         )
         if values is not None
     ]
     if len(given) != 1:
         raise RequestError(400, "send one of texts, images and inputs")
-    name, values, read = given[0]
-    check_count(context, len(values), name)
-    return await reader.read_all(values, read)
+    return given[0]
 
 
 def _encode(counted: CountedVectors, name: str) -> list[Any]:

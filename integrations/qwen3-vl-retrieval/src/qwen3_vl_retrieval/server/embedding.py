@@ -15,13 +15,15 @@ from qwen3_vl_retrieval.options import InputType, Precision
 from qwen3_vl_retrieval.protocols import CountedVectors
 from qwen3_vl_retrieval.server.context import ServerContext
 from qwen3_vl_retrieval.server.request_errors import RequestError
+from qwen3_vl_retrieval.server.request_items import read_items
 
-__all__ = ["check_count", "embed_items", "encode_base64"]
+__all__ = ["check_count", "embed_values", "encode_base64"]
 
 
-async def embed_items(
+async def embed_values(
     context: ServerContext,
-    items: Sequence[Item],
+    values: Sequence[object],
+    read: Callable[[object], Item],
     *,
     input_type: InputType,
     instruction: str | None = None,
@@ -32,15 +34,17 @@ async def embed_items(
 
     Args:
         context: The server.
-        items: What is embedded; `check_count` has been called with their number.
+        values: What a list of the request holds.
+        read: Makes an item of a value; see `RequestItems`.
         input_type: What the vectors are for.
         instruction: What the items are to be represented for; `None` is the embedder's own.
         dimensions: Length of a vector; `None` is the embedder's own.
         precisions: The formats into which the caller will bring them: checked before anything is computed.
 
     Raises:
-        RequestError: There is no embedder (404), an option is out of range (400), or the texts are too long (413).
-        InputError: An item cannot be embedded; the message begins with its position.
+        RequestError: There is no embedder (404), an option is out of range (400), or there are too many items or too
+            long texts (413).
+        InputError: An item cannot be read or embedded; the message begins with its position.
     """
     embedder = context.require_embedder()
     try:
@@ -50,23 +54,22 @@ async def embed_items(
             )
     except ValueError as error:
         raise RequestError(400, str(error)) from None
-    async with context.admission.take_turn(items=len(items)):
+    check_count(context, len(values))
+    async with context.admission.take_turn(items=len(values)):
+        items = await read_items(values, read)
         await _check_tokens(context, items, input_type=input_type, instruction=instruction)
         counted = await embedder.aembed_counted(
             items, input_type=input_type, instruction=instruction, dimensions=dimensions
         )
-    context.metrics.count_items("embedded", len(items))
+    context.metrics.count_items("embedded", len(values))
     return counted
 
 
-def check_count(context: ServerContext, count: int, name: str) -> None:
-    """Raises `RequestError` (413) if a request holds more than `max_items`; `name` is the field that holds them."""
-    if count > context.limits.max_items:
-        raise RequestError(
-            413,
-            f"{name} holds {count:,} items, above the {context.limits.max_items:,} of a request; send them in several",
-            parameter=name,
-        )
+def check_count(context: ServerContext, count: int) -> None:
+    """Raises `RequestError` (413) if there are more than `max_items`."""
+    most = context.limits.max_items
+    if count > most:
+        raise RequestError(413, f"there are {count:,} items, and a request may hold {most:,}; send them in several")
 
 
 def encode_base64(vectors: npt.NDArray[Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -10,14 +11,14 @@ from fastapi.responses import Response
 
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.items import Item
-from qwen3_vl_retrieval.server.answering import answer_request, render_json
+from qwen3_vl_retrieval.server.answering import answer_request, render_numbers
 from qwen3_vl_retrieval.server.context import ServerContext
-from qwen3_vl_retrieval.server.embedding import check_count, embed_items, encode_base64
+from qwen3_vl_retrieval.server.embedding import embed_values, encode_base64
 from qwen3_vl_retrieval.server.request_errors import RequestError
 from qwen3_vl_retrieval.server.request_fields import RequestFields, list_values
 from qwen3_vl_retrieval.server.request_items import RequestItems
 
-__all__ = ["EmbeddingsFields", "build_openai_router", "read_embeddings_items"]
+__all__ = ["EmbeddingsFields", "build_openai_router", "choose_values"]
 
 
 class EmbeddingsFields(RequestFields):
@@ -56,28 +57,28 @@ def build_openai_router(context: ServerContext) -> APIRouter:
         async def respond(body: dict[str, Any]) -> Response:
             fields = EmbeddingsFields.read(body)
             embedder = context.require_embedder()
-            items = await read_embeddings_items(context, fields)
-            counted = await embed_items(
+            counted = await embed_values(
                 context,
-                items,
+                *choose_values(context, fields),
                 input_type=fields.input_type,
                 instruction=fields.instruction,
                 dimensions=fields.dimensions,
             )
             is_base64 = fields.encoding_format == "base64"
-            vectors: list[Any] = encode_base64(counted.vectors) if is_base64 else counted.vectors.tolist()
-            document: dict[str, Any] = {
-                "object": "list",
-                "data": [
+
+            def build() -> dict[str, Any]:
+                vectors: list[Any] = encode_base64(counted.vectors) if is_base64 else counted.vectors.tolist()
+                rows = [
                     {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)
-                ],
-                "model": embedder.fingerprint.model,
-            }
-            # An embedder that cannot say how many tokens it read is not given a number.
-            if counted.token_counts is not None:
-                total = sum(counted.token_counts)
-                document["usage"] = {"prompt_tokens": total, "total_tokens": total}
-            return await render_json(document, values=counted.vectors.size)
+                ]
+                document: dict[str, Any] = {"object": "list", "data": rows, "model": embedder.fingerprint.model}
+                # An embedder that cannot say how many tokens it read is not given a number.
+                if counted.token_counts is not None:
+                    total = sum(counted.token_counts)
+                    document["usage"] = {"prompt_tokens": total, "total_tokens": total}
+                return document
+
+            return await render_numbers(build, count=counted.vectors.size)
 
         return await answer_request(context, request, respond)
 
@@ -105,22 +106,18 @@ def build_openai_router(context: ServerContext) -> APIRouter:
     return router
 
 
-async def read_embeddings_items(context: ServerContext, fields: EmbeddingsFields) -> list[Item]:
-    """Returns the items of `input` or `messages`.
+def choose_values(context: ServerContext, fields: EmbeddingsFields) -> tuple[list[Any], Callable[[object], Item]]:
+    """Returns the values of `input` or `messages`, and what makes items of them.
 
     Raises:
-        RequestError: There are none, or both, or too many.
-        InputError: One of them is no item; the message begins with its position.
+        RequestError: There are none, or both.
     """
     if (fields.input is None) == (fields.messages is None):
         raise RequestError(400, "send either input (a string or a list of strings) or messages", parameter="input")
     reader = RequestItems(context.media)
     if fields.messages is None:
-        values = list_values(fields.input)
-        check_count(context, len(values), "input")
-        return await reader.read_all(values, reader.read_text)
+        return list_values(fields.input), reader.read_text
     # A list of messages is one conversation, a list of lists of them several.
     given = list_values(fields.messages)
-    conversations = given if all(isinstance(one, list) for one in given) else [fields.messages]
-    check_count(context, len(conversations), "messages")
-    return await reader.read_all(conversations, reader.read_conversation)
+    conversations = given if given and all(isinstance(one, list) for one in given) else [fields.messages]
+    return conversations, reader.read_conversation

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
 from qwen3_vl_retrieval.errors import InputError, quote
-from qwen3_vl_retrieval.items import Item, MultimodalInput, check_text
+from qwen3_vl_retrieval.items import Item, MultimodalInput, check_text, coerce_input
 from qwen3_vl_retrieval.server.media_of_requests import MediaOfRequests
 
-__all__ = ["RequestItems"]
+__all__ = ["RequestItems", "read_items"]
 
 _PART_TYPES = "text, image_url, video_url"
 _DOCUMENT_KEYS = ("text", "image", "video")
@@ -26,33 +26,6 @@ class RequestItems:
     def __init__(self, media: MediaOfRequests) -> None:
         self._media = media
         self._pixels = media.count_pixels()
-
-    async def read_all(
-        self, values: Sequence[object], read: Callable[[object], Item], *, role: str = "item"
-    ) -> list[Item]:
-        """Returns what `read` makes of each value, in a thread if there is more than text.
-
-        Args:
-            values: What a list of the request holds.
-            read: One of the other methods.
-            role: What a value is called in errors.
-
-        Raises:
-            InputError: A value is no item; the message begins with its position.
-        """
-
-        def read_each() -> list[Item]:
-            items: list[Item] = []
-            for position, value in enumerate(values):
-                try:
-                    items.append(read(value))
-                except InputError as error:
-                    raise error.at(position, role=role) from error
-            return items
-
-        if all(isinstance(value, str) for value in values):
-            return read_each()
-        return await asyncio.to_thread(read_each)
 
     def read_text(self, value: object) -> Item:
         """Returns a text.
@@ -183,6 +156,35 @@ class RequestItems:
 
     def _read_plain_text(self, value: object) -> str:
         return check_text(value, "the text")
+
+
+async def read_items(values: Sequence[object], read: Callable[[object], Item], *, role: str = "item") -> list[Item]:
+    """Returns what `read` makes of each value, in a thread if there is more than text.
+
+    Args:
+        values: What a list of the request holds.
+        read: One of the methods of `RequestItems`.
+        role: What a value is called in errors.
+
+    Raises:
+        InputError: A value is no item; the message begins with its position.
+    """
+
+    def read_each() -> list[Item]:
+        items: list[Item] = []
+        for position, value in enumerate(values):
+            try:
+                item = read(value)
+                # What no model would take is said before one is asked.
+                coerce_input(item)
+                items.append(item)
+            except InputError as error:
+                raise error.at(position, role=role) from error
+        return items
+
+    if all(isinstance(value, str) for value in values):
+        return read_each()
+    return await asyncio.to_thread(read_each)
 
 
 def _is_object(value: object) -> TypeGuard[Mapping[str, Any]]:

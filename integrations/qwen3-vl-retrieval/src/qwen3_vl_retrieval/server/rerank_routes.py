@@ -16,9 +16,9 @@ from qwen3_vl_retrieval.server.context import ServerContext
 from qwen3_vl_retrieval.server.embedding import check_count
 from qwen3_vl_retrieval.server.request_errors import RequestError
 from qwen3_vl_retrieval.server.request_fields import RequestFields
-from qwen3_vl_retrieval.server.request_items import RequestItems
+from qwen3_vl_retrieval.server.request_items import RequestItems, read_items
 
-__all__ = ["build_rerank_router", "read_query"]
+__all__ = ["build_rerank_router"]
 
 
 class RerankFields(RequestFields):
@@ -85,14 +85,10 @@ def build_rerank_router(context: ServerContext) -> APIRouter:
     return router
 
 
-async def read_query(reader: RequestItems, value: object) -> Item:
-    """Returns the query of a request: a text, or an object with text and image.
-
-    Raises:
-        InputError: It is something else; the message says that it is the query.
-    """
+async def _read_query(reader: RequestItems, value: object) -> Item:
+    """The query, a text or an object with text and image; what is wrong with it is said of the query."""
     try:
-        return (await reader.read_all([value], reader.read_document))[0]
+        return (await read_items([value], reader.read_document))[0]
     except InputError as error:
         raise error.at(None, role="query") from error
 
@@ -101,7 +97,7 @@ async def _respond(context: ServerContext, body: dict[str, Any]) -> Response:
     fields = RerankFields.read(body)
     if fields.top_n is not None and fields.top_n < 1:
         raise RequestError(400, f"top_n={fields.top_n} must be at least 1", parameter="top_n")
-    ranking = await _rank(context, fields.query, fields.documents, "documents", fields.top_n, fields.instruction)
+    ranking = await _rank(context, fields.query, fields.documents, fields.top_n, fields.instruction)
     results = [
         {"index": place.index, "relevance_score": place.score}
         | (_echo(fields.documents[place.index]) if fields.return_documents else {})
@@ -119,7 +115,7 @@ async def _respond(context: ServerContext, body: dict[str, Any]) -> Response:
 
 async def _respond_tei(context: ServerContext, body: dict[str, Any]) -> Response:
     fields = TeiRerankFields.read(body)
-    ranking = await _rank(context, fields.query, fields.texts, "texts", None, None)
+    ranking = await _rank(context, fields.query, fields.texts, None, None)
     results = [
         {"index": place.index, "score": place.margin if fields.raw_scores else place.score}
         | ({"text": fields.texts[place.index]} if fields.return_text else {})
@@ -129,13 +125,13 @@ async def _respond_tei(context: ServerContext, body: dict[str, Any]) -> Response
 
 
 async def _rank(
-    context: ServerContext, query: object, documents: list[Any], name: str, top_n: int | None, instruction: str | None
+    context: ServerContext, query: object, documents: list[Any], top_n: int | None, instruction: str | None
 ) -> Ranking:
-    check_count(context, len(documents), name)
+    check_count(context, len(documents))
     reader = RequestItems(context.media)
-    asked = await read_query(reader, query)
-    items = await reader.read_all(documents, reader.read_document, role="document")
-    async with context.admission.take_turn(items=len(items)):
+    async with context.admission.take_turn(items=len(documents)):
+        asked = await _read_query(reader, query)
+        items = await read_items(documents, reader.read_document, role="document")
         ranking = await arank_documents(context.require_reranker(), asked, items, top_n=top_n, instruction=instruction)
     context.metrics.count_items("judged", len(items))
     return ranking

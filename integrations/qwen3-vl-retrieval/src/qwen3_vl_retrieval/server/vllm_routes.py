@@ -16,10 +16,10 @@ from qwen3_vl_retrieval.options import ScoreOutput
 from qwen3_vl_retrieval.server.answering import answer_request, render_json
 from qwen3_vl_retrieval.server.context import ServerContext
 from qwen3_vl_retrieval.server.embedding import check_count
-from qwen3_vl_retrieval.server.openai_routes import EmbeddingsFields, read_embeddings_items
+from qwen3_vl_retrieval.server.openai_routes import EmbeddingsFields, choose_values
 from qwen3_vl_retrieval.server.request_errors import RequestError
 from qwen3_vl_retrieval.server.request_fields import RequestFields, list_values
-from qwen3_vl_retrieval.server.request_items import RequestItems
+from qwen3_vl_retrieval.server.request_items import RequestItems, read_items
 
 __all__ = ["build_vllm_router"]
 
@@ -103,12 +103,12 @@ async def _respond_score(context: ServerContext, body: dict[str, Any]) -> Respon
             400,
             f"got {len(queries)} queries and {len(documents)} documents; send one query, or as many as documents",
         )
-    check_count(context, len(documents), "documents")
+    check_count(context, len(documents))
     reader = RequestItems(context.media)
-    asked = await reader.read_all(queries, reader.read_document, role="query")
-    items = await reader.read_all(documents, reader.read_document, role="document")
     output: ScoreOutput = "margin" if fields.use_activation is False else "probability"
-    async with context.admission.take_turn(items=len(items)):
+    async with context.admission.take_turn(items=len(documents)):
+        asked = await read_items(queries, reader.read_document, role="query")
+        items = await read_items(documents, reader.read_document, role="document")
         scores = await _score(context, asked, items, fields.instruction, output)
     context.metrics.count_items("judged", len(items))
     document = {
@@ -143,10 +143,11 @@ async def _respond_tokenize(context: ServerContext, body: dict[str, Any]) -> Res
     if context.tokenize is None:
         raise RequestError(404, "this server cannot tokenize: its embedder does not say how")
     given = TokenizeFields.read(body)
-    items = await read_embeddings_items(context, EmbeddingsFields(input=given.prompt, messages=given.messages))
-    if len(items) != 1:
-        raise RequestError(400, f"got {len(items)} items; send one prompt, or one conversation in messages")
+    values, read = choose_values(context, EmbeddingsFields(input=given.prompt, messages=given.messages))
+    if len(values) != 1:
+        raise RequestError(400, f"got {len(values)} items; send one prompt, or one conversation in messages")
     async with context.admission.take_turn(items=1):
+        items = await read_items(values, read)
         (tokens,) = await asyncio.to_thread(
             context.tokenize, items, input_type=given.input_type, instruction=given.instruction
         )
