@@ -13,9 +13,12 @@ from qwen3_vl_pocket.world.sentences import ask
 from qwen3_vl_retrieval import Embedder, Reranker
 from qwen3_vl_retrieval.index import MultimodalIndex
 
-__all__ = ["HOSTILE_NAME", "HOSTILE_TEXT", "NOTE", "SmallOffice", "open_office", "write_office"]
+__all__ = ["HOSTILE_NAME", "HOSTILE_TEXT", "NOTE", "SHOWN_NAME", "SmallOffice", "open_office", "write_office"]
 
-HOSTILE_NAME = "<img src=x onerror=document.title='owned'>.txt"
+HOSTILE_NAME = "<img src=x onerror=document.title='owned'>\u202etxt.exe.txt"
+SHOWN_NAME = HOSTILE_NAME.replace("\u202e", "\ufffd")
+"""Without the mark that turns the direction of writing."""
+
 HOSTILE_TEXT = "zanzibar <script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> &amp;"
 NOTE = "The orange kettle belongs to the kitchen.\n" + "Nobody may take it away, not even for a moment. " * 12
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -139,6 +140,13 @@ def test_a_conversation_keeps_the_order_of_its_parts(client, embedder):
         read_vectors(ask(client, "/v1/embeddings", messages=batch)),
         np.stack([embedder.embed(["plain"])[0], expected[0]]),
     )
+
+
+def test_a_video_comes_as_a_data_uri(client, embedder):
+    content = (Path(__file__).parents[1] / "data/library/clips/conveyor-belt.mp4").read_bytes()
+    uri = "data:video/mp4;base64," + base64.b64encode(content).decode()
+    messages = [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": uri}}]}]
+    assert_equal(read_vectors(ask(client, "/v1/embeddings", messages=messages)), embedder.embed([{"video": content}]))
 
 
 def test_tokens_are_counted_with_those_of_images(client, embedder):

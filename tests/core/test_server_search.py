@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import shutil
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -247,6 +250,22 @@ def test_without_a_reranker_the_vectors_order_and_asking_for_one_is_an_error(fak
     assert "needs a reranker" in refuse(client, query="x", rerank=True)
     names = {hit["source"] for hit in found["results"]}
     assert {"shelf-0/picture.png", "shelf-1/picture.png"} < names
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names of any bytes")
+def test_a_name_that_is_no_unicode_is_found_and_filtered_by(tmp_path):
+    (tmp_path / "files").mkdir()
+    for name in (b"caf\xe9.txt", b"tea.txt"):
+        Path(os.fsdecode(os.fsencode(tmp_path / "files") + b"/" + name)).write_text(f"a note in {name!r}")
+    with MultimodalIndex.open(tmp_path / "store", FakeEmbedder()) as index:
+        index.sync(tmp_path / "files")
+        app = create_app(embedder=None, reranker=None, index=index)
+        with serve_app(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+            sources = [one["source"] for one in client.get("/v1/search/sources").json()["sources"]]
+            assert sorted(sources) == ["file:caf%E9.txt", "tea.txt"]
+            for name in sources:
+                for fields in ({"sources": [name]}, {"filter": {"source": name}}):
+                    assert [hit["source"] for hit in search(client, query="x", **fields)["results"]] == [name]
 
 
 def test_all_of_it_needs_the_key_of_the_server(fake_client):

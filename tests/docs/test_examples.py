@@ -81,6 +81,7 @@ NOT_RUN = {
     "pip install qwen3-vl-retrieval qwen3-vl-pocket": "installs",
     'pip install "langchain-qwen3-vl[chroma,agents]"': "installs",
     'pip install "llama-index-qwen3-vl[chroma]"': "installs",
+    'pip install "qwen3-vl-retrieval[mcp,chroma]"': "installs",
     "uv run pytest": "is what runs now",
     **{
         f"uv run python benchmarks/{script}": "takes minutes on an idle machine"
@@ -100,6 +101,8 @@ NOT_RUN = {
     "qwen3vl search FOLDER QUERY [OPTIONS]": "is a synopsis",
     "qwen3vl export store store.parquet": "shows the command; docs/command-line.md runs it",
     "qwen3vl index FOLDER --to STORE [OPTIONS]": "is a synopsis",
+    "qwen3vl mcp STORE [OPTIONS]": "is a synopsis",
+    "qwen3vl mcp my-index --http --port 8080 --api-key-file keys.txt": "serves until it is stopped",
 }
 
 # Blocks fenced as `py` are shown and not run, by page: how many, and why.

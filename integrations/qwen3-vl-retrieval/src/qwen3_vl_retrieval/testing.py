@@ -376,6 +376,16 @@ class EmbedderTests:
             self._compare(query, model.embed_queries([item]))
         assert isinstance(lenient[1], InputError)
 
+    def test_counted_vectors_are_the_same(self) -> None:
+        """An embedder that cannot count says so, and one that can counts every item."""
+        model = self.make_model()
+        items: list[Any] = ["one", {"image": _draw_disc()}]
+        counted = asyncio.run(model.aembed_counted(items, input_type="query"))
+        self._compare(counted.vectors, model.embed_queries(items))
+        if counted.token_counts is not None:
+            assert len(counted.token_counts) == len(items)
+            assert min(counted.token_counts) > 0
+
     def test_the_items_of_the_caller_are_left_alone(self) -> None:
         """The caller's objects belong to a store, or are asked about again."""
         image = _draw_disc()

@@ -20,11 +20,14 @@ from qwen3_vl_retrieval.lazy_imports import import_lazily
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.server.app import create_app
     from qwen3_vl_retrieval.server.limits import ServerLimits
+    from qwen3_vl_retrieval.server.mcp import build_http_app, build_mcp_server
 
-__all__ = ["ServerLimits", "create_app"]
+__all__ = ["ServerLimits", "build_http_app", "build_mcp_server", "create_app"]
 
 _MODULES = {
     "ServerLimits": "server.limits",
+    "build_http_app": "server.mcp",
+    "build_mcp_server": "server.mcp",
     "create_app": "server.app",
 }
 

@@ -50,6 +50,8 @@ async def answer_request(
         finally:
             for task in (work, leaving):
                 task.cancel()
+            # What still fails then is nobody's any more.
+            await asyncio.gather(work, leaving, return_exceptions=True)
         if work in done:
             return work.result()
         if leaving in done:

@@ -25,9 +25,12 @@ class PacedResponse(Response):
     A response that is handed over as a whole stays in memory for as long as a client likes.
     """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - of ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the pieces."""
         body = memoryview(self.body)
+        if len(body) <= _PIECE_BYTES:
+            await super().__call__(scope, receive, send)
+            return
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         with suppress(TimeoutError):
             async with asyncio.timeout(_SEND_SECONDS):

@@ -23,14 +23,19 @@ _IDLE_SECONDS = 5.0
 """Idle time after which the thread ends; the next caller starts a new one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     requests: Sequence[Request]
     future: Future[Outcome] = field(default_factory=Future[Outcome])
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of all requests together."""
+        return sum(len(request) for request in self.requests)
+
 
 class Dispatcher:
-    """A thread that takes whatever callers have waiting and runs it as one; a caller who cancels is left out.
+    """A thread that runs what callers have waiting together, a forward pass at a time; who cancels is left out.
 
     Who asks for more than a forward pass holds gets a thread of its own: others shall not wait for all of it.
     """
@@ -60,29 +65,43 @@ class Dispatcher:
         return job.future
 
     def _serve(self) -> None:
+        waiting: list[_Job] = []
         while True:
-            try:
-                jobs = [self._jobs.get(timeout=_IDLE_SECONDS)]
-            except queue.Empty:
-                with self._lock:
-                    if self._jobs.empty():
-                        self._thread = None
-                        return
-                continue
-            time.sleep(_GATHER_SECONDS)
+            if not waiting:
+                try:
+                    waiting.append(self._jobs.get(timeout=_IDLE_SECONDS))
+                except queue.Empty:
+                    with self._lock:
+                        if self._jobs.empty():
+                            self._thread = None
+                            return
+                    continue
+                time.sleep(_GATHER_SECONDS)
             while not self._jobs.empty():
-                jobs.append(self._jobs.get())
-            self._start([job for job in jobs if job.future.set_running_or_notify_cancel()])
+                waiting.append(self._jobs.get())
+            self._run(self._take_next(waiting))
 
-    def _start(self, jobs: Sequence[_Job]) -> None:
+    def _take_next(self, waiting: list[_Job]) -> list[_Job]:
+        """Takes out of `waiting` what is run together: no more than a forward pass holds, so that nobody waits for all.
+
+        The job that has waited longest is among them, and the shortest of the others. Whoever asks for more than a
+        forward pass holds is started in a thread of its own.
+        """
         limit = self._executor.max_batch_tokens
-        small: list[_Job] = []
-        for job in jobs:
-            if sum(len(request) for request in job.requests) <= limit:
-                small.append(job)
-            else:
+        for job in [job for job in waiting if job.tokens > limit]:
+            waiting.remove(job)
+            if job.future.set_running_or_notify_cancel():
                 threading.Thread(target=self._run, args=([job],), name="run-long-request", daemon=True).start()
-        self._run(small)
+        taken: list[_Job] = []
+        tokens = 0
+        for job in [*waiting[:1], *sorted(waiting[1:], key=lambda job: job.tokens)]:
+            if tokens + job.tokens > limit:
+                break
+            waiting.remove(job)
+            if job.future.set_running_or_notify_cancel():
+                taken.append(job)
+                tokens += job.tokens
+        return taken
 
     def _run(self, jobs: Sequence[_Job]) -> None:
         if not jobs:

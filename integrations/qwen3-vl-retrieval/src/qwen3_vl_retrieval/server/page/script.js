@@ -7,6 +7,7 @@ const KIND_NAMES = { page: "page", image: "image", video: "video", text: "text",
 const ASK = "Ask, or drop an image";
 const FIRST_HITS = 12;
 const MOST_HITS = 96;
+const GHOSTS = 8;
 const MOST_IMAGE_BYTES = 30_000_000;
 const SLOW_MILLISECONDS = 3000;
 const LISTED_SOURCES = 1000;
@@ -137,9 +138,15 @@ function listFigures(hit, tag) {
   return figures;
 }
 
+/** A name without what cannot be seen: marks that turn the direction of writing make `gpj.exe` of `exe.jpg`. */
+function showName(source) {
+  return source.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
+}
+
 function splitName(source) {
-  const at = source.lastIndexOf("/");
-  return [source.slice(at + 1), at < 0 ? "" : source.slice(0, at)];
+  const shown = showName(source);
+  const at = shown.lastIndexOf("/");
+  return [shown.slice(at + 1), at < 0 ? "" : shown.slice(0, at)];
 }
 
 function describePlace(hit) {
@@ -150,7 +157,7 @@ function describePlace(hit) {
 function describeHit(hit) {
   const scores = [`similarity ${hit.similarity_score.toFixed(2)}`];
   if (hit.relevance_score !== null) scores.unshift(`relevance ${hit.relevance_score.toFixed(2)}`);
-  const parts = [`${hit.rank}: ${KIND_NAMES[hit.media_type]} ${hit.source}`, hit.place, ...scores];
+  const parts = [`${hit.rank}: ${KIND_NAMES[hit.media_type]} ${showName(hit.source)}`, hit.place, ...scores];
   return parts.filter(Boolean).join(", ");
 }
 
@@ -189,6 +196,11 @@ function makeTile(hit) {
   return make("li", {}, tile);
 }
 
+/** Where a result will be. */
+function makeGhost() {
+  return make("li", { className: "ghost", "aria-hidden": "true" });
+}
+
 function showResults(found) {
   releaseImages();
   answer.hits = found.results;
@@ -216,7 +228,7 @@ function showFailures(failures) {
   box.querySelector("summary").textContent = counted;
   const rows = failures.map((one) => {
     const place = one.page === null ? "" : `, page ${one.page}`;
-    return make("li", {}, make("b", { dir: "auto", text: one.source + place }), ` ${one.reason}`);
+    return make("li", {}, make("b", { dir: "auto", text: showName(one.source) + place }), ` ${one.reason}`);
   });
   box.querySelector("ul").replaceChildren(...rows);
 }
@@ -278,6 +290,7 @@ async function search({ keep = false } = {}) {
   find("progress").hidden = false;
   find("status").textContent = "Searching …";
   hitList.setAttribute("aria-busy", "true");
+  if (!answer.hits.length) hitList.replaceChildren(...Array.from({ length: GHOSTS }, makeGhost));
   const slow = setTimeout(() => {
     find("status").textContent = "Searching … The first search after the start takes longest.";
   }, SLOW_MILLISECONDS);
@@ -426,8 +439,10 @@ function removeImage() {
 // One result, large
 
 function openViewer(place) {
-  if (!viewer.open) viewer.showModal();
   showInViewer(place);
+  if (!viewer.open) viewer.showModal();
+  // Not one of its buttons: arrows and Escape are what comes next, and the label is read.
+  viewer.focus();
 }
 
 function showInViewer(place) {
@@ -442,7 +457,7 @@ function showInViewer(place) {
   find("viewer-scores").replaceChildren(...listFigures(hit, "div"));
   const twins = hit.identical_sources;
   find("viewer-twins").hidden = twins.length === 0;
-  find("viewer-twins").textContent = `The same content: ${twins.join(", ")}`;
+  find("viewer-twins").textContent = `The same content: ${twins.map(showName).join(", ")}`;
   const isText = hit.media_type === "text";
   find("viewer-text").hidden = isText || !hit.text;
   find("viewer-text").querySelector("p").textContent = hit.text ?? "";
@@ -452,6 +467,8 @@ function showInViewer(place) {
   find("moment").value = 0.5;
   find("previous").disabled = place === 0;
   find("next").disabled = place === answer.hits.length - 1;
+  // A button that is disabled under the focus would take the keyboard with it.
+  if (document.activeElement?.disabled) viewer.focus();
   find("stage").scrollTop = 0;
   showMedia(hit);
 }
@@ -461,7 +478,7 @@ async function showMedia(hit) {
   const problem = find("viewer-unreadable");
   problem.hidden = true;
   image.hidden = hit.media_type === "text";
-  image.alt = `${KIND_NAMES[hit.media_type]} ${hit.source}${hit.place ? `, ${hit.place}` : ""}`;
+  image.alt = `${KIND_NAMES[hit.media_type]} ${showName(hit.source)}${hit.place ? `, ${hit.place}` : ""}`;
   if (image.hidden) return;
   const isVideo = hit.media_type === "video";
   const moment = Number(find("moment").value);
