@@ -1,4 +1,4 @@
-.PHONY: help install format lint types imports test test-bfloat16 test-quantization test-lowest demo docs cookbooks build fuzz all
+.PHONY: help install format lint types imports test test-bfloat16 test-quantization test-lowest test-vllm demo docs cookbooks build fuzz all
 
 help: ## Show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,11 @@ test-bfloat16: ## Run the tests of the adapters and the index that compare numbe
 test-quantization: ## Run the tests that need torchao, which is not installed by default
 	uv run --isolated --group quantization pytest --numprocesses=0 tests/core/test_loading_quantization.py
 
+# QWEN3VL_VLLM names an environment in which vLLM is installed; CONTRIBUTING.md says how to make one, on a CPU as well.
+test-vllm: ## Run the tests against a real vLLM, where there is one
+	@if [ -x "$(QWEN3VL_VLLM)/bin/vllm" ]; then uv run pytest --numprocesses=0 tests/vllm_servers; \
+	else echo "not run: QWEN3VL_VLLM names no environment with vLLM"; fi
+
 # What touches other packages; the rest is the same code on any version.
 LOWEST = reference_embeddings reference_scores language vision_tower attention rotary varlen fused widening tokenization patches loading_models \
 	loading_checkpoints loading_layouts loading_weights media_images media_pdf media_video_files index_store \
@@ -63,4 +68,4 @@ build: ## Build the wheels and look inside
 	uv build --quiet --clear --all-packages
 	uv run python tests/check_wheels.py dist
 
-all: lint types imports docs build cookbooks test-quantization test-lowest test-bfloat16 test ## Everything that CI runs
+all: lint types imports docs build cookbooks test-quantization test-lowest test-bfloat16 test-vllm test ## Everything that CI runs
