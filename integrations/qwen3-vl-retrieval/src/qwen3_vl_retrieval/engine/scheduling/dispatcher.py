@@ -5,9 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from qwen3_vl_retrieval.engine.requests.builder import Request
 from qwen3_vl_retrieval.engine.requests.outcome import Outcome
@@ -84,17 +86,20 @@ class Dispatcher:
     def _take_next(self, waiting: list[_Job]) -> list[_Job]:
         """Takes out of `waiting` what is run together: no more than a forward pass holds, so that nobody waits for all.
 
-        The job that has waited longest is among them, and the shortest of the others. Whoever asks for more than a
-        forward pass holds is started in a thread of its own.
+        Half of the pass is for the jobs that have waited longest, and the rest for the shortest. Whoever asks for more
+        than a forward pass holds is started in a thread of its own.
         """
         limit = self._executor.max_batch_tokens
         for job in [job for job in waiting if job.tokens > limit]:
             waiting.remove(job)
             if job.future.set_running_or_notify_cancel():
                 threading.Thread(target=self._run, args=([job],), name="run-long-request", daemon=True).start()
+        half = bisect_right(list(accumulate(job.tokens for job in waiting)), limit // 2)
+        # The oldest is always taken, however long it is.
+        oldest, others = waiting[: max(half, 1)], waiting[max(half, 1) :]
         taken: list[_Job] = []
         tokens = 0
-        for job in [*waiting[:1], *sorted(waiting[1:], key=lambda job: job.tokens)]:
+        for job in [*oldest, *sorted(others, key=lambda job: job.tokens)]:
             if tokens + job.tokens > limit:
                 break
             waiting.remove(job)
