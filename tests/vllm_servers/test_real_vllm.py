@@ -138,8 +138,8 @@ def test_scores_are_those_of_the_model_in_process(remote_reranker, reranker):
 
 
 def test_a_long_pair_is_cut_as_in_process(checkpoints, reranking_server, reranker):
-    document = {"image": MEDIA / "frame_0.png", "text": "one two three four five six seven eight nine ten " * 4}
-    for max_length in (190, 191, 192):
+    document = {"image": MEDIA / "small_20x17.png", "text": "one two three four five six seven eight nine ten " * 40}
+    for max_length in (250, 251, 252):
         models = (
             RemoteReranker.connect(
                 reranking_server.base_url, checkpoint=checkpoints / "reranker", max_length=max_length
@@ -310,5 +310,5 @@ def write_shortened_template(folder: Path) -> Path:
 
 
 def test_a_reranker_is_not_taken_for_an_embedder(checkpoints, reranking_server):
-    with pytest.raises(ModelError, match=r"without embeddings|chat template"):
+    with pytest.raises(ModelError, match="without embeddings"):
         RemoteEmbedder.connect(reranking_server.base_url, checkpoint=checkpoints / "embedding")

@@ -20,6 +20,7 @@ __all__ = [
     "EmbedderOptions",
     "EmbeddingOptions",
     "EngineOptions",
+    "FormatOptions",
     "HubOptions",
     "InputType",
     "JudgingOptions",
@@ -222,15 +223,27 @@ class VectorOptions(TypedDict, total=False):
     precision: Precision
 
 
-class EmbedOptions(VectorOptions, total=False):
+class FormatOptions(TypedDict, total=False):
+    """What becomes of a state of the model.
+
+    Attributes:
+        dimensions: Length of a vector, from 32 to the hidden size.
+        precision: Number format.
+        normalize: Whether vectors are scaled to unit length after they are cut to `dimensions`.
+    """
+
+    dimensions: int | None
+    precision: Precision
+    normalize: bool
+
+
+class EmbedOptions(VectorOptions, FormatOptions, total=False):
     """The options of each call that embeds.
 
     Attributes:
-        normalize: Whether vectors are scaled to unit length after they are cut to `dimensions`.
         show_progress: Whether progress bars are shown for reading and computing.
     """
 
-    normalize: bool
     show_progress: bool
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 
-from qwen3_vl_retrieval.engine.requests.builder import Request, RequestBuilder
-from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader
+from qwen3_vl_retrieval.engine.requests.builder import Request
 from qwen3_vl_retrieval.engine.requests.outcome import Outcome
-from qwen3_vl_retrieval.engine.requests.preparation import RequestPreparer, report_progress
+from qwen3_vl_retrieval.engine.requests.preparation import build_preparer, report_progress
 from qwen3_vl_retrieval.engine.scheduling.dispatcher import Dispatcher
 from qwen3_vl_retrieval.engine.scheduling.executor import Executor
 from qwen3_vl_retrieval.engine.statistics import EngineStatistics, StatisticsRecorder
@@ -94,21 +93,22 @@ class Engine:
         if max_batch_tokens is not None and index(max_batch_tokens) < 1:
             raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
         compute_alone_in_children()
-        tokenizer = PromptTokenizer(processor.tokenizer.backend_tokenizer)
         layout = PatchLayout.from_processor(processor.image_processor)
         features = _build_cache(model.device, vision_cache_bytes)
-        reader = MediaReader(
-            policy=media_policy,
-            budget=pixel_budget,
-            sampling=frame_sampling,
-            reading=image_reading,
+        self._statistics = StatisticsRecorder()
+        self.preparer = build_preparer(
+            PromptTokenizer(processor.tokenizer.backend_tokenizer),
+            role=role,
+            media_policy=media_policy,
+            pixel_budget=pixel_budget,
+            frame_sampling=frame_sampling,
+            image_reading=image_reading,
+            max_length=max_length,
+            on_overflow=on_overflow,
+            pair_truncation=pair_truncation,
+            statistics=self._statistics,
             is_known=features.__contains__,
         )
-        builder = RequestBuilder(
-            tokenizer, reader, max_length=max_length, on_overflow=on_overflow, pair_truncation=pair_truncation
-        )
-        self._statistics = StatisticsRecorder()
-        self.preparer = RequestPreparer(builder, role=role, statistics=self._statistics)
         self.executor = Executor(
             model,
             layout,

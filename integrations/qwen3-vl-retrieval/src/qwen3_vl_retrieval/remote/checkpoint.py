@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from tokenizers import Tokenizer
 
@@ -12,10 +12,21 @@ from qwen3_vl_retrieval.errors import ModelError
 from qwen3_vl_retrieval.loading import locate_checkpoint
 from qwen3_vl_retrieval.loading.defaults import RetrievalDefaults, read_retrieval_defaults
 from qwen3_vl_retrieval.loading.weights import read_configuration
-from qwen3_vl_retrieval.options import ModelKind
+from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.media.images import check_image_reading
+from qwen3_vl_retrieval.options import MediaOptions, ModelKind
 from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 
-__all__ = ["RemoteCheckpoint", "read_checkpoint"]
+__all__ = ["RemoteCheckpoint", "Sight", "read_checkpoint"]
+
+
+class Sight(TypedDict):
+    """`MediaOptions` with each of them chosen."""
+
+    media_policy: MediaPolicy
+    pixel_budget: PixelBudget
+    frame_sampling: FrameSampling
+    image_reading: ImageReading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +48,16 @@ class RemoteCheckpoint:
     tokenizer: PromptTokenizer
     defaults: RetrievalDefaults
     folder: Path | None = None
+
+    def choose_sight(self, options: MediaOptions) -> Sight:
+        """Returns what may be opened, and what the model sees of it: the caller's choice, or the checkpoint's."""
+        policy, budget, sampling = (options.get(name) for name in ("media_policy", "pixel_budget", "frame_sampling"))
+        return {
+            "media_policy": MediaPolicy() if policy is None else policy,
+            "pixel_budget": self.defaults.pixel_budget if budget is None else budget,
+            "frame_sampling": self.defaults.frame_sampling if sampling is None else sampling,
+            "image_reading": check_image_reading(options.get("image_reading", "viewer")),
+        }
 
 
 def read_checkpoint(name_or_path: str | Path, *, kind: ModelKind, **options: Any) -> RemoteCheckpoint:

@@ -7,13 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from qwen3_vl_retrieval.engine.requests.builder import RequestBuilder
-from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader
-from qwen3_vl_retrieval.engine.requests.preparation import RequestPreparer
-from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
+from qwen3_vl_retrieval.engine.requests.preparation import build_preparer
 from qwen3_vl_retrieval.errors import ModelError, quote
 from qwen3_vl_retrieval.forks import ForkSafeLock
-from qwen3_vl_retrieval.media import MediaPolicy
 from qwen3_vl_retrieval.options import RERANKING_MAX_LENGTH, HubOptions, ModelKind, split_options
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_INSTRUCTION, DEFAULT_RERANKING_INSTRUCTION
 from qwen3_vl_retrieval.remote.checkpoint import RemoteCheckpoint, read_checkpoint
@@ -175,14 +171,13 @@ def _test(
     figures: GoldenFigures | None,
 ) -> SelfTest:
     route = _choose_route(server, checkpoint, kind, None)
-    reader = MediaReader(
-        policy=MediaPolicy(),
-        budget=checkpoint.defaults.pixel_budget,
-        sampling=checkpoint.defaults.frame_sampling,
-        reading="reference",
+    preparer = build_preparer(
+        checkpoint.tokenizer,
+        role=_ERROR_ROLES[kind],
+        max_length=RERANKING_MAX_LENGTH,
+        on_overflow="error",
+        **checkpoint.choose_sight({}),
     )
-    builder = RequestBuilder(checkpoint.tokenizer, reader, max_length=RERANKING_MAX_LENGTH, on_overflow="error")
-    preparer = RequestPreparer(builder, role=_ERROR_ROLES[kind], statistics=StatisticsRecorder())
     tokenizer = checkpoint.tokenizer
     if isinstance(route, VllmEmbedding):
         check = check_vllm_embedding(connection, route, preparer, tokenizer, golden=figures)

@@ -9,28 +9,26 @@ from typing import Any, Self, Unpack
 
 import numpy.typing as npt
 
-from qwen3_vl_retrieval.engine.requests.builder import Request, RequestBuilder
-from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader
+from qwen3_vl_retrieval.engine.requests.builder import Request
 from qwen3_vl_retrieval.engine.requests.outcome import form_vectors
-from qwen3_vl_retrieval.engine.requests.preparation import RequestPreparer
-from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
+from qwen3_vl_retrieval.engine.requests.preparation import build_preparer
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.items import ImageReading, Item, OnError, check_on_error
+from qwen3_vl_retrieval.items import Item, OnError, check_on_error
 from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
-from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
-from qwen3_vl_retrieval.media.images import check_image_reading
+from qwen3_vl_retrieval.media import MediaPolicy
 from qwen3_vl_retrieval.options import (
     EMBEDDING_MAX_LENGTH,
     EmbeddingOptions,
+    EmbedOptions,
+    FormatOptions,
     InputType,
-    OnOverflow,
-    Precision,
     VectorOptions,
     split_options,
 )
+from qwen3_vl_retrieval.outputs.vectors import VectorFormat
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_INSTRUCTION, DEFAULT_QUERY_INSTRUCTION
-from qwen3_vl_retrieval.protocols import Embedder, implements
+from qwen3_vl_retrieval.protocols import CountedVectors, Embedder, implements
 from qwen3_vl_retrieval.remote.checkpoint import RemoteCheckpoint
 from qwen3_vl_retrieval.remote.connecting import ConnectingOptions, connect_engine
 from qwen3_vl_retrieval.remote.engine import RemoteEngine
@@ -60,15 +58,7 @@ class RemoteEmbedder(Embedder):
         engine: The server, and how it is asked.
         checkpoint: The model's tokenizer, sizes and name.
         self_test: What was compared with the server; `None` if nothing was.
-        dimensions: Default length of a vector; `None` is the hidden size.
-        document_instruction: Instruction of `embed` and `embed_documents`.
-        query_instruction: Instruction of `embed_queries`.
-        media_policy: What may be opened; by default local files, no URLs.
-        pixel_budget: Limits on the pixels that the model sees; `None` takes the checkpoint's.
-        frame_sampling: How frames are taken from videos; `None` likewise.
-        image_reading: How images are read, as in `Qwen3VLEmbedder`.
-        max_length: Tokens of an item at most, up to 32,768, and to what the server takes.
-        on_overflow: `"fit"` shortens what is too long, with one warning a call; `"error"` raises `InputTooLongError`.
+        **options: Those of `Qwen3VLEmbedder` that are not about computing, see `EmbeddingOptions`.
 
     Raises:
         ValueError: An option is out of range.
@@ -80,40 +70,33 @@ class RemoteEmbedder(Embedder):
         checkpoint: RemoteCheckpoint,
         *,
         self_test: SelfTest | None = None,
-        dimensions: int | None = None,
-        document_instruction: str = DEFAULT_INSTRUCTION,
-        query_instruction: str = DEFAULT_QUERY_INSTRUCTION,
-        media_policy: MediaPolicy | None = None,
-        pixel_budget: PixelBudget | None = None,
-        frame_sampling: FrameSampling | None = None,
-        image_reading: ImageReading = "viewer",
-        max_length: int = EMBEDDING_MAX_LENGTH,
-        on_overflow: OnOverflow = "fit",
+        **options: Unpack[EmbeddingOptions],
     ) -> None:
         self.self_test = self_test
         self._origin: ModelOrigin | None = None
         self._engine = engine
-        self._media_policy = MediaPolicy() if media_policy is None else media_policy
+        seen = checkpoint.choose_sight(options)
+        self._media_policy = seen["media_policy"]
+        max_length = options.get("max_length", EMBEDDING_MAX_LENGTH)
         self._space = VectorSpace(
             model_id=checkpoint.model_id,
             revision=checkpoint.revision,
             hidden_size=checkpoint.hidden_size,
-            dimensions=dimensions,
-            document_instruction=document_instruction,
-            query_instruction=query_instruction,
-            pixel_budget=checkpoint.defaults.pixel_budget if pixel_budget is None else pixel_budget,
-            frame_sampling=checkpoint.defaults.frame_sampling if frame_sampling is None else frame_sampling,
-            image_reading=check_image_reading(image_reading),
+            dimensions=options.get("dimensions"),
+            document_instruction=options.get("document_instruction", DEFAULT_INSTRUCTION),
+            query_instruction=options.get("query_instruction", DEFAULT_QUERY_INSTRUCTION),
+            pixel_budget=seen["pixel_budget"],
+            frame_sampling=seen["frame_sampling"],
+            image_reading=seen["image_reading"],
             max_length=max_length,
         )
-        reader = MediaReader(
-            policy=self._media_policy,
-            budget=self._space.pixel_budget,
-            sampling=self._space.frame_sampling,
-            reading=self._space.image_reading,
+        self._preparer = build_preparer(
+            checkpoint.tokenizer,
+            role="item",
+            max_length=max_length,
+            on_overflow=options.get("on_overflow", "fit"),
+            **seen,
         )
-        builder = RequestBuilder(checkpoint.tokenizer, reader, max_length=max_length, on_overflow=on_overflow)
-        self._preparer = RequestPreparer(builder, role="item", statistics=StatisticsRecorder())
 
     @classmethod
     def connect(
@@ -195,13 +178,9 @@ class RemoteEmbedder(Embedder):
         inputs: Iterable[Item],
         *,
         input_type: InputType = "document",
-        instruction: str | None = None,
-        dimensions: int | None = None,
-        precision: Precision = "float32",
-        normalize: bool = True,
         on_error: OnError = "raise",
-        show_progress: bool = False,
-    ) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
+        **options: Unpack[EmbedOptions],
+    ) -> Any:
         """Returns one vector per item, `(n, dimensions)`, as `Qwen3VLEmbedder.embed` does.
 
         Raises:
@@ -209,11 +188,9 @@ class RemoteEmbedder(Embedder):
             RemoteError: The server cannot be reached, or keeps failing.
             ValueError: An option is out of range.
         """
-        form = self._space.choose_format(dimensions=dimensions, precision=precision, normalize=normalize)
-        prepared = self.prepare(
-            inputs, input_type=input_type, instruction=instruction, on_error=on_error, show_progress=show_progress
-        )
-        outcome = self._engine.run(prepared, show_progress=show_progress, description="embedding")
+        form, prepared = self._begin(inputs, input_type, on_error, **options)
+        shows_progress = options.get("show_progress", False)
+        outcome = self._engine.run(prepared, show_progress=shows_progress, description="embedding")
         return form_vectors(outcome, form, on_error)
 
     def embed_prepared(
@@ -229,27 +206,41 @@ class RemoteEmbedder(Embedder):
         inputs: Iterable[Item],
         *,
         input_type: InputType = "document",
-        instruction: str | None = None,
-        dimensions: int | None = None,
-        precision: Precision = "float32",
-        normalize: bool = True,
         on_error: OnError = "raise",
-        show_progress: bool = False,
-    ) -> npt.NDArray[Any] | list[npt.NDArray[Any] | InputError]:
+        **options: Unpack[EmbedOptions],
+    ) -> Any:
         """Returns the same as `embed`; cancelling ends the requests that are under way.
 
         `show_progress` covers reading only.
         """
-        form = self._space.choose_format(dimensions=dimensions, precision=precision, normalize=normalize)
-        prepared = await asyncio.to_thread(
-            self.prepare,
-            inputs,
-            input_type=input_type,
-            instruction=instruction,
-            on_error=on_error,
-            show_progress=show_progress,
-        )
+        form, prepared = await asyncio.to_thread(self._begin, inputs, input_type, on_error, **options)
         return form_vectors(await self._engine.run_shared(prepared), form, on_error)
+
+    async def aembed_counted(
+        self, inputs: Iterable[Item], *, input_type: InputType = "document", **options: Unpack[EmbedOptions]
+    ) -> CountedVectors:
+        """Returns the same as `aembed`, with the number of tokens of each item as it was embedded."""
+        form, prepared = await asyncio.to_thread(self._begin, inputs, input_type, "raise", **options)
+        outcome = await self._engine.run_shared(prepared)
+        outcome.raise_failures("raise")
+        counts = [len(request) for request in prepared if isinstance(request, Request)]
+        return CountedVectors(form.apply(outcome.values), counts)
+
+    def _begin(
+        self,
+        inputs: Iterable[Item],
+        input_type: InputType,
+        on_error: OnError,
+        instruction: str | None = None,
+        show_progress: bool = False,
+        **form: Unpack[FormatOptions],
+    ) -> tuple[VectorFormat, list[Request | InputError]]:
+        """The format of a call's vectors, and what the server is asked for them."""
+        vector_format = self._space.choose_format(**form)
+        prepared = self.prepare(
+            inputs, input_type=input_type, instruction=instruction, on_error=on_error, show_progress=show_progress
+        )
+        return vector_format, prepared
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # Frameworks copy their chains; the copies share the connections.

@@ -7,24 +7,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self, Unpack
 
-import numpy as np
-import numpy.typing as npt
-
-from qwen3_vl_retrieval.engine.requests.builder import Request, RequestBuilder
-from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader
+from qwen3_vl_retrieval.engine.requests.builder import Request
 from qwen3_vl_retrieval.engine.requests.outcome import form_scores
-from qwen3_vl_retrieval.engine.requests.preparation import RequestPreparer
-from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
+from qwen3_vl_retrieval.engine.requests.preparation import build_preparer
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.items import ImageReading, Item, OnError, check_instruction
+from qwen3_vl_retrieval.items import Item, OnError, check_instruction
 from qwen3_vl_retrieval.loading.origins import ModelOrigin, reduce_model
-from qwen3_vl_retrieval.media import FrameSampling, MediaPolicy, PixelBudget
-from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.options import (
     RERANKING_MAX_LENGTH,
     JudgingOptions,
-    OnOverflow,
-    PairTruncation,
+    ScoreOptions,
     ScoreOutput,
     split_options,
 )
@@ -57,14 +49,7 @@ class RemoteReranker(Reranker):
         engine: The server, and how it is asked.
         checkpoint: The model's tokenizer, sizes and name.
         self_test: What was compared with the server; `None` if nothing was.
-        instruction: What makes a document relevant.
-        media_policy: What may be opened; by default local files, no URLs.
-        pixel_budget: Limits on the pixels that the model sees; `None` takes the checkpoint's.
-        frame_sampling: How frames are taken from videos; `None` likewise.
-        image_reading: How images are read, as in `Qwen3VLEmbedder`.
-        max_length: Tokens of a pair at most, up to 32,768, and to what the server takes.
-        on_overflow: `"fit"` shortens what is too long, with one warning a call; `"error"` raises `InputTooLongError`.
-        truncation: Which text of a long pair is cut, as in `Qwen3VLReranker`.
+        **options: Those of `Qwen3VLReranker` that are not about computing, see `JudgingOptions`.
 
     Raises:
         ValueError: An option is out of range.
@@ -76,31 +61,23 @@ class RemoteReranker(Reranker):
         checkpoint: RemoteCheckpoint,
         *,
         self_test: SelfTest | None = None,
-        instruction: str = DEFAULT_RERANKING_INSTRUCTION,
-        media_policy: MediaPolicy | None = None,
-        pixel_budget: PixelBudget | None = None,
-        frame_sampling: FrameSampling | None = None,
-        image_reading: ImageReading = "viewer",
-        max_length: int = RERANKING_MAX_LENGTH,
-        on_overflow: OnOverflow = "fit",
-        truncation: PairTruncation = "longest_first",
+        **options: Unpack[JudgingOptions],
     ) -> None:
+        instruction = options.get("instruction")
         check_instruction(instruction)
         self.self_test = self_test
         self._origin: ModelOrigin | None = None
         self._engine = engine
         self._model_id = checkpoint.model_id
-        self._instruction = instruction if instruction else DEFAULT_RERANKING_INSTRUCTION
-        reader = MediaReader(
-            policy=MediaPolicy() if media_policy is None else media_policy,
-            budget=checkpoint.defaults.pixel_budget if pixel_budget is None else pixel_budget,
-            sampling=checkpoint.defaults.frame_sampling if frame_sampling is None else frame_sampling,
-            reading=check_image_reading(image_reading),
+        self._instruction = instruction or DEFAULT_RERANKING_INSTRUCTION
+        self._preparer = build_preparer(
+            checkpoint.tokenizer,
+            role="document",
+            max_length=options.get("max_length", RERANKING_MAX_LENGTH),
+            on_overflow=options.get("on_overflow", "fit"),
+            pair_truncation=options.get("truncation", "longest_first"),
+            **checkpoint.choose_sight(options),
         )
-        builder = RequestBuilder(
-            checkpoint.tokenizer, reader, max_length=max_length, on_overflow=on_overflow, pair_truncation=truncation
-        )
-        self._preparer = RequestPreparer(builder, role="document", statistics=StatisticsRecorder())
 
     @classmethod
     def connect(
@@ -130,15 +107,8 @@ class RemoteReranker(Reranker):
 
     @implements(Reranker.score)
     def score(
-        self,
-        query: Item,
-        documents: Iterable[Item],
-        *,
-        instruction: str | None = None,
-        output: ScoreOutput = "probability",
-        on_error: OnError = "raise",
-        show_progress: bool = False,
-    ) -> npt.NDArray[np.float32] | list[float | InputError]:
+        self, query: Item, documents: Iterable[Item], *, on_error: OnError = "raise", **options: Unpack[ScoreOptions]
+    ) -> Any:
         """Returns one relevance score per document, `(n,)`, as `Qwen3VLReranker.score` does.
 
         Raises:
@@ -146,44 +116,40 @@ class RemoteReranker(Reranker):
             RemoteError: The server cannot be reached, or keeps failing.
             ValueError: An option is unknown.
         """
-        check_output(output)
-        prepared = self._prepare(query, documents, instruction, on_error, show_progress)
-        outcome = self._engine.run(prepared, show_progress=show_progress, description="reranking")
+        output, prepared = self._begin(query, documents, on_error, **options)
+        shows_progress = options.get("show_progress", False)
+        outcome = self._engine.run(prepared, show_progress=shows_progress, description="reranking")
         return form_scores(outcome, outcome.values[:, 0], output, on_error)
 
     @implements(Reranker.ascore)
     async def ascore(
-        self,
-        query: Item,
-        documents: Iterable[Item],
-        *,
-        instruction: str | None = None,
-        output: ScoreOutput = "probability",
-        on_error: OnError = "raise",
-        show_progress: bool = False,
-    ) -> npt.NDArray[np.float32] | list[float | InputError]:
+        self, query: Item, documents: Iterable[Item], *, on_error: OnError = "raise", **options: Unpack[ScoreOptions]
+    ) -> Any:
         """Returns the same as `score`; cancelling ends the requests that are under way."""
-        check_output(output)
-        prepared = await asyncio.to_thread(self._prepare, query, documents, instruction, on_error, show_progress)
+        output, prepared = await asyncio.to_thread(self._begin, query, documents, on_error, **options)
         outcome = await self._engine.run_shared(prepared)
         return form_scores(outcome, outcome.values[:, 0], output, on_error)
 
-    def _prepare(
+    def _begin(
         self,
         query: Item,
         documents: Iterable[Item],
-        instruction: str | None,
         on_error: OnError,
-        show_progress: bool,
-    ) -> list[Request | InputError]:
+        instruction: str | None = None,
+        output: ScoreOutput = "probability",
+        show_progress: bool = False,
+    ) -> tuple[ScoreOutput, list[Request | InputError]]:
+        """What a score is, and what the server is asked for them."""
+        check_output(output)
         check_instruction(instruction)
-        return self._preparer.prepare_pairs(
+        prepared = self._preparer.prepare_pairs(
             query,
             documents,
             instruction=instruction or self._instruction,
             on_error=on_error,
             show_progress=show_progress,
         )
+        return output, prepared
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # Frameworks copy their chains; the copies share the connections.

@@ -87,21 +87,22 @@ async def check_vllm_embedding(
         return preparer.prepare_items(items, instruction=DEFAULT_INSTRUCTION)
 
     text, image = prepare(list(PROBES.values()))
-    await _check_text_tokens(connection, text, tokenizer, name)
     large, video = prepare([{"image": draw_probe_image(*_LARGE_PIXELS)}, _draw_video()])
-    for request in (image, large):
-        shown = route.build_conversations([request])
-        found = await _tokenize(connection, {"model": name, **shown})
-        _compare_tokens(request, found, tokenizer, where=connection.base_url)
-    refusal = await _try_video(connection, video, {"model": name, **route.build_conversations([video])})
+    where = connection.base_url
     try:
-        rows = [await route.compute(connection, [request]) for request in (text, image)]
+        text_row = await route.compute(connection, [text])
     except RefusedRequestError as error:
         raise ModelError(
-            f"{connection.base_url} serves {quote(name)} without embeddings ({error}): it is a reranker or a chat "
-            f"model; start vLLM with an embedding model and --runner pooling. {_ADVICE}"
+            f"{where} serves {quote(name)} without embeddings ({error}): it is a reranker or a chat model; start vLLM "
+            f"with an embedding model and --runner pooling. {_ADVICE}"
         ) from error
-    check_answers(np.concatenate(rows), golden, where=connection.base_url)
+    await _check_text_tokens(connection, text, tokenizer, name)
+    for request in (image, large):
+        found = await _tokenize(connection, {"model": name, **route.build_conversations([request])})
+        _compare_tokens(request, found, tokenizer, where=where)
+    refusal = await _try_video(connection, video, {"model": name, **route.build_conversations([video])})
+    image_row = await route.compute(connection, [image])
+    check_answers(np.concatenate([text_row, image_row]), golden, where=where)
     compared = ("tokens",) if golden is None else ("tokens", "vectors")
     return SelfTest(compared=compared, video_refusal=refusal)
 

@@ -13,14 +13,17 @@ from typing import TypeVar
 from tqdm.auto import tqdm
 
 from qwen3_vl_retrieval.engine.requests.builder import Contents, Request, RequestBuilder
-from qwen3_vl_retrieval.engine.requests.media_reader import PreparedMedia
+from qwen3_vl_retrieval.engine.requests.media_reader import MediaReader, PreparedMedia
 from qwen3_vl_retrieval.engine.requests.outcome import raise_first_failure
 from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.items import CoercedInput, Item, OnError, TextPart, check_on_error, coerce_input, list_items
+from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, PixelBudget
+from qwen3_vl_retrieval.options import OnOverflow, PairTruncation
 from qwen3_vl_retrieval.prompting.prompts import normalize_instruction
+from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 
-__all__ = ["HeldPixels", "RequestPreparer", "report_progress"]
+__all__ = ["HeldPixels", "RequestPreparer", "build_preparer", "report_progress"]
 
 MAX_HELD_BYTES = 1 << 30
 """Decoded pixels that a call keeps between reading and computing; beyond it images are decoded a second time."""
@@ -155,6 +158,47 @@ class RequestPreparer:
         if on_error == "raise":
             raise_first_failure([request for request in prepared if isinstance(request, InputError)])
         return prepared
+
+
+def build_preparer(
+    tokenizer: PromptTokenizer,
+    *,
+    role: str,
+    media_policy: MediaPolicy,
+    pixel_budget: PixelBudget,
+    frame_sampling: FrameSampling,
+    image_reading: ImageReading,
+    max_length: int,
+    on_overflow: OnOverflow,
+    pair_truncation: PairTruncation = "longest_first",
+    statistics: StatisticsRecorder | None = None,
+    is_known: Callable[[bytes], bool] = lambda _: False,
+) -> RequestPreparer:
+    """Returns what makes requests of items, wherever they are computed.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        role: What the items are called in errors: `"item"` or `"document"`.
+        media_policy: What may be opened.
+        pixel_budget: Limits on the pixels that the model sees.
+        frame_sampling: How frames are taken from videos.
+        image_reading: How images are read, see `read_image`.
+        max_length: Tokens of an item at most.
+        on_overflow: What happens to an item beyond that.
+        pair_truncation: Which side of a long pair is cut.
+        statistics: Where the time that reading takes is counted.
+        is_known: Whether the features of a content key are kept, so that its pixels are not needed.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
+    reader = MediaReader(
+        policy=media_policy, budget=pixel_budget, sampling=frame_sampling, reading=image_reading, is_known=is_known
+    )
+    builder = RequestBuilder(
+        tokenizer, reader, max_length=max_length, on_overflow=on_overflow, pair_truncation=pair_truncation
+    )
+    return RequestPreparer(builder, role=role, statistics=StatisticsRecorder() if statistics is None else statistics)
 
 
 @contextmanager
