@@ -25,6 +25,7 @@ from qwen3_vl_retrieval import (
     RemoteError,
 )
 from qwen3_vl_retrieval.index import MultimodalIndex
+from qwen3_vl_retrieval.prompting.prompts import Role, render_reranking_prompt
 from qwen3_vl_retrieval.remote import (
     RemoteEmbedder,
     RemoteReranker,
@@ -34,6 +35,7 @@ from qwen3_vl_retrieval.remote import (
 )
 from qwen3_vl_retrieval.remote.connection import Connection
 from qwen3_vl_retrieval.remote.vllm_command import read_chat_template
+from qwen3_vl_retrieval.remote.vllm_prompts import build_pair_prompt
 from qwen3_vl_retrieval.server import create_app
 from qwen3_vl_retrieval.testing import EmbedderTests, RerankerTests
 from served_apps import serve_app
@@ -48,7 +50,7 @@ ITEMS = [
     {"image": MEDIA / "photo_500x333.jpg", "text": "a photo"},
     MEDIA / "small_20x17.png",
     {"video": MEDIA / "clip_40f_8fps.mp4", "text": "a video"},
-    MultimodalInput(parts=["before ", Image.open(MEDIA / "frame_0.png"), " after"]),
+    MultimodalInput(parts=["before ", Image.new("RGB", (96, 64), "red"), " after"]),
     {"text": "Größe, 红色, círculo. " * 40, "instruction": "Find the shape"},
 ]
 
@@ -163,6 +165,38 @@ def test_what_is_too_long_for_vllm_is_cut_as_in_process(serve_stand_in, embedder
             assert np.abs(there.embed([item]) - here.embed([item])).max() < VECTOR_BOUND, max_length
     with pytest.raises(InputTooLongError, match="item 0: "):
         connect_embedder(url, max_length=whole - 1, on_overflow="error").embed([item])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "one two three four five six seven eight nine ten " * 40,
+        "红色的三角形在蓝色的圆形左边。" * 30,
+        "🦊🦉🐢 ñandú Größe\n\n" * 30,
+        "word" * 200 + "   \t  " * 40,
+    ],
+)
+def test_a_long_pair_with_an_image_is_cut_for_vllm_as_in_process(serve_stand_in, reranker, text):
+    _, url = serve_stand_in("reranker")
+    document = {"image": MEDIA / "small_20x17.png", "text": text}
+    for max_length in (250, 251, 252, 253):
+        here = Qwen3VLReranker(
+            reranker.model, reranker.processor, score_weight=reranker.score_weight, max_length=max_length
+        )
+        there = connect_reranker(url, max_length=max_length)
+        with pytest.warns(UserWarning, match="cut"):
+            (expected,) = here._prepare("a query", [document], None, "raise", False)
+        with pytest.warns(UserWarning, match="cut"):
+            (request,) = there._preparer.prepare_pairs("a query", [document], instruction=there._instruction)
+        assert request.tokens.token_ids.tolist() == expected.tokens.token_ids.tolist()
+        shown = build_pair_prompt(request, reranker.tokenizer)
+        elements = render_reranking_prompt(
+            shown.query.render(), shown.document.render(), instruction=request.instruction
+        )
+        found = reranker.tokenizer.tokenize(elements).token_ids.tolist()
+        # A token may end inside a character, which no text can show; then the character is left out.
+        last = reranker.tokenizer.decode(request.tokens.token_ids[request.tokens.roles == Role.DOCUMENT])
+        assert found == request.tokens.token_ids.tolist() or (last.endswith("\ufffd") and len(found) < len(request))
 
 
 def test_special_tokens_beside_an_image_are_refused_by_their_place(serve_stand_in):

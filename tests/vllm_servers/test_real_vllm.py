@@ -41,7 +41,7 @@ ITEMS = [
     MEDIA / "small_20x17.png",
     MEDIA / "tall_64x700.png",
     {"video": MEDIA / "clip_40f_8fps.mp4", "text": "a video"},
-    MultimodalInput(parts=["before ", Image.open(MEDIA / "frame_0.png"), " after"]),
+    MultimodalInput(parts=["before ", Image.new("RGB", (96, 64), "red"), " after"]),
     {"text": "Größe, 红色, círculo. " * 40, "instruction": "Find the shape"},
 ]
 

@@ -6,9 +6,9 @@ item is cut off here, and what would become other tokens there is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ __all__ = [
     "describe_video_settings",
     "list_parts",
 ]
+
+T = TypeVar("T")
 
 _TENTHS = 10.0
 """Frames a second that vLLM is told, with frames numbered so that each stands at the tenth of a second that the prompt
@@ -78,13 +80,15 @@ def build_item_prompt(request: Request, tokenizer: PromptTokenizer) -> ItemPromp
     ending = tokenizer.decode(request.tokens.token_ids[request.tokens.roles == Role.SUFFIX])
     removed = int(np.count_nonzero(whole.roles == Role.SUFFIX) - np.count_nonzero(request.tokens.roles == Role.SUFFIX))
     kept = _count_characters(request, tokenizer, Role.QUERY)
-    for length in range(kept + 1, max(kept - _TRIED_CHARACTERS, -1), -1):
-        shorter = _keep_characters(contents, length)
+
+    def cut(fewer: int) -> tuple[Contents, npt.NDArray[np.int32]]:
+        shorter = _keep_characters(contents, kept - fewer)
         tokens = tokenizer.tokenize(render_embedding_prompt(shorter.render(), instruction=request.instruction))
-        token_ids = np.delete(tokens.token_ids, np.s_[len(tokens) - 1 - removed : len(tokens) - 1])
-        if len(token_ids) <= len(request.tokens):
-            return ItemPrompt(_append_text(shorter, ending), is_open=True)
-    raise InputTooLongError("the item cannot be cut as vLLM would have to show it; shorten its text")
+        end = len(tokens) - 1
+        return shorter, np.delete(tokens.token_ids, np.s_[end - removed : end])
+
+    shorter = _find_cut(request, cut)
+    return ItemPrompt(_append_text(shorter, ending), is_open=True)
 
 
 def build_pair_prompt(request: Request, tokenizer: PromptTokenizer) -> PairPrompt:
@@ -99,14 +103,34 @@ def build_pair_prompt(request: Request, tokenizer: PromptTokenizer) -> PairPromp
 
     if np.array_equal(tokenize(query, document), request.tokens.token_ids):
         return PairPrompt(query, document)
-    asked_characters = _count_characters(request, tokenizer, Role.QUERY)
-    shown_characters = _count_characters(request, tokenizer, Role.DOCUMENT)
-    for fewer in range(-1, _TRIED_CHARACTERS):
-        asked = _keep_characters(query, asked_characters - fewer)
-        shown = _keep_characters(document, shown_characters - fewer)
-        if len(tokenize(asked, shown)) <= len(request.tokens):
-            return PairPrompt(asked, shown)
-    raise InputTooLongError("the pair cannot be cut as vLLM would have to show it; shorten its texts")
+    kept = [_count_characters(request, tokenizer, role) for role in (Role.QUERY, Role.DOCUMENT)]
+
+    def cut(fewer: int) -> tuple[PairPrompt, npt.NDArray[np.int32]]:
+        # What was not cut is not touched: it may end in a character that its tokens do not show.
+        asked, shown = (
+            contents if _count_text(contents) <= count else _keep_characters(contents, count - fewer)
+            for contents, count in zip(request.groups, kept, strict=True)
+        )
+        return PairPrompt(asked, shown), tokenize(asked, shown)
+
+    return _find_cut(request, cut)
+
+
+def _find_cut(request: Request, cut: Callable[[int], tuple[T, npt.NDArray[np.int32]]]) -> T:
+    """The contents with the tokens of the request; where a token ends inside a character, those with fewer tokens.
+
+    Args:
+        request: The request.
+        cut: Returns contents with so many characters fewer than its tokens seem to have, and their tokens.
+    """
+    candidates = [cut(fewer) for fewer in range(-_TRIED_CHARACTERS, _TRIED_CHARACTERS)]
+    for contents, token_ids in candidates:
+        if np.array_equal(token_ids, request.tokens.token_ids):
+            return contents
+    for contents, token_ids in candidates:
+        if len(token_ids) < len(request.tokens):
+            return contents
+    raise InputTooLongError("it cannot be cut as vLLM would have to show it; shorten its text")
 
 
 def list_parts(contents: Contents) -> list[dict[str, Any]]:
@@ -177,6 +201,10 @@ def _refuse_special_tokens(contents: Contents, tokenizer: PromptTokenizer) -> No
 
 def _count_characters(request: Request, tokenizer: PromptTokenizer, role: Role) -> int:
     return len(tokenizer.decode(request.tokens.token_ids[request.tokens.roles == role]))
+
+
+def _count_text(contents: Contents) -> int:
+    return sum(len(part.text) for part in contents.parts if isinstance(part, TextPart))
 
 
 def _keep_characters(contents: Contents, length: int) -> Contents:
