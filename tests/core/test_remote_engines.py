@@ -287,6 +287,17 @@ def test_a_busy_server_is_asked_again(serve_stand_in, embedder, status):
     assert np.abs(remote.embed(ITEMS[:2]) - embedder.embed(ITEMS[:2])).max() < VECTOR_BOUND
 
 
+def test_a_request_over_which_the_server_fails_is_one_failure_among_others(serve_stand_in, embedder):
+    stand_in, url = serve_stand_in()
+    remote = connect_embedder(url, max_concurrency=1)
+    # The two together, then one of them alone.
+    stand_in.failures = [500] * 10
+    found = remote.embed(ITEMS[:2], on_error="return")
+    (failed,) = [place for place in range(2) if isinstance(found[place], InputError)]
+    assert str(found[failed]).startswith(f"item {failed}: the server refuses it (HTTP 500)")
+    assert np.abs(found[1 - failed] - embedder.embed(ITEMS[:2])[1 - failed]).max() < VECTOR_BOUND
+
+
 def test_one_that_stays_busy_is_an_error_that_says_for_how_long(serve_stand_in):
     stand_in, url = serve_stand_in()
     remote = RemoteEmbedder.connect(url, checkpoint=CHECKPOINTS / "embedding", retry_seconds=0.3)

@@ -27,6 +27,12 @@ T = TypeVar("T")
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that may be another the next time: too many requests, or a server that is busy, starting or failing."""
 
+_FAILURE = 500
+_MOST_FAILURES = 4
+"""A server that fails over a request may be failing over this one, and the others shall not wait for it."""
+
+_DESCRIBING_SECONDS = 15.0
+
 _FIRST_WAIT_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 15.0
 
@@ -135,28 +141,30 @@ class Connection:
         return asyncio.run_coroutine_threadsafe(work, self._find_loop())
 
     async def get(self, path: str) -> Any:
-        """Returns the JSON that the server answers to a GET.
+        """Returns the JSON that the server answers to a GET, which says what is there: nobody waits long for it.
 
         Raises:
             RemoteError: The server cannot be reached, or keeps failing.
             RefusedRequestError: It refuses the request.
         """
-        return await self._send("GET", path, None)
+        return await self._send("GET", path, None, min(self._retry_seconds, _DESCRIBING_SECONDS))
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Returns the JSON that the server answers to a POST of JSON; raises as `get`."""
-        return await self._send("POST", path, body)
+        """Returns the JSON that the server answers to a POST of JSON; raises as `get`, after `retry_seconds`."""
+        return await self._send("POST", path, body, self._retry_seconds)
 
-    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        deadline = time.monotonic() + self._retry_seconds
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None, retry_seconds: float) -> Any:
+        deadline = time.monotonic() + retry_seconds
         wait_seconds = _FIRST_WAIT_SECONDS
+        failures = 0
         while True:
             client, turns = self._find_client()
             asked_seconds: float | None = None
             try:
                 async with turns:
                     response = await client.request(method, path, json=body)
-                if response.status_code not in _RETRIED_STATUSES:
+                failures += response.status_code == _FAILURE
+                if response.status_code not in _RETRIED_STATUSES or failures > _MOST_FAILURES:
                     return self._read(response, path)
                 reason = f"answers {_describe(response)}"
                 asked_seconds = _read_retry_after(response)
@@ -166,7 +174,7 @@ class Connection:
             pause = wait_seconds * random.uniform(0.5, 1.0) if asked_seconds is None else asked_seconds  # noqa: S311 - no secret
             if time.monotonic() + pause > deadline:
                 raise RemoteError(
-                    f"{self.base_url} {reason}, and has not done otherwise for {self._retry_seconds:g} seconds; see "
+                    f"{self.base_url} {reason}, and has not done otherwise for {retry_seconds:g} seconds; see "
                     "whether the server runs, and raise retry_seconds if it takes longer to start"
                 )
             await asyncio.sleep(pause)
