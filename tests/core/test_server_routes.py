@@ -19,6 +19,8 @@ from qwen3_vl_retrieval.testing import FakeEmbedder, FakeReranker
 from served_apps import serve_app
 
 TOLERANCE = 1e-6
+MARGIN_TOLERANCE = 1e-5
+"""Log-odds are numbers of several units, and round otherwise where concurrent pairs share a forward pass."""
 
 
 def draw(shape, color):
@@ -87,10 +89,10 @@ def read_vectors(answer):
     return np.array([row["embedding"] for row in answer["data"]])
 
 
-def assert_equal(found, expected):
+def assert_equal(found, expected, tolerance=TOLERANCE):
     found, expected = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= TOLERANCE
+    assert np.abs(found - expected).max() <= tolerance
 
 
 def test_texts_have_the_vectors_of_documents(client, embedder):
@@ -269,7 +271,7 @@ def test_the_clients_of_tei_embed_and_rank(client, embedder, reranker):
     assert [place["text"] for place in ranked] == [["blue", "red"][place["index"]] for place in ranked]
     scores, margins = (reranker.score("red", ["blue", "red"], output=output) for output in ("probability", "margin"))
     assert_equal([place["score"] for place in ranked], [scores[place["index"]] for place in ranked])
-    assert_equal([place["score"] for place in raw], [margins[place["index"]] for place in raw])
+    assert_equal([place["score"] for place in raw], [margins[place["index"]] for place in raw], MARGIN_TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +292,7 @@ def test_queries_and_documents_may_be_pairs(client, reranker):
         reranker.score("red", ["blue"], output="margin")[0],
         reranker.score("blue", [{"image": CIRCLE}], output="margin")[0],
     ]
-    assert_equal([row["score"] for row in answer["data"]], expected)
+    assert_equal([row["score"] for row in answer["data"]], expected, MARGIN_TOLERANCE)
     message = refuse(client, "/score", 400, queries=["a", "b"], documents=["a", "b", "c"])["error"]["message"]
     assert message.startswith("got 2 queries and 3 documents")
 
