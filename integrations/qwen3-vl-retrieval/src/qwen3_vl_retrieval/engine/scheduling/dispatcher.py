@@ -19,7 +19,10 @@ from qwen3_vl_retrieval.forks import renew_in_children
 __all__ = ["Dispatcher"]
 
 _GATHER_SECONDS = 0.002
-"""Wait after the first caller for others that arrive together, as under `asyncio.gather`."""
+"""Longest wait after the first caller for others that arrive together, as under `asyncio.gather`."""
+
+_ARRIVAL_SECONDS = 0.0005
+"""Who arrives together comes within so much of one another: a caller who is alone waits no longer."""
 
 _IDLE_SECONDS = 5.0
 """Idle time after which the thread ends; the next caller starts a new one."""
@@ -78,10 +81,24 @@ class Dispatcher:
                             self._thread = None
                             return
                     continue
-                time.sleep(_GATHER_SECONDS)
-            while not self._jobs.empty():
-                waiting.append(self._jobs.get())
+                self._gather(waiting)
+            self._collect(waiting)
             self._run(self._take_next(waiting))
+
+    def _gather(self, waiting: list[_Job]) -> None:
+        """Waits for others as long as they keep coming."""
+        end = time.monotonic() + _GATHER_SECONDS
+        while time.monotonic() < end:
+            time.sleep(_ARRIVAL_SECONDS)
+            if not self._collect(waiting):
+                return
+
+    def _collect(self, waiting: list[_Job]) -> int:
+        """Adds what has been asked for to `waiting`, and returns how much it was."""
+        known = len(waiting)
+        while not self._jobs.empty():
+            waiting.append(self._jobs.get())
+        return len(waiting) - known
 
     def _take_next(self, waiting: list[_Job]) -> list[_Job]:
         """Takes out of `waiting` what is run together: no more than a forward pass holds, so that nobody waits for all.
