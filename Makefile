@@ -1,4 +1,4 @@
-.PHONY: help install format lint types imports test test-bfloat16 test-quantization test-lowest demo docs cookbooks build fuzz all
+.PHONY: help install format lint types imports test test-bfloat16 test-quantization test-lowest test-vllm demo docs cookbooks build fuzz all
 
 help: ## Show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,11 @@ test-lowest: ## Run tests of the core on the lowest versions that the packages d
 	uv venv --quiet --clear .venv-lowest
 	uv pip install --quiet --python .venv-lowest --resolution lowest-direct --group test -e 'integrations/qwen3-vl-retrieval[chroma,ocr,parquet]' -e integrations/qwen3-vl-pocket
 	.venv-lowest/bin/python -m pytest $(LOWEST:%=tests/core/test_%.py)
+
+# Not in `all`: it needs an environment with vLLM, which CONTRIBUTING.md describes.
+test-vllm: ## Test the remote engines against the vLLM in the environment QWEN3VL_VLLM
+	test -x "$(QWEN3VL_VLLM)/bin/vllm" || (echo "QWEN3VL_VLLM must name an environment with bin/vllm" >&2; exit 1)
+	uv run pytest --numprocesses=0 tests/vllm_servers/test_real_vllm.py
 
 demo: ## Run the first command of the README
 	uv run qwen3vl demo

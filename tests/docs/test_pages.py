@@ -66,6 +66,13 @@ def test_the_api_page_has_every_public_name():
     assert documented == set(qwen3_vl_retrieval.__all__)
 
 
+@pytest.mark.parametrize("name", ["remote", "server"])
+def test_the_api_page_has_every_public_name_of_a_subpackage(name):
+    page = read_page(Path("docs/api.md"))
+    documented = re.findall(rf"auto(?:class|function):: qwen3_vl_retrieval\.{name}\.(\w+)$", page, re.MULTILINE)
+    assert sorted(documented) == sorted(import_module(f"qwen3_vl_retrieval.{name}").__all__)
+
+
 def test_the_api_pages_of_the_adapters_have_every_public_name():
     page = read_page(Path("docs/api-langchain.md"))
     assert set(re.findall(r":: langchain_qwen3_vl\.(\w+)$", page, re.MULTILINE)) == set(langchain_qwen3_vl.__all__)

@@ -46,7 +46,7 @@ def test_the_services_that_are_shown_start_a_command_that_there_is(tmp_path):
         program, name, *options = (str(keys) if word.endswith("/keys.txt") else word for word in words)
         assert Path(program).name == "qwen3vl"
         context = typer.main.get_command(app).commands[name].make_context(name, options)
-        assert (context.params["port"], context.params["api_key_file"]) == (8080, keys)
+        assert (context.params["listening_port"], context.params["listening_api_key_file"]) == (8080, keys)
     assert re.findall(r"http://127\.0\.0\.1:\d+/\w+", image.content) == ["http://127.0.0.1:8080/health"]
 
 
