@@ -51,13 +51,16 @@ nitpick_ignore_regex = [
     # the standard library,
     (
         r"py:(class|obj)",
-        r"(collections\.abc\.|pathlib\.)?(Callable|Collection|Generator|Iterable|Iterator|Mapping|Sequence|Path|PurePath)",
+        r"(collections\.abc\.|pathlib\.)?(Callable|Collection|Generator|Iterable|Iterator|Mapping|MutableMapping|Sequence|Path|PurePath)",
     ),
     (r"py:(class|obj)", r"(typing\.)?(Any|Literal|TypeAlias|Protocol)"),
     # NumPy, PyTorch, Pillow, transformers and the shapes of jaxtyping.
     (r"py:(class|obj)", r"(numpy|numpy\.typing)\.(NDArray|ndarray|dtype|float32)"),
     (r"py:(class|obj)", r"(NDArray|ndarray|Float|Float32|Tensor|PIL\..*|Image|PreTrainedModel|ProcessorMixin)"),
     (r"py:(class|obj)", r"(torch|transformers|jaxtyping|PIL)\..*"),
+    (r"py:class", r"ssl\.SSLContext"),
+    # Servers.
+    (r"py:class", r"(fastapi|mcp)\..*"),
     # LangChain, LlamaIndex and pydantic.
     (r"py:(class|obj|meth|attr)", r"(langchain|langchain_core|langchain_chroma|langgraph|pydantic|pydantic_core)\..*"),
     (r"py:(class|obj|meth|attr|func)", r"llama_index\.core\..*"),

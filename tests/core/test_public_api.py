@@ -39,6 +39,7 @@ def test_the_public_names_are_these():
         "Qwen3VLReranker",
         "Ranked",
         "Ranking",
+        "RemoteError",
         "Reranker",
         "RerankerOptions",
         "RetrievalError",

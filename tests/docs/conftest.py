@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from poisonous_pdfs import nest_forms
 
+from served_apps import serve_app
+from vllm_servers.stand_in import StandIn
+
 ROOT = Path(__file__).parents[2]
+CHECKPOINTS = ROOT / "tests/core/reference/checkpoints"
 MEDIA = ROOT / "tests/core/reference/media"
 LIBRARY = ROOT / "tests/data/library"
 
@@ -27,6 +32,26 @@ def example_index(tmp_path_factory):
     command = ["index", str(folder / "photos"), "--to", str(folder / "my-index"), "--model", "pocket"]
     assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
     return folder / "my-index"
+
+
+@pytest.fixture(scope="session")
+def served_addresses():
+    """The addresses that pages name, each with the one at which a server of the reference checkpoints listens."""
+    from qwen3_vl_retrieval import Qwen3VLEmbedder, Qwen3VLReranker
+    from qwen3_vl_retrieval.remote.vllm_command import read_chat_template
+    from qwen3_vl_retrieval.server import create_app
+
+    embedder = Qwen3VLEmbedder.from_pretrained(CHECKPOINTS / "embedding", device="cpu", dtype="float32")
+    reranker = Qwen3VLReranker.from_pretrained(CHECKPOINTS / "reranker", device="cpu", dtype="float32")
+    apps = {
+        "http://127.0.0.1:8080": create_app(embedder=embedder, reranker=reranker),
+        "http://gpu-1:8000": StandIn(model=embedder, template=read_chat_template("embedding")).create_app(),
+        "http://gpu-2:8000": StandIn(
+            model=reranker, template=read_chat_template("reranker"), is_classifier=True
+        ).create_app(),
+    }
+    with ExitStack() as servers:
+        yield {address: servers.enter_context(serve_app(app)) for address, app in apps.items()}
 
 
 @pytest.fixture
@@ -49,6 +74,8 @@ def example_folder(tmp_path, monkeypatch):
     broken = files["photos/mug.png"].read_bytes()[:500]
     (tmp_path / "broken.png").write_bytes(broken)
     (tmp_path / "photos/truncated.png").write_bytes(broken)
+    figures = ROOT / "integrations/qwen3-vl-retrieval/src/qwen3_vl_retrieval/remote/figures/reference-embedding.json"
+    shutil.copyfile(figures, tmp_path / "figures.json")
     # Commands for a checkout name files of the repository.
     (tmp_path / "tests").symlink_to(ROOT / "tests", target_is_directory=True)
     monkeypatch.chdir(tmp_path)

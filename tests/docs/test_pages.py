@@ -66,6 +66,13 @@ def test_the_api_page_has_every_public_name():
     assert documented == set(qwen3_vl_retrieval.__all__)
 
 
+@pytest.mark.parametrize("name", ["remote", "server"])
+def test_the_api_page_has_every_public_name_of_a_subpackage(name):
+    page = read_page(Path("docs/api.md"))
+    documented = re.findall(rf"auto(?:class|function):: qwen3_vl_retrieval\.{name}\.(\w+)$", page, re.MULTILINE)
+    assert sorted(documented) == sorted(import_module(f"qwen3_vl_retrieval.{name}").__all__)
+
+
 def test_the_api_pages_of_the_adapters_have_every_public_name():
     page = read_page(Path("docs/api-langchain.md"))
     assert set(re.findall(r":: langchain_qwen3_vl\.(\w+)$", page, re.MULTILINE)) == set(langchain_qwen3_vl.__all__)
@@ -84,12 +91,13 @@ def test_the_page_of_langchain_names_every_public_name():
     assert [name for name in langchain_qwen3_vl.__all__ if name not in text] == []
 
 
-def test_the_messages_of_the_troubleshooting_page_are_those_of_the_code():
+@pytest.mark.parametrize(("page", "least"), [("docs/troubleshooting.md", 75), ("docs/vllm.md", 13)])
+def test_the_messages_that_a_page_lists_are_those_of_the_code(page, least):
     messages = "\n".join(_list_texts())
-    rows = re.findall(r"^\| (`.+?) \|", read_page(Path("docs/troubleshooting.md")), re.MULTILINE)
+    rows = re.findall(r"^\| (`.+?) \|", read_page(Path(page)), re.MULTILINE)
     shown = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
     parts = {part for message in shown for part in _split_message(message)}
-    assert len(shown) > 75
+    assert len(shown) > least
     assert sorted(part for part in parts if part not in messages) == []
 
 
@@ -120,7 +128,7 @@ def test_every_page_of_the_documentation_is_in_its_index():
 def test_the_page_of_the_command_line_has_every_command_and_option():
     text = read_page(Path("docs/command-line.md"))
     commands = typer.main.get_command(app).commands
-    assert re.findall(r"^## qwen3vl (\w+)$", text, re.MULTILINE) == list(commands)
+    assert re.findall(r"^## qwen3vl ([\w-]+)$", text, re.MULTILINE) == list(commands)
     options = {option for command in commands.values() for parameter in command.params for option in parameter.opts}
     options = {option for option in options if option.startswith("--")} - {"--help"}
     assert set(re.findall(r"--[a-z][a-z-]*", text)) - {"--help"} == options
