@@ -51,10 +51,6 @@ test-lowest: ## Run tests of the core on the lowest versions that the packages d
 	.venv-lowest/bin/python -m pytest $(LOWEST:%=tests/core/test_%.py)
 
 # Not in `all`: it needs an environment with vLLM, which CONTRIBUTING.md describes.
-test-vllm: ## Test the remote engines against the vLLM in the environment QWEN3VL_VLLM
-	test -x "$(QWEN3VL_VLLM)/bin/vllm" || (echo "QWEN3VL_VLLM must name an environment with bin/vllm" >&2; exit 1)
-	uv run pytest --numprocesses=0 tests/vllm_servers/test_real_vllm.py
-
 demo: ## Run the first command of the README
 	uv run qwen3vl demo
 
