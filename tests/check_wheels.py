@@ -33,12 +33,15 @@ def check_wheel(wheel: Path) -> None:
     data = [path for path in (source / package / "data").rglob("*") if path.is_file()]
     templates = [path for suffix in ("html", "css") for path in source.rglob(f"templates/*.{suffix}")]
     page = [path for path in source.rglob("server/page/*") if path.is_file()]
+    remote = [*source.rglob("remote/figures/*.json"), *source.rglob("remote/templates/*.jinja")]
     # A package that shares the namespace of others has no folder of its own name, and a marker in each of its parts.
     markers = {str(path.relative_to(source)) for path in source.rglob("py.typed")}
     for folder in {path.parent for path in data}:
         if sum(path.stat().st_size for path in folder.iterdir()) > MOST_MODEL_BYTES:
             raise SystemExit(f"{folder.name} has more than {MOST_MODEL_BYTES:,} bytes")
-    expected = {str(path.relative_to(source)) for path in [*source.rglob("*.py"), *data, *templates, *page]} | markers
+    expected = {
+        str(path.relative_to(source)) for path in [*source.rglob("*.py"), *data, *templates, *page, *remote]
+    } | markers
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
     if not markers or any(Path(name).parent.name in _NAMESPACES and name.endswith(".py") for name in found):
