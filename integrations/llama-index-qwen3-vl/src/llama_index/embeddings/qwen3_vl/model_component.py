@@ -164,17 +164,19 @@ class ModelComponent(BaseComponent):
 
     def _accept_ready(self, ready: object, engine: Any, *, field: str, name: str) -> None:
         """Keeps a ready object and its name; raises `ValueError` for another name or an option of loading beside it."""
-        secrets = ("token", "api_base", "api_key")
-        given = [*self.loading_options, *(name for name in secrets if name in self.model_fields_set)]
+        beside = {"token": self.token, "api_base": self.api_base, "api_key": self.api_key}
+        # A key of the environment was not given for this object.
+        named = [name for name, value in beside.items() if value is not None and name in self.model_fields_set]
+        given = [*self.loading_options, *named]
         if given:
             raise ValueError(
                 f"{given[0]} was given beside a ready {type(ready).__name__}, which is loaded already; "
                 "set it there, or give the name of the model"
             )
-        named = getattr(self, field)
-        if field in self.model_fields_set and named != name:
+        own_name = getattr(self, field)
+        if field in self.model_fields_set and own_name != name:
             raise ValueError(
-                f"{field}={quote(named)} was given beside a ready object of {quote(name)}; give one of them"
+                f"{field}={quote(own_name)} was given beside a ready object of {quote(name)}; give one of them"
             )
         self._engine, self._ready = engine, ready
         setattr(self, field, name)
