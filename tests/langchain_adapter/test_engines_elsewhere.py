@@ -95,6 +95,8 @@ def test_what_the_server_has_chosen_is_refused(base_url):
 def test_an_address_beside_a_ready_object_is_refused(base_url, in_process):
     with pytest.raises(ValueError, match="base_url was given beside a ready"):
         Qwen3VLEmbeddings(model=in_process.embedder, base_url=base_url)
+    # One that is not given is none.
+    assert Qwen3VLEmbeddings(model=in_process.embedder, base_url=None, api_key=None).embed_query("a")
 
 
 def test_a_wrong_key_is_said_and_a_key_is_never_shown_nor_sent_on(base_url):

@@ -102,7 +102,10 @@ class NamedModel(BaseModel):
         except TypeError as error:
             # pydantic reports values that do not fit by this.
             raise ValueError(f"{error}; give one, a name, or a folder") from error
-        excluded = [*self.loading_options, *sorted({"token", "base_url", "api_key"} & self.model_fields_set)]
+        beside = {"token": self.token, "base_url": self.base_url, "api_key": self.api_key}
+        # A key or token of the environment was not given for this object, and `None` is not given at all.
+        named = [name for name, value in beside.items() if value is not None and name in self.model_fields_set]
+        excluded = [*self.loading_options, *named]
         if excluded:
             raise ValueError(
                 f"{excluded[0]} was given beside a ready {type(self.model).__name__}, which is loaded already; "
