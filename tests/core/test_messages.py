@@ -23,7 +23,7 @@ from qwen3_vl_retrieval.media import count_pdf_pages, read_image
 from qwen3_vl_retrieval.media.container import read_index
 from qwen3_vl_retrieval.media.policy import open_source
 from qwen3_vl_retrieval.metadata import check_metadata
-from qwen3_vl_retrieval.outputs.precision import check_precision
+from qwen3_vl_retrieval.outputs.vectors import check_precision
 
 LONG = "A" * 3_200_000
 """An image as base64, where a path belongs."""

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from qwen3_vl_retrieval.outputs.precision import int8_step, quantize_embeddings
 from qwen3_vl_retrieval.outputs.scoring import compute_margins, compute_probabilities, rank_scores
-from qwen3_vl_retrieval.outputs.vectors import check_dimensions, truncate_dimensions
+from qwen3_vl_retrieval.outputs.vectors import check_dimensions, int8_step, quantize_embeddings, truncate_dimensions
 
 finite_margins = arrays.arrays(np.float32, st.integers(0, 20), elements=st.floats(-200, 200, width=32))
 

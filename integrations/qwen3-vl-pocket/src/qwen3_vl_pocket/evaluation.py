@@ -66,7 +66,7 @@ def _measure_formats(
     answers: Int[np.ndarray, " n"],
 ) -> dict[str, float]:
     """Recall of vectors that the core cuts or encodes, made from full ones with its own functions."""
-    from qwen3_vl_retrieval.outputs.precision import quantize_embeddings
+    from qwen3_vl_retrieval.outputs.vectors import quantize_embeddings
 
     def normalize(vectors: Any) -> Any:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

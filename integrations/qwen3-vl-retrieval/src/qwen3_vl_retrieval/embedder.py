@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -34,12 +34,12 @@ from qwen3_vl_retrieval.options import (
     Precision,
     VectorOptions,
 )
+from qwen3_vl_retrieval.outputs.vectors import VectorSpace
 from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_QUERY_INSTRUCTION,
 )
 from qwen3_vl_retrieval.protocols import CountedVectors, Embedder, implements
-from qwen3_vl_retrieval.vector_space import VectorSpace
 
 __all__ = ["Qwen3VLEmbedder"]
 
@@ -294,7 +294,7 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
         `show_progress` covers reading only: the forward passes belong to all callers.
         """
         form = self._space.choose_format(dimensions=dimensions, precision=precision, normalize=normalize)
-        prepared = await asyncio.to_thread(
+        prepare = partial(
             self.prepare,
             inputs,
             input_type=input_type,
@@ -302,6 +302,7 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
             on_error=on_error,
             show_progress=show_progress,
         )
+        prepared = await self._engine.prepare_shared(prepare)
         return form_vectors(await self._engine.run_shared(prepared), form, on_error)
 
     @implements(Embedder.aembed_counted)
@@ -318,9 +319,10 @@ class Qwen3VLEmbedder(ModelInProcess, Embedder):
     ) -> CountedVectors:
         """Returns the same as `aembed`, with the number of tokens of each item as it was embedded."""
         form = self._space.choose_format(dimensions=dimensions, precision=precision, normalize=normalize)
-        prepared = await asyncio.to_thread(
+        prepare = partial(
             self.prepare, inputs, input_type=input_type, instruction=instruction, show_progress=show_progress
         )
+        prepared = await self._engine.prepare_shared(prepare)
         counts = [len(request) for request in prepared if isinstance(request, Request)]
         return CountedVectors(form.apply(await self.acompute_states(prepared)), counts)
 

@@ -53,7 +53,7 @@ PairTruncation: TypeAlias = Literal["longest_first", "reference"]
 """Which text of a long pair is cut: the longer one, or the end of the pair as in the official script."""
 
 Precision: TypeAlias = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
-"""Number format of vectors, see `outputs.precision.quantize_embeddings`."""
+"""Number format of vectors, see `outputs.vectors.quantize_embeddings`."""
 
 ScoreOutput: TypeAlias = Literal["probability", "margin"]
 """What a score is: the probability in [0, 1] that the document answers the query, or the log-odds of it."""

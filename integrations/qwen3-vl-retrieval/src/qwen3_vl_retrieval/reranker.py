@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -206,7 +206,8 @@ class Qwen3VLReranker(ModelInProcess, Reranker):
         `show_progress` covers reading only: the forward passes belong to all callers.
         """
         check_output(output)
-        prepared = await asyncio.to_thread(self._prepare, query, documents, instruction, on_error, show_progress)
+        prepare = partial(self._prepare, query, documents, instruction, on_error, show_progress)
+        prepared = await self._engine.prepare_shared(prepare)
         outcome = await self._engine.run_shared(prepared)
         return self._finish(outcome, output, on_error)
 

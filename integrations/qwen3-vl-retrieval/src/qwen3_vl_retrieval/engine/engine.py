@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import index
 from typing import Any
 
@@ -146,6 +146,11 @@ class Engine:
         with report_progress(description, total=len(requests), enabled=show_progress) as advance:
             outcome = self.executor.run(requests, on_progress=advance)
         return outcome.spread(prepared, role=self._role)
+
+    async def prepare_shared(self, prepare: Callable[[], list[Request | InputError]]) -> list[Request | InputError]:
+        """Returns what `prepare` returns, called in a thread, for `run_shared`: other callers wait a moment for it."""
+        with self._dispatcher.expect():
+            return await asyncio.to_thread(prepare)
 
     async def run_shared(self, prepared: Sequence[Request | InputError]) -> Outcome:
         """Returns the same as `run`, in batches shared with other callers; cancelling takes the requests out."""

@@ -26,14 +26,13 @@ from qwen3_vl_retrieval.options import (
     VectorOptions,
     split_options,
 )
-from qwen3_vl_retrieval.outputs.vectors import VectorFormat
+from qwen3_vl_retrieval.outputs.vectors import VectorFormat, VectorSpace
 from qwen3_vl_retrieval.prompting.prompts import DEFAULT_INSTRUCTION, DEFAULT_QUERY_INSTRUCTION
 from qwen3_vl_retrieval.protocols import CountedVectors, Embedder, implements
 from qwen3_vl_retrieval.remote.checkpoint import RemoteCheckpoint
 from qwen3_vl_retrieval.remote.connecting import ConnectingOptions, connect_engine
 from qwen3_vl_retrieval.remote.engine import RemoteEngine
 from qwen3_vl_retrieval.remote.self_test import SelfTest
-from qwen3_vl_retrieval.vector_space import VectorSpace
 
 __all__ = ["RemoteEmbedder"]
 

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.options import InputType, Precision
-from qwen3_vl_retrieval.outputs.precision import quantize_embeddings
+from qwen3_vl_retrieval.outputs.vectors import quantize_embeddings
 from qwen3_vl_retrieval.protocols import CountedVectors
 from qwen3_vl_retrieval.server.answering import answer_request, render_numbers
 from qwen3_vl_retrieval.server.context import ServerContext

@@ -6,8 +6,9 @@ import queue
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -19,10 +20,7 @@ from qwen3_vl_retrieval.forks import renew_in_children
 __all__ = ["Dispatcher"]
 
 _GATHER_SECONDS = 0.002
-"""Longest wait after the first caller for others that arrive together, as under `asyncio.gather`."""
-
-_ARRIVAL_SECONDS = 0.0005
-"""Who arrives together comes within so much of one another: a caller who is alone waits no longer."""
+"""Longest wait after the first caller for others that are expected, as under `asyncio.gather`."""
 
 _IDLE_SECONDS = 5.0
 """Idle time after which the thread ends; the next caller starts a new one."""
@@ -55,6 +53,18 @@ class Dispatcher:
         self._jobs: queue.Queue[_Job] = queue.Queue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._expected = 0
+
+    @contextmanager
+    def expect(self) -> Generator[None]:
+        """Announces a caller who is still preparing requests within the block: others wait a moment for them."""
+        with self._lock:
+            self._expected += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._expected -= 1
 
     def submit(self, requests: Sequence[Request]) -> Future[Outcome]:
         """Returns a future of the outcome of `requests`, computed together with those of other callers.
@@ -86,19 +96,18 @@ class Dispatcher:
             self._run(self._take_next(waiting))
 
     def _gather(self, waiting: list[_Job]) -> None:
-        """Waits for others as long as they keep coming."""
+        """Waits for those who are expected; a caller who is alone waits for nobody."""
         end = time.monotonic() + _GATHER_SECONDS
-        while time.monotonic() < end:
-            time.sleep(_ARRIVAL_SECONDS)
-            if not self._collect(waiting):
+        while self._expected > 0 and (left := end - time.monotonic()) > 0:
+            try:
+                waiting.append(self._jobs.get(timeout=left))
+            except queue.Empty:
                 return
 
-    def _collect(self, waiting: list[_Job]) -> int:
-        """Adds what has been asked for to `waiting`, and returns how much it was."""
-        known = len(waiting)
+    def _collect(self, waiting: list[_Job]) -> None:
+        """Adds what has been asked for to `waiting`."""
         while not self._jobs.empty():
             waiting.append(self._jobs.get())
-        return len(waiting) - known
 
     def _take_next(self, waiting: list[_Job]) -> list[_Job]:
         """Takes out of `waiting` what is run together: no more than a forward pass holds, so that nobody waits for all.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float32
 from torch import Tensor
@@ -23,7 +27,7 @@ from qwen3_vl_retrieval.engine.scheduling.batching import build_budget, pack_bat
 from qwen3_vl_retrieval.engine.scheduling.priority_lock import PriorityLock
 from qwen3_vl_retrieval.engine.states import PackedRow, PrefixStates, VisionFeatures
 from qwen3_vl_retrieval.engine.statistics import StatisticsRecorder
-from qwen3_vl_retrieval.engine.vision.encoder import PixelLoader, Pixels, VisionEncoder
+from qwen3_vl_retrieval.engine.vision.encoder import Pixels, VisionEncoder
 from qwen3_vl_retrieval.engine.vision.feature_cache import FeatureCache
 from qwen3_vl_retrieval.engine.vision.patches import PatchLayout
 from qwen3_vl_retrieval.errors import InputError
@@ -33,6 +37,7 @@ from qwen3_vl_retrieval.prompting.prompts import Role
 __all__ = [
     "Executor",
     "Job",
+    "PixelLoader",
     "build_row",
     "choose_language_model",
     "merge_equal",
@@ -313,7 +318,8 @@ class Executor:
             wanted = {item.key: item for item in media}
             missing = [item for item in wanted.values() if item.key not in run.features]
             self._statistics.add(vision_encodes=len(missing), vision_cache_hits=len(wanted) - len(missing))
-            run.features.update(self._vision.encode(missing, pixels))
+            if missing:
+                run.features.update(self._vision.encode(missing, pixels))
 
     def _lower_budget(self, tokens: int) -> None:
         """Keeps what was learnt for the batches of later calls; those of this call are split as they come."""
@@ -321,6 +327,41 @@ class Executor:
         self._budget.lower(tokens)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+class PixelLoader:
+    """Loads pixels ahead of their batch; a context manager, which waits for nothing that is not needed any more."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._started: dict[bytes, Future[npt.NDArray[np.uint8]]] = {}
+
+    def start(self, media: Iterable[PreparedMedia]) -> None:
+        """Begins to read those whose pixels are not held."""
+        for item in media:
+            if not item.held_bytes and item.key not in self._started:
+                if self._pool is None:
+                    threads = min(8, os.cpu_count() or 1)
+                    self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="read-media-again")
+                self._started[item.key] = self._pool.submit(item.load)
+
+    def load(self, media: PreparedMedia) -> npt.NDArray[np.uint8]:
+        """Returns the pixels, read before or now.
+
+        Raises:
+            MediaError: If the file can no longer be read, or has changed.
+        """
+        started = self._started.pop(media.key, None)
+        return media.load() if started is None else started.result()
+
+    def __enter__(self) -> PixelLoader:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
 
 class _Run:

@@ -43,7 +43,7 @@ from qwen3_vl_retrieval.index.store.catalog import (
 from qwen3_vl_retrieval.index.store.filters import SqlFilter
 from qwen3_vl_retrieval.index.store.layout import SidecarPrecision, StoreHead, StoreLayout
 from qwen3_vl_retrieval.index.store.locks import StoreLocks
-from qwen3_vl_retrieval.outputs.precision import int8_step, quantize_embeddings
+from qwen3_vl_retrieval.outputs.vectors import int8_step, quantize_embeddings
 
 __all__ = [
     "Batch",
