@@ -30,7 +30,7 @@ from langchain_qwen3_vl.documents import document_to_content_blocks
 from langchain_qwen3_vl.query_images import build_query, find_known_items
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.errors import quote
-from qwen3_vl_retrieval.index import draw_document, find_local_file
+from qwen3_vl_retrieval.index import draw_document, find_local_file, share_images
 
 if TYPE_CHECKING:
     from langgraph.types import Command
@@ -254,7 +254,7 @@ class _Search:
         """
         kinds: list[Kind] = [find_kind(document, media_key=self.media_key) for document in documents]
         needs = [self._count_images(document, kind) for document, kind in zip(documents, kinds, strict=True)]
-        shares = _share_images(needs, self.max_images if with_media else 0)
+        shares = share_images(needs, self.max_images if with_media else 0)
         pieces: list[str | ContentBlock] = []
         kept: list[Document] = []
         for place, (document, kind, share) in enumerate(zip(documents, kinds, shares, strict=True)):
@@ -355,18 +355,6 @@ def find_kind(document: Document, *, media_key: str | None = None) -> Kind:
     if not isinstance(item, Mapping):
         return "text"
     return "video" if "video" in item else "image"
-
-
-def _share_images(needs: Sequence[int], most: int) -> list[int]:
-    """Images of each document: one of each, from the best on, and what is left by turns to those that have more."""
-    shares = [0] * len(needs)
-    left = most
-    while left > 0 and shares != list(needs):
-        for place, need in enumerate(needs):
-            if shares[place] < need and left > 0:
-                shares[place] += 1
-                left -= 1
-    return shares
 
 
 def _settle_document(document: Document) -> Document:

@@ -34,6 +34,7 @@ __all__ = [
     "encode_thumbnail",
     "read_frames",
     "read_view",
+    "share_images",
     "view_item",
     "view_unit",
 ]
@@ -204,6 +205,27 @@ def encode_thumbnail(image: Image.Image, *, side_pixels: int = SIDE_PIXELS) -> s
     stream = io.BytesIO()
     _shrink(image, side_pixels).save(stream, "JPEG", quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def share_images(needs: Sequence[int], most: int | None) -> list[int]:
+    """Returns how many images of each document are shown to a model that sees `most` of them.
+
+    Each gets one, the first ones before the others, and what is left goes by turns to those that need more.
+
+    Args:
+        needs: Images that each document has.
+        most: Images of all together; `None` shows all.
+    """
+    if most is None:
+        return list(needs)
+    shares = [0] * len(needs)
+    left = most
+    while left > 0 and shares != list(needs):
+        for place, need in enumerate(needs):
+            if shares[place] < need and left > 0:
+                shares[place] += 1
+                left -= 1
+    return shares
 
 
 def encode_jpeg(image: Image.Image, *, max_pixels: int | None = None, max_bytes: int | None = None) -> bytes:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         keep_file,
         keep_media,
     )
-    from qwen3_vl_retrieval.documents.previews import LEAST_IMAGE_BYTES, encode_jpeg, encode_png
+    from qwen3_vl_retrieval.documents.previews import LEAST_IMAGE_BYTES, encode_jpeg, encode_png, share_images
     from qwen3_vl_retrieval.documents.units import Unit, read_units
     from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, write_failures
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
@@ -73,6 +73,7 @@ __all__ = [
     "list_files",
     "read_units",
     "repair_chroma",
+    "share_images",
     "write_failures",
 ]
 
@@ -112,6 +113,7 @@ _MODULES = {
     "list_files": "documents.files",
     "read_units": "documents.units",
     "repair_chroma": "chroma.repair",
+    "share_images": "documents.previews",
     "write_failures": "index.ingest.progress",
 }
 

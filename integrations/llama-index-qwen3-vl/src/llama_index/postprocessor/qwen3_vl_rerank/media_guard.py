@@ -17,11 +17,10 @@ from llama_index.schema.qwen3_vl.content_blocks import (
     VideoForm,
     build_blocks,
     count_images,
-    share_images,
 )
 from llama_index.schema.qwen3_vl.node_media import NodeMedium, list_node_media, read_text
 from qwen3_vl_retrieval import InputError, MediaPolicy
-from qwen3_vl_retrieval.index import LEAST_IMAGE_BYTES
+from qwen3_vl_retrieval.index import LEAST_IMAGE_BYTES, share_images
 
 __all__ = ["MediaGuard"]
 

@@ -33,11 +33,11 @@ from llama_index.schema.qwen3_vl.content_blocks import (
     VideoForm,
     build_blocks,
     count_images,
-    share_images,
 )
 from llama_index.schema.qwen3_vl.node_media import MediumKind, NodeMedium, find_path
 from llama_index.schema.qwen3_vl.sources import coerce_image, coerce_video
 from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.index import share_images
 from qwen3_vl_retrieval.options import split_options
 
 __all__ = ["MultiModalQueryEngine", "QueryEngineOptions", "SynthesisOptions"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -15,7 +14,7 @@ from llama_index.schema.qwen3_vl.node_media import NodeMedium, draw_medium
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.index import encode_jpeg
 
-__all__ = ["BlockOptions", "VideoForm", "build_blocks", "count_images", "share_images"]
+__all__ = ["BlockOptions", "VideoForm", "build_blocks", "count_images"]
 
 VideoForm: TypeAlias = Literal["frames", "block", "none"]
 
@@ -70,20 +69,6 @@ def count_images(medium: NodeMedium, options: BlockOptions, *, max_frames: int) 
     if options.video == "none" or (options.video == "block" and _can_be_whole(medium, options)):
         return 0
     return max_frames
-
-
-def share_images(needs: Sequence[int], most: int | None) -> list[int]:
-    """Returns the images of each: one from the first on, and what is left by turns to those that need more."""
-    if most is None:
-        return list(needs)
-    shares = [0] * len(needs)
-    left = most
-    while left > 0 and shares != list(needs):
-        for place, need in enumerate(needs):
-            if shares[place] < need and left > 0:
-                shares[place] += 1
-                left -= 1
-    return shares
 
 
 def _build_image_block(image: Image.Image, options: BlockOptions) -> ImageBlock:

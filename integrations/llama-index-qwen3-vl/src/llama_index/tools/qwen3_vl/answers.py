@@ -16,10 +16,10 @@ from llama_index.schema.qwen3_vl.content_blocks import (
     BlockOptions,
     build_blocks,
     count_images,
-    share_images,
 )
 from llama_index.schema.qwen3_vl.node_media import NodeMedium, list_node_media, read_text
 from qwen3_vl_retrieval import InputError
+from qwen3_vl_retrieval.index import share_images
 
 __all__ = ["AnswerOptions", "build_answer"]
 
