@@ -56,8 +56,12 @@ def write_paper(path, colors, *, seconds=1_700_000_000):
     os.utime(path, (seconds, seconds))
 
 
-def list_pages(source, **options):
-    return [{"image": DocumentPage(source, number, **options)} for number in (1, 2, 3)]
+PAGE_PIXELS = 40_000
+"""Few: what is counted is how often pages are rendered, not how well."""
+
+
+def list_pages(source, *, max_pixels=PAGE_PIXELS):
+    return [{"image": DocumentPage(source, number, max_pixels=max_pixels)} for number in (1, 2, 3)]
 
 
 def count(model, work):
@@ -145,7 +149,7 @@ def test_a_known_page_is_not_decoded_again_but_a_changed_one_is(make_reranker, p
 def test_pages_of_a_pdf_have_the_scores_of_their_images_and_are_rendered_for_the_first_query_alone(
     make_reranker, paper, rendered
 ):
-    pictures = [render_pdf_page(paper, number, MediaPolicy()) for number in (1, 2, 3)]
+    pictures = [render_pdf_page(paper, number, MediaPolicy(), max_pixels=PAGE_PIXELS) for number in (1, 2, 3)]
     for source in (paper, str(paper), paper.read_bytes()):
         reranker, fresh = make_reranker(), make_reranker()
         rendered.clear()
