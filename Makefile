@@ -1,4 +1,4 @@
-.PHONY: help install format lint types imports test test-bfloat16 test-quantization test-lowest test-vllm demo docs cookbooks build fuzz all
+.PHONY: help install format lint types imports lowest test test-bfloat16 test-quantization test-lowest test-vllm demo docs cookbooks build fuzz all
 
 help: ## Show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,9 +45,14 @@ LOWEST = reference_embeddings reference_scores language vision_tower attention r
 	loading_checkpoints loading_layouts loading_weights media_images media_pdf media_video_files index_store \
 	index_parquet index_reading index_embedding_function public_api
 
-test-lowest: ## Run tests of the core on the lowest versions that the packages declare
+lowest: .venv-lowest/pyvenv.cfg ## Make an environment of the lowest versions that the packages declare
+
+.DELETE_ON_ERROR:
+.venv-lowest/pyvenv.cfg: pyproject.toml $(wildcard integrations/*/pyproject.toml)
 	uv venv --quiet --clear .venv-lowest
 	uv pip install --quiet --python .venv-lowest --resolution lowest-direct --group test -e 'integrations/qwen3-vl-retrieval[chroma,ocr,parquet]' -e integrations/qwen3-vl-pocket
+
+test-lowest: lowest ## Run tests of the core in it
 	.venv-lowest/bin/python -m pytest $(LOWEST:%=tests/core/test_%.py)
 
 # Not in `all`: it needs an environment with vLLM, which CONTRIBUTING.md describes.
