@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -139,7 +140,7 @@ def serve_models(
         with messages.status("loading the models"):
             judge = None if reranker == NO_RERANKER else reranker
             models = load_served_models(embedder, judge, index, loading, limits.build_policy())
-            models.warm_up()
+            asyncio.run(models.warm_up())
         chosen = requests.build_limits()
         app = models.create_app(api_keys=keys, limits=chosen, media_policy=opened)
     # Outside of the block: what libraries say while requests are answered belongs to the log.

@@ -55,15 +55,19 @@ class ServedModels:
             statistics={role: partial(read_statistics, model) for role, model in models.items() if model is not None},
         )
 
-    def warm_up(self) -> None:
-        """Computes a text and an image, so that the first client does not wait for what starts with the first use."""
+    async def warm_up(self) -> None:
+        """Computes a text and an image, so that the first client does not wait for what starts with the first use.
+
+        As requests do, in the threads in which they are computed: another that has computed keeps threads of OpenMP,
+        and GNU's waits longer at each step once there are more of them than cores.
+        """
         content = io.BytesIO()
         Image.new("RGB", (64, 64)).save(content, "PNG")
         items: list[Item] = ["text", {"image": content.getvalue()}]
         if self.embedder is not None:
-            self.embedder.embed(items)
+            await self.embedder.aembed(items)
         if self.reranker is not None:
-            self.reranker.score("text", items)
+            await self.reranker.ascore("text", items)
 
 
 def load_served_models(
