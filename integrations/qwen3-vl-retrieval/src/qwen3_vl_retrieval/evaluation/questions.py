@@ -125,7 +125,7 @@ class QuestionSet:
             if twice is not None:
                 last = [one for one in question.judgements if one.name == twice][-1]
                 raise InputError(
-                    f"{last.where or question.where}: {quote(twice)} is judged twice for {quote(question.id)}; leave one"
+                    f"{last.where or question.where}: {quote(twice)} is judged twice for {quote(question.id)}"
                 )
 
     def __len__(self) -> int:

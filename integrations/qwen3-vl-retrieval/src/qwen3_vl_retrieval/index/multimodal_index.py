@@ -225,6 +225,11 @@ class MultimodalIndex:
         return self._store
 
     @property
+    def embedder(self) -> Embedder:
+        """Embeds documents and queries."""
+        return self._embedder
+
+    @property
     def reranker(self) -> Reranker | None:
         """Judges what was found; `None` if the vectors decide."""
         return self._reranker
@@ -252,7 +257,7 @@ class MultimodalIndex:
         self,
         paths_or_items: Path | Iterable[Path | Item],
         *,
-        metadata: Metadata | None = None,
+        metadata: Metadata | Sequence[Metadata] | None = None,
         exclude: Sequence[str] = (),
         retry_failed: bool = False,
         cache_media: bool = False,
@@ -267,7 +272,8 @@ class MultimodalIndex:
         Args:
             paths_or_items: `Path`s of files and folders, and items (see `Item`): a `str` is always a text.
             metadata: Flat scalars to be kept with every unit of it, and to be filtered by; those of units that are
-                there already are replaced. `None` leaves them.
+                there already are replaced. `None` leaves them. A list has those of each file or item, and then there
+                are no folders.
             exclude: Patterns of files and folders inside the given folders to leave out, as in a `.gitignore` file
                 there: `"*.bak"`, `"drafts/"`, `"/2019"`. What is left out is among the skipped of the report.
             retry_failed: Read files again that could not be read before. By default those that have not changed are
@@ -281,10 +287,16 @@ class MultimodalIndex:
         Raises:
             StoreError: Somebody else is writing, or the disk fails.
             InputError: A `str` or another single item was given instead of a list, or a folder cannot be read.
-            ValueError: `metadata` is not flat, or uses a reserved name; or `cache_media` without a reranker.
+            ValueError: `metadata` is not flat, or uses a reserved name, or is not one for each file or item; or
+                `cache_media` without a reranker.
         """
         cache = self._find_media_cache() if cache_media else None
         found = list_sources(paths_or_items, exclude=exclude)
+        if isinstance(metadata, Sequence) and len(metadata) != len(found.sources):
+            raise ValueError(
+                f"metadata is a list of {len(metadata):,}, and there are {len(found.sources):,} files and items (those "
+                "in folders counted, and files that are named twice counted once); give one for each"
+            )
         with self._store.write():
             counter = self._run(found, metadata, retry_failed, cache, show_progress, on_progress)
             self._end_grace()
@@ -431,7 +443,7 @@ class MultimodalIndex:
     def _run(
         self,
         found: Sources,
-        metadata: Metadata | None,
+        metadata: Metadata | Sequence[Metadata] | None,
         retry_failed: bool,
         cache_media: Callable[[Sequence[Item]], object] | None,
         show_progress: bool,
@@ -447,7 +459,9 @@ class MultimodalIndex:
                 counter,
                 policy=self._policy,
                 read_units=self._read_units,
-                metadata=check_metadata(metadata),
+                metadata=[check_metadata(one) for one in metadata]
+                if isinstance(metadata, Sequence)
+                else check_metadata(metadata),
                 conditions=self._conditions,
                 retry_failed=retry_failed,
                 cache_media=cache_media,

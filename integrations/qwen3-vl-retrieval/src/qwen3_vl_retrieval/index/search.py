@@ -25,7 +25,15 @@ from qwen3_vl_retrieval.judging import judge_documents
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.protocols import Embedder, Reranker
 
-__all__ = ["Candidate", "CandidateQuery", "SearchOptions", "find_candidates", "search_in_stages"]
+__all__ = [
+    "Candidate",
+    "CandidateQuery",
+    "SearchOptions",
+    "find_candidates",
+    "find_hits",
+    "judge_hits",
+    "search_in_stages",
+]
 
 _EXACT_ROWS = 10_000
 """Units that are compared one by one, so that all of them are found: a graph that is searched with a filter that few
@@ -101,24 +109,13 @@ def search_in_stages(
     vector = embedder.embed([query], input_type="query", instruction=options.instruction)[0]
     seconds["embedding"] = perf_counter() - begun
     begun = perf_counter()
-    candidates = find_candidates(
-        store,
-        CandidateQuery(
-            vector=vector,
-            words=describe_text(query) if options.match_words else "",
-            limit=options.k if reranker is None else options.fetch_k,
-            oversample=options.oversample,
-            where=options.filter,
-        ),
-    )
-    units = store.catalog.load_units([candidate.row for candidate in candidates])
-    # A unit that was removed in this moment is no hit.
-    hits = [_build_hit(one, units[one.row], store, policy) for one in candidates if one.row in units]
+    limit = options.k if reranker is None else options.fetch_k
+    hits = find_hits(store, query, vector, options, limit=limit, policy=policy)
     seconds["finding"] = perf_counter() - begun
     begun = perf_counter()
     failures: list[FailedFile] = []
     if reranker is not None:
-        hits, failures = _rerank(reranker, query, hits, options.instruction)
+        hits, failures = judge_hits(reranker, query, hits, options.instruction)
         seconds["reranking"] = perf_counter() - begun
     kept = [hit for hit in hits if options.threshold is None or _score(hit) >= options.threshold][: options.k]
     return SearchResults(
@@ -128,6 +125,44 @@ def search_in_stages(
         failures=failures,
         seconds=seconds,
     )
+
+
+def find_hits(
+    store: Store,
+    query: Item,
+    vector: Float[np.ndarray, " dimensions"],
+    options: SearchOptions,
+    *,
+    limit: int,
+    policy: MediaPolicy,
+) -> list[Hit]:
+    """Returns what the first stage finds, best first.
+
+    Args:
+        store: Where.
+        query: Its words are looked for in the keyword index.
+        vector: The query, embedded.
+        options: How; those of the second stage have no effect.
+        limit: Hits at most.
+        policy: What may be opened of them.
+
+    Raises:
+        ValueError: The filter is malformed.
+        StoreError: The store is corrupt.
+    """
+    candidates = find_candidates(
+        store,
+        CandidateQuery(
+            vector=vector,
+            words=describe_text(query) if options.match_words else "",
+            limit=limit,
+            oversample=options.oversample,
+            where=options.filter,
+        ),
+    )
+    units = store.catalog.load_units([candidate.row for candidate in candidates])
+    # A unit that was removed in this moment is no hit.
+    return [_build_hit(one, units[one.row], store, policy) for one in candidates if one.row in units]
 
 
 def _build_hit(candidate: Candidate, unit: StoredUnit, store: Store, policy: MediaPolicy) -> Hit:
@@ -148,10 +183,14 @@ def _build_hit(candidate: Candidate, unit: StoredUnit, store: Store, policy: Med
     )
 
 
-def _rerank(
+def judge_hits(
     reranker: Reranker, query: Item, hits: Sequence[Hit], instruction: str | None
 ) -> tuple[list[Hit], list[FailedFile]]:
-    """The hits by relevance; those that can no longer be opened are failures."""
+    """Returns the hits by relevance, best first; those that can no longer be opened are failures.
+
+    Raises:
+        InputError: The query cannot be judged.
+    """
     judged: list[tuple[float, Hit]] = []
     failures: list[FailedFile] = []
     for group in _load_groups(hits, failures):
