@@ -394,7 +394,7 @@ class MultimodalIndex:
         fetch_k: int | None = None,
         where: Mapping[str, Any] | None = None,
         media_types: Sequence[MediaType] | None = None,
-        threshold: float | None = None,
+        threshold: float | str | None = None,
         instruction: str | None = None,
         oversample: int = 4,
         match_words: bool = True,
@@ -408,7 +408,8 @@ class MultimodalIndex:
             fetch_k: Candidates that the reranker judges; 50 by default, or `k` if that is more.
             where: What the hits must meet, see `delete`.
             media_types: Which kinds of units to find; `None` is all.
-            threshold: Lowest score of a hit: its probability if there is a reranker, else its cosine.
+            threshold: Lowest score of a hit: its probability if there is a reranker, else its cosine. `"fpr=0.01"`
+                and `"probability=0.9"` stand for what `qwen3vl eval` has measured on this index.
             instruction: What makes a document relevant, for both stages; by default each model's own.
             oversample: How many times as many short vectors are recalled as are kept after rescoring.
             match_words: Join the order of the vectors with that of the keyword index, which finds exact words and
@@ -418,8 +419,9 @@ class MultimodalIndex:
 
         Raises:
             InputError: The query cannot be read, embedded or judged.
-            ValueError: An option is out of range.
-            StoreError: The index is corrupt.
+            ValueError: An option is out of range, or the threshold was not measured.
+            StoreError: The index is corrupt, or its thresholds were measured with another reranker or instruction.
+            FingerprintMismatchError: They were measured with another embedder.
         """
         options = SearchOptions(
             k=k,

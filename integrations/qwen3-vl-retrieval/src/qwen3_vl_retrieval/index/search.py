@@ -20,6 +20,7 @@ from qwen3_vl_retrieval.index.store.catalog import StoredUnit
 from qwen3_vl_retrieval.index.store.filters import SqlFilter, compile_filter
 from qwen3_vl_retrieval.index.store.keywords import fuse_ranks
 from qwen3_vl_retrieval.index.store.store import Store
+from qwen3_vl_retrieval.index.thresholds import find_threshold
 from qwen3_vl_retrieval.items import Item, describe_text
 from qwen3_vl_retrieval.judging import judge_documents
 from qwen3_vl_retrieval.media.policy import MediaPolicy
@@ -29,6 +30,7 @@ __all__ = [
     "Candidate",
     "CandidateQuery",
     "SearchOptions",
+    "build_hits",
     "find_candidates",
     "find_hits",
     "judge_hits",
@@ -64,7 +66,7 @@ class SearchOptions:
     fetch_k: int
     where: Mapping[str, Any] | None
     media_types: Sequence[MediaType] | None
-    threshold: float | None
+    threshold: float | str | None
     instruction: str | None
     oversample: int
     match_words: bool
@@ -101,9 +103,11 @@ def search_in_stages(
 
     Raises:
         InputError: The query cannot be read, embedded or judged.
-        ValueError: The filter is malformed.
-        StoreError: The store is corrupt.
+        ValueError: The filter is malformed, or the threshold is not understood or was not measured.
+        StoreError: The store is corrupt, or no thresholds were measured for these models.
     """
+    # What cannot be applied is said before anything is computed.
+    lowest = _find_lowest(store, options, reranker)
     seconds: dict[str, float] = {}
     begun = perf_counter()
     vector = embedder.embed([query], input_type="query", instruction=options.instruction)[0]
@@ -117,7 +121,7 @@ def search_in_stages(
     if reranker is not None:
         hits, failures = judge_hits(reranker, query, hits, options.instruction)
         seconds["reranking"] = perf_counter() - begun
-    kept = [hit for hit in hits if options.threshold is None or _score(hit) >= options.threshold][: options.k]
+    kept = [hit for hit in hits if lowest is None or _score(hit) >= lowest][: options.k]
     return SearchResults(
         hits=[replace(hit, rank=rank) for rank, hit in enumerate(kept, start=1)],
         query=query,
@@ -160,8 +164,12 @@ def find_hits(
             where=options.filter,
         ),
     )
+    return build_hits(store, candidates, policy=policy)
+
+
+def build_hits(store: Store, candidates: Sequence[Candidate], *, policy: MediaPolicy) -> list[Hit]:
+    """Returns candidates as hits; a unit that was removed in this moment is none."""
     units = store.catalog.load_units([candidate.row for candidate in candidates])
-    # A unit that was removed in this moment is no hit.
     return [_build_hit(one, units[one.row], store, policy) for one in candidates if one.row in units]
 
 
@@ -219,6 +227,19 @@ def _describe_failure(hit: Hit, error: InputError) -> FailedFile:
     if not hit.unit.is_in_file:
         return FailedFile(path=Path(f"item {hit.id}"), unit=None, error=error.at(None))
     return FailedFile.of_unit(hit.unit, error)
+
+
+def _find_lowest(store: Store, options: SearchOptions, reranker: Reranker | None) -> float | None:
+    if not isinstance(options.threshold, str):
+        return options.threshold
+    return find_threshold(
+        store.layout.folder,
+        options.threshold,
+        stage="first" if reranker is None else "reranked",
+        reranker=None if reranker is None else reranker.model_id,
+        instruction=options.instruction,
+        fingerprint=store.head.fingerprint,
+    )
 
 
 def _score(hit: Hit) -> float:
