@@ -37,7 +37,7 @@ StageName: TypeAlias = Literal["first", "reranked"]
 Values: TypeAlias = Mapping[str, Float64[np.ndarray, " questions"]]
 """By measure: one value for each question."""
 
-_ROUNDED = 6
+_ROUNDED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
