@@ -81,7 +81,10 @@ def draw_vectors(evaluation: Evaluation) -> str:
     ):
         points.sort()
         axes.plot([size for size, _ in points], [mean for _, mean in points], mark, color=color, label=precision)
+    sizes = sorted({point.setting.vector_bytes for point in evaluation.vector_curve})
     axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
     axes.set_xlabel("bytes of a vector", color=_INK)
     axes.set_ylabel(f"{name}, vectors alone", color=_INK)
     axes.legend(frameon=False, labelcolor=_INK)

@@ -125,13 +125,13 @@ def _show_question(
     hits = _load_hits([*ranking[:_SHOWN_HITS], *wanted[:_SHOWN_ANSWERS]], run, evaluation, index)
     folder = find_folder([hit.source for hit in hits.values() if hit.source is not None])
     came = [
-        replace(make_tile(hits[unit_id], folder=folder), rank=rank, is_answer=judged.grade_unit(unit_id) > 0)
+        replace(_draw_tile(hits[unit_id], evaluation, folder), rank=rank, is_answer=judged.grade_unit(unit_id) > 0)
         for rank, unit_id in enumerate(ranking[:_SHOWN_HITS], start=1)
         if unit_id in hits
     ]
     expected = [
         replace(
-            make_tile(hits[unit_id], folder=folder),
+            _draw_tile(hits[unit_id], evaluation, folder),
             rank=number,
             note=_describe_place(unit_id, ranking, candidates, depth),
             is_answer=True,
@@ -150,6 +150,12 @@ def _show_question(
         came=came,
         expected=expected,
     )
+
+
+def _draw_tile(hit: Hit, evaluation: Evaluation, folder: str | None) -> Tile:
+    """The tile of a hit; an entry of a corpus is called by its id."""
+    tile = make_tile(hit, folder=folder)
+    return tile if hit.source is not None else replace(tile, name=evaluation.units[hit.id].names[0], parent="")
 
 
 def _find_place(ranking: Sequence[str]) -> Callable[[str], tuple[int, str]]:
