@@ -58,6 +58,8 @@ nitpick_ignore_regex = [
     (r"py:(class|obj)", r"(numpy|numpy\.typing)\.(NDArray|ndarray|dtype|float32)"),
     (r"py:(class|obj)", r"(NDArray|ndarray|Float|Float32|Tensor|PIL\..*|Image|PreTrainedModel|ProcessorMixin)"),
     (r"py:(class|obj)", r"(torch|transformers|jaxtyping|PIL)\..*"),
+    # Attributes whose types are shapes are taken apart at their commas.
+    (r"py:class", r"'(dimensions|questions)'|collections\.abc\.Mapping\[(int|str)"),
     (r"py:class", r"ssl\.SSLContext"),
     # Servers.
     (r"py:class", r"(fastapi|mcp)\..*"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -76,6 +77,9 @@ def example_folder(tmp_path, monkeypatch):
     (tmp_path / "photos/truncated.png").write_bytes(broken)
     figures = ROOT / "integrations/qwen3-vl-retrieval/src/qwen3_vl_retrieval/remote/figures/reference-embedding.json"
     shutil.copyfile(figures, tmp_path / "figures.json")
+    asked = [("a red mug", "red-mug.png"), ("a green lamp", "green-lamp.png")]
+    lines = [json.dumps({"text": text, "relevant": [source]}) for text, source in asked]
+    (tmp_path / "questions.jsonl").write_text("".join(f"{line}\n" for line in lines))
     # Commands for a checkout name files of the repository.
     (tmp_path / "tests").symlink_to(ROOT / "tests", target_is_directory=True)
     monkeypatch.chdir(tmp_path)

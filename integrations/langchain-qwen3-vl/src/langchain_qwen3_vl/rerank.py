@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
@@ -15,6 +15,8 @@ from pydantic import Field, SecretStr
 from langchain_qwen3_vl.contents import Item, LangChainItem, coerce_each, coerce_item
 from langchain_qwen3_vl.models import NamedReranker
 from qwen3_vl_retrieval import InputError, OnUnreadable, Ranked, ShareOptions, arank_documents, rank_documents
+from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.index import find_threshold
 
 __all__ = ["Qwen3VLRerank"]
 
@@ -53,7 +55,14 @@ class Qwen3VLRerank(NamedReranker, BaseDocumentCompressor):
     """
 
     top_n: int | None = Field(default=3, ge=0, description="Documents to return at most; `None` is all.")
-    score_threshold: float | None = Field(default=None, ge=0, le=1, description="Lowest probability to return.")
+    score_threshold: Annotated[float, Field(ge=0, le=1)] | str | None = Field(
+        default=None,
+        description="Lowest probability to return; with `thresholds` also `fpr=0.01` or `probability=0.9`, as "
+        "`qwen3vl eval` has measured them.",
+    )
+    thresholds: str | None = Field(
+        default=None, description="Folder of the index, or file, with what `qwen3vl eval` has measured."
+    )
     instruction: str | None = Field(
         default=None, description="What makes a document relevant; by default the model's own."
     )
@@ -76,7 +85,8 @@ class Qwen3VLRerank(NamedReranker, BaseDocumentCompressor):
             base_url: str | None = None,
             api_key: SecretStr | None = ...,
             top_n: int | None = 3,
-            score_threshold: float | None = None,
+            score_threshold: float | str | None = None,
+            thresholds: str | None = None,
             instruction: str | None = None,
             media_key: str | None = None,
             on_error: OnUnreadable = "raise",
@@ -152,6 +162,19 @@ class Qwen3VLRerank(NamedReranker, BaseDocumentCompressor):
         reranker = await asyncio.to_thread(lambda: self.reranker)
         return (await arank_documents(reranker, **ranking)).ranked
 
+    def _find_lowest(self) -> float | None:
+        wanted = self.score_threshold
+        if not isinstance(wanted, str):
+            return wanted
+        if self.thresholds is None:
+            raise ValueError(
+                f"score_threshold={quote(wanted)} needs thresholds, the folder of the index that qwen3vl eval has "
+                "measured; give it, or a number"
+            )
+        return find_threshold(
+            self.thresholds, wanted, stage="reranked", reranker=self.reranker.model_id, instruction=self.instruction
+        )
+
     def _build(self, documents: Sequence[object], query: object, top_n: int | None) -> _Ranking | None:
         """What the core takes; `None` if there is nothing to rank."""
         if isinstance(documents, (str, Document)):
@@ -174,7 +197,7 @@ class Qwen3VLRerank(NamedReranker, BaseDocumentCompressor):
             },
             "on_error": self.on_error,
             "top_n": top_n,
-            "threshold": self.score_threshold,
+            "threshold": self._find_lowest(),
             "instruction": self.instruction,
         }
 

@@ -68,7 +68,7 @@ class RetrieverOptions(TypedDict, total=False):
     fetch_k: int
     search_kwargs: dict[str, Any]
     filter: Any
-    score_threshold: float | None
+    score_threshold: float | str | None
 
 
 class StoreRetrieverOptions(RetrieverOptions, total=False):
@@ -123,8 +123,10 @@ class Qwen3VLRetriever(BaseRetriever):
         "instead of in their fields, as in `VectorStore.as_retriever`.",
     )
     filter: Any = Field(default=None, description="What candidates must meet, in the language of the store.")
-    score_threshold: float | None = Field(
-        default=None, description="Lowest score to return: the reranker's probability, without one the cosine."
+    score_threshold: float | str | None = Field(
+        default=None,
+        description="Lowest score to return: the reranker's probability, without one the cosine. Over a "
+        "`MultimodalIndex` also `fpr=0.01` or `probability=0.9`, as `qwen3vl eval` has measured them.",
     )
 
     @model_validator(mode="before")
@@ -275,7 +277,7 @@ class Qwen3VLRetriever(BaseRetriever):
         k: int | None = None,
         fetch_k: int | None = None,
         filter: Any = None,  # noqa: A002 - the name in LangChain
-        score_threshold: float | None = None,
+        score_threshold: float | str | None = None,
     ) -> _Call:
         chosen = self.k if k is None else k
         fetched = max(chosen, self.fetch_k if fetch_k is None else fetch_k)
@@ -341,12 +343,18 @@ class Qwen3VLRetriever(BaseRetriever):
         is_judged = isinstance(self.base, MultimodalIndex) and self.reranker is None
         if call.score_threshold is None or is_judged:
             return list(found[: call.k])
+        if isinstance(call.score_threshold, str):
+            raise ValueError(  # noqa: TRY004 - a text is right elsewhere
+                f"score_threshold={quote(call.score_threshold)} is measured for an index with its own reranker, and "
+                f"base is {type(self.base).__name__}; give a number, or score_threshold and thresholds to Qwen3VLRerank"
+            )
+        lowest = call.score_threshold
         scorer, key = (self.base, "similarity_score") if self.reranker is None else (self.reranker, "relevance_score")
         if any(key not in document.metadata for document in found):
             raise ValueError(
                 f"score_threshold={call.score_threshold}, and {type(scorer).__name__} gives no {key}; leave it out"
             )
-        return [document for document in found if document.metadata[key] >= call.score_threshold][: call.k]
+        return [document for document in found if document.metadata[key] >= lowest][: call.k]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,7 +366,7 @@ class _Call:
     count: int
     fetch_k: int
     filter: Any
-    score_threshold: float | None
+    score_threshold: float | str | None
 
 
 class _TracedQuery(str):

@@ -24,6 +24,7 @@ __all__ = [
     "DeviceOption",
     "DtypeOption",
     "ExcludeOption",
+    "InstructionOption",
     "JsonOption",
     "LoadingOptions",
     "MaxPixelsOption",
@@ -33,6 +34,7 @@ __all__ = [
     "join_query",
     "parse_filter",
     "parse_media_type",
+    "parse_threshold",
 ]
 
 DEFAULT_EMBEDDER = "Qwen/Qwen3-VL-Embedding-2B"
@@ -61,6 +63,9 @@ ExcludeOption: TypeAlias = Annotated[
         metavar="PATTERN",
         help="What to leave out, as in a .gitignore file in the folder: '*.bak', drafts/, /2019. Repeat it for more.",
     ),
+]
+InstructionOption: TypeAlias = Annotated[
+    str | None, typer.Option("--instruction", help="What makes a file relevant, in a sentence.")
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
@@ -118,6 +123,14 @@ def parse_media_type(text: str) -> str:
     return text
 
 
+def parse_threshold(text: str) -> float | str:
+    """Returns a score, or the name of one that was measured; the index says whether it was."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRequest:
     """What `qwen3vl search` looks for, by which models, and how many results are wanted.
@@ -132,6 +145,7 @@ class SearchRequest:
         where: A filter that results must meet.
         media_types: Which kinds of units to find; `None` or none is all.
         instruction: What makes a unit relevant; `None` is the models' own.
+        threshold: Lowest score of a result, or what it stands for; `None` is none.
     """
 
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, in any language.")]
@@ -176,8 +190,16 @@ class SearchRequest:
             help=f"Find only units of this kind: {', '.join(get_args(MediaType))}. Repeat it for more.",
         ),
     ] = None
-    instruction: Annotated[
-        str | None, typer.Option("--instruction", help="What makes a file relevant, in a sentence.")
+    instruction: InstructionOption = None
+    threshold: Annotated[
+        Any,
+        typer.Option(
+            "--threshold",
+            parser=parse_threshold,
+            metavar="SCORE",
+            help="Lowest score of a result: a probability (a cosine without a reranker), or fpr=0.01 or "
+            "probability=0.9 as qwen3vl eval has measured them on the index.",
+        ),
     ] = None
 
     def __post_init__(self) -> None:

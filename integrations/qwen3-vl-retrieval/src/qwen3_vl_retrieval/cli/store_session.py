@@ -25,7 +25,16 @@ from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.items import Item
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
-__all__ = ["Search", "find_embedder", "index_into", "load_index", "search_files", "search_store", "show_index_progress"]
+__all__ = [
+    "Search",
+    "find_embedder",
+    "index_into",
+    "load_index",
+    "remember_embedder",
+    "search_files",
+    "search_store",
+    "show_index_progress",
+]
 
 _EMBEDDER = "command_embedder"
 _MAX_PIXELS = "command_max_pixels"
@@ -103,11 +112,7 @@ def index_into(
         ) as index,
         show_index_progress(messages) as on_progress,
     ):
-        with index.store.write(), index.store.catalog.write():
-            index.store.catalog.write_setting(_EMBEDDER, embedder_name)
-            index.store.catalog.write_setting(
-                _MAX_PIXELS, "" if loading.max_pixels is None else str(loading.max_pixels)
-            )
+        remember_embedder(index.store, embedder_name, loading)
         report = index.sync(
             folder,
             exclude=exclude,
@@ -116,6 +121,17 @@ def index_into(
             on_progress=on_progress,
         )
     return report, Models(embedder=embedder, reranker=None)
+
+
+def remember_embedder(store: Store, name: str, loading: LoadingOptions) -> None:
+    """Notes in an index what the next command needs to load the same embedder.
+
+    Raises:
+        StoreError: Somebody else is writing.
+    """
+    with store.write(), store.catalog.write():
+        store.catalog.write_setting(_EMBEDDER, name)
+        store.catalog.write_setting(_MAX_PIXELS, "" if loading.max_pixels is None else str(loading.max_pixels))
 
 
 def search_store(
@@ -281,6 +297,7 @@ def _search(index: MultimodalIndex, query: Item, request: SearchRequest) -> Sear
         where=request.where,
         media_types=cast("list[MediaType]", request.media_types) if request.media_types else None,
         instruction=request.instruction,
+        threshold=request.threshold,
     )
 
 

@@ -225,6 +225,11 @@ class MultimodalIndex:
         return self._store
 
     @property
+    def embedder(self) -> Embedder:
+        """Embeds documents and queries."""
+        return self._embedder
+
+    @property
     def reranker(self) -> Reranker | None:
         """Judges what was found; `None` if the vectors decide."""
         return self._reranker
@@ -252,7 +257,7 @@ class MultimodalIndex:
         self,
         paths_or_items: Path | Iterable[Path | Item],
         *,
-        metadata: Metadata | None = None,
+        metadata: Metadata | Sequence[Metadata] | None = None,
         exclude: Sequence[str] = (),
         retry_failed: bool = False,
         cache_media: bool = False,
@@ -267,7 +272,8 @@ class MultimodalIndex:
         Args:
             paths_or_items: `Path`s of files and folders, and items (see `Item`): a `str` is always a text.
             metadata: Flat scalars to be kept with every unit of it, and to be filtered by; those of units that are
-                there already are replaced. `None` leaves them.
+                there already are replaced. `None` leaves them. A list has those of each file or item, and then there
+                are no folders.
             exclude: Patterns of files and folders inside the given folders to leave out, as in a `.gitignore` file
                 there: `"*.bak"`, `"drafts/"`, `"/2019"`. What is left out is among the skipped of the report.
             retry_failed: Read files again that could not be read before. By default those that have not changed are
@@ -281,10 +287,16 @@ class MultimodalIndex:
         Raises:
             StoreError: Somebody else is writing, or the disk fails.
             InputError: A `str` or another single item was given instead of a list, or a folder cannot be read.
-            ValueError: `metadata` is not flat, or uses a reserved name; or `cache_media` without a reranker.
+            ValueError: `metadata` is not flat, or uses a reserved name, or is not one for each file or item; or
+                `cache_media` without a reranker.
         """
         cache = self._find_media_cache() if cache_media else None
         found = list_sources(paths_or_items, exclude=exclude)
+        if isinstance(metadata, Sequence) and len(metadata) != len(found.sources):
+            raise ValueError(
+                f"metadata is a list of {len(metadata):,}, and there are {len(found.sources):,} files and items (those "
+                "in folders counted, and files that are named twice counted once); give one for each"
+            )
         with self._store.write():
             counter = self._run(found, metadata, retry_failed, cache, show_progress, on_progress)
             self._end_grace()
@@ -382,7 +394,7 @@ class MultimodalIndex:
         fetch_k: int | None = None,
         where: Mapping[str, Any] | None = None,
         media_types: Sequence[MediaType] | None = None,
-        threshold: float | None = None,
+        threshold: float | str | None = None,
         instruction: str | None = None,
         oversample: int = 4,
         match_words: bool = True,
@@ -396,7 +408,8 @@ class MultimodalIndex:
             fetch_k: Candidates that the reranker judges; 50 by default, or `k` if that is more.
             where: What the hits must meet, see `delete`.
             media_types: Which kinds of units to find; `None` is all.
-            threshold: Lowest score of a hit: its probability if there is a reranker, else its cosine.
+            threshold: Lowest score of a hit: its probability if there is a reranker, else its cosine. `"fpr=0.01"`
+                and `"probability=0.9"` stand for what `qwen3vl eval` has measured on this index.
             instruction: What makes a document relevant, for both stages; by default each model's own.
             oversample: How many times as many short vectors are recalled as are kept after rescoring.
             match_words: Join the order of the vectors with that of the keyword index, which finds exact words and
@@ -406,8 +419,9 @@ class MultimodalIndex:
 
         Raises:
             InputError: The query cannot be read, embedded or judged.
-            ValueError: An option is out of range.
-            StoreError: The index is corrupt.
+            ValueError: An option is out of range, or the threshold was not measured.
+            StoreError: The index is corrupt, or its thresholds were measured with another reranker or instruction.
+            FingerprintMismatchError: They were measured with another embedder.
         """
         options = SearchOptions(
             k=k,
@@ -431,7 +445,7 @@ class MultimodalIndex:
     def _run(
         self,
         found: Sources,
-        metadata: Metadata | None,
+        metadata: Metadata | Sequence[Metadata] | None,
         retry_failed: bool,
         cache_media: Callable[[Sequence[Item]], object] | None,
         show_progress: bool,
@@ -447,7 +461,9 @@ class MultimodalIndex:
                 counter,
                 policy=self._policy,
                 read_units=self._read_units,
-                metadata=check_metadata(metadata),
+                metadata=[check_metadata(one) for one in metadata]
+                if isinstance(metadata, Sequence)
+                else check_metadata(metadata),
                 conditions=self._conditions,
                 retry_failed=retry_failed,
                 cache_media=cache_media,

@@ -20,12 +20,22 @@ from qwen3_vl_retrieval.index.store.catalog import StoredUnit
 from qwen3_vl_retrieval.index.store.filters import SqlFilter, compile_filter
 from qwen3_vl_retrieval.index.store.keywords import fuse_ranks
 from qwen3_vl_retrieval.index.store.store import Store
+from qwen3_vl_retrieval.index.thresholds import find_threshold
 from qwen3_vl_retrieval.items import Item, describe_text
 from qwen3_vl_retrieval.judging import judge_documents
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 from qwen3_vl_retrieval.protocols import Embedder, Reranker
 
-__all__ = ["Candidate", "CandidateQuery", "SearchOptions", "find_candidates", "search_in_stages"]
+__all__ = [
+    "Candidate",
+    "CandidateQuery",
+    "SearchOptions",
+    "build_hits",
+    "find_candidates",
+    "find_hits",
+    "judge_hits",
+    "search_in_stages",
+]
 
 _EXACT_ROWS = 10_000
 """Units that are compared one by one, so that all of them are found: a graph that is searched with a filter that few
@@ -56,7 +66,7 @@ class SearchOptions:
     fetch_k: int
     where: Mapping[str, Any] | None
     media_types: Sequence[MediaType] | None
-    threshold: float | None
+    threshold: float | str | None
     instruction: str | None
     oversample: int
     match_words: bool
@@ -93,34 +103,25 @@ def search_in_stages(
 
     Raises:
         InputError: The query cannot be read, embedded or judged.
-        ValueError: The filter is malformed.
-        StoreError: The store is corrupt.
+        ValueError: The filter is malformed, or the threshold is not understood or was not measured.
+        StoreError: The store is corrupt, or no thresholds were measured for these models.
     """
+    # What cannot be applied is said before anything is computed.
+    lowest = _find_lowest(store, options, reranker)
     seconds: dict[str, float] = {}
     begun = perf_counter()
     vector = embedder.embed([query], input_type="query", instruction=options.instruction)[0]
     seconds["embedding"] = perf_counter() - begun
     begun = perf_counter()
-    candidates = find_candidates(
-        store,
-        CandidateQuery(
-            vector=vector,
-            words=describe_text(query) if options.match_words else "",
-            limit=options.k if reranker is None else options.fetch_k,
-            oversample=options.oversample,
-            where=options.filter,
-        ),
-    )
-    units = store.catalog.load_units([candidate.row for candidate in candidates])
-    # A unit that was removed in this moment is no hit.
-    hits = [_build_hit(one, units[one.row], store, policy) for one in candidates if one.row in units]
+    limit = options.k if reranker is None else options.fetch_k
+    hits = find_hits(store, query, vector, options, limit=limit, policy=policy)
     seconds["finding"] = perf_counter() - begun
     begun = perf_counter()
     failures: list[FailedFile] = []
     if reranker is not None:
-        hits, failures = _rerank(reranker, query, hits, options.instruction)
+        hits, failures = judge_hits(reranker, query, hits, options.instruction)
         seconds["reranking"] = perf_counter() - begun
-    kept = [hit for hit in hits if options.threshold is None or _score(hit) >= options.threshold][: options.k]
+    kept = [hit for hit in hits if lowest is None or _score(hit) >= lowest][: options.k]
     return SearchResults(
         hits=[replace(hit, rank=rank) for rank, hit in enumerate(kept, start=1)],
         query=query,
@@ -128,6 +129,48 @@ def search_in_stages(
         failures=failures,
         seconds=seconds,
     )
+
+
+def find_hits(
+    store: Store,
+    query: Item,
+    vector: Float[np.ndarray, " dimensions"],
+    options: SearchOptions,
+    *,
+    limit: int,
+    policy: MediaPolicy,
+) -> list[Hit]:
+    """Returns what the first stage finds, best first.
+
+    Args:
+        store: Where.
+        query: Its words are looked for in the keyword index.
+        vector: The query, embedded.
+        options: How; those of the second stage have no effect.
+        limit: Hits at most.
+        policy: What may be opened of them.
+
+    Raises:
+        ValueError: The filter is malformed.
+        StoreError: The store is corrupt.
+    """
+    candidates = find_candidates(
+        store,
+        CandidateQuery(
+            vector=vector,
+            words=describe_text(query) if options.match_words else "",
+            limit=limit,
+            oversample=options.oversample,
+            where=options.filter,
+        ),
+    )
+    return build_hits(store, candidates, policy=policy)
+
+
+def build_hits(store: Store, candidates: Sequence[Candidate], *, policy: MediaPolicy) -> list[Hit]:
+    """Returns candidates as hits; a unit that was removed in this moment is none."""
+    units = store.catalog.load_units([candidate.row for candidate in candidates])
+    return [_build_hit(one, units[one.row], store, policy) for one in candidates if one.row in units]
 
 
 def _build_hit(candidate: Candidate, unit: StoredUnit, store: Store, policy: MediaPolicy) -> Hit:
@@ -148,10 +191,14 @@ def _build_hit(candidate: Candidate, unit: StoredUnit, store: Store, policy: Med
     )
 
 
-def _rerank(
+def judge_hits(
     reranker: Reranker, query: Item, hits: Sequence[Hit], instruction: str | None
 ) -> tuple[list[Hit], list[FailedFile]]:
-    """The hits by relevance; those that can no longer be opened are failures."""
+    """Returns the hits by relevance, best first; those that can no longer be opened are failures.
+
+    Raises:
+        InputError: The query cannot be judged.
+    """
     judged: list[tuple[float, Hit]] = []
     failures: list[FailedFile] = []
     for group in _load_groups(hits, failures):
@@ -180,6 +227,19 @@ def _describe_failure(hit: Hit, error: InputError) -> FailedFile:
     if not hit.unit.is_in_file:
         return FailedFile(path=Path(f"item {hit.id}"), unit=None, error=error.at(None))
     return FailedFile.of_unit(hit.unit, error)
+
+
+def _find_lowest(store: Store, options: SearchOptions, reranker: Reranker | None) -> float | None:
+    if not isinstance(options.threshold, str):
+        return options.threshold
+    return find_threshold(
+        store.layout.folder,
+        options.threshold,
+        stage="first" if reranker is None else "reranked",
+        reranker=None if reranker is None else reranker.model_id,
+        instruction=options.instruction,
+        fingerprint=store.head.fingerprint,
+    )
 
 
 def _score(hit: Hit) -> float:

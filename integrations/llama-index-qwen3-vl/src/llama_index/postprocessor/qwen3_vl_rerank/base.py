@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Annotated, Any, TypedDict, Unpack
 
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.instrumentation import get_dispatcher  # pyright: ignore[reportPrivateImportUsage] - as its own modules
@@ -29,6 +29,8 @@ from qwen3_vl_retrieval import (
     arank_documents,
     rank_documents,
 )
+from qwen3_vl_retrieval.errors import quote
+from qwen3_vl_retrieval.index import find_threshold
 
 __all__ = ["Qwen3VLRerank", "RerankOptions"]
 
@@ -42,7 +44,8 @@ class RerankOptions(ModelOptions, total=False):
 
     top_n: int
     instruction: str | None
-    score_threshold: float | None
+    score_threshold: float | str | None
+    thresholds: str | None
     keep_retrieval_score: bool
     on_error: OnUnreadable
 
@@ -98,7 +101,14 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
         default=None,
         description="What makes a node relevant; by default the model's own. That of a query goes before.",
     )
-    score_threshold: float | None = Field(default=None, ge=0, le=1, description="Lowest probability to return.")
+    score_threshold: Annotated[float, Field(ge=0, le=1)] | str | None = Field(
+        default=None,
+        description="Lowest probability to return; with `thresholds` also `fpr=0.01` or `probability=0.9`, as "
+        "`qwen3vl eval` has measured them.",
+    )
+    thresholds: str | None = Field(
+        default=None, description="Folder of the index, or file, with what `qwen3vl eval` has measured."
+    )
     keep_retrieval_score: bool = Field(
         default=False,
         description="Whether a copy of the node is returned with the score that it came with, as `retrieval_score` "
@@ -189,11 +199,24 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
         except InputError as error:
             return error
 
+    def _find_lowest(self) -> float | None:
+        wanted = self.score_threshold
+        if not isinstance(wanted, str):
+            return wanted
+        if self.thresholds is None:
+            raise ValueError(
+                f"score_threshold={quote(wanted)} needs thresholds, the folder of the index that qwen3vl eval has "
+                "measured; give it, or a number"
+            )
+        return find_threshold(
+            self.thresholds, wanted, stage="reranked", reranker=self.reranker.model_id, instruction=self.instruction
+        )
+
     def _list_options(self) -> _RankOptions:
         return {
             "on_error": self.on_error,
             "top_n": self.top_n,
-            "threshold": self.score_threshold,
+            "threshold": self._find_lowest(),
             "instruction": self.instruction,
             "role": "node",
         }

@@ -96,7 +96,7 @@ def run_pipeline(
     *,
     policy: MediaPolicy,
     read_units: UnitReader,
-    metadata: Metadata | None,
+    metadata: Metadata | Sequence[Metadata | None] | None,
     conditions: str,
     retry_failed: bool = False,
     cache_media: Callable[[Sequence[Item]], object] | None = None,
@@ -110,7 +110,7 @@ def run_pipeline(
         counter: Is kept up to date.
         policy: What may be opened here; the embedder has its own.
         read_units: Turns a file into units.
-        metadata: The caller's own, of all units; `None` leaves what was given before.
+        metadata: The caller's own, of all units, or those of each source; `None` leaves what was given before.
         conditions: Hash of what decides, beside a file, whether it can be read; see `hash_conditions`.
         retry_failed: Read files again that could not be read, and have not changed.
         cache_media: Is called with the items of each group that is embedded.

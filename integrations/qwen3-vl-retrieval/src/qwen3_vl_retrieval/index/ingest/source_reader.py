@@ -304,7 +304,7 @@ class SourceReader:
         space: Hash of the vector space.
         policy: What may be opened.
         read_units: Turns a file into units.
-        metadata: The caller's own, of all units; `None` leaves what was given before.
+        metadata: The caller's own, of all units, or those of each source; `None` leaves what was given before.
         image_reading: How the model of the store reads images.
         conditions: Hash of what decides, beside a file, whether it can be read.
         retry_failed: Whether files are read again that could not be read, and have not changed.
@@ -319,7 +319,7 @@ class SourceReader:
         space: str,
         policy: MediaPolicy,
         read_units: UnitReader,
-        metadata: Metadata | None,
+        metadata: Metadata | Sequence[Metadata | None] | None,
         image_reading: ImageReading,
         conditions: str,
         retry_failed: bool,
@@ -330,7 +330,8 @@ class SourceReader:
         self._space = space
         self._policy = policy
         self._read_units = read_units
-        self._metadata = metadata
+        self._metadata_by_source = metadata if isinstance(metadata, Sequence) else None
+        self._metadata = None if isinstance(metadata, Sequence) else metadata
         self._image_reading: ImageReading = image_reading
         self._conditions = conditions
         self._retry_failed = retry_failed
@@ -339,6 +340,8 @@ class SourceReader:
     def read(self, sources: Iterable[Path | Item]) -> Generator[Finding, None, None]:
         """Yields what is found in files (`Path`) and items, in their order; the units of a file before its end."""
         for position, source in enumerate(sources):
+            if self._metadata_by_source is not None:
+                self._metadata = self._metadata_by_source[position]
             if isinstance(source, Path):
                 self._on_file(source)
                 yield from self._read_file(Path(os.path.abspath(source)))  # noqa: PTH100 - links are kept as they are

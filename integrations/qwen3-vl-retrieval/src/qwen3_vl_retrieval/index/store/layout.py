@@ -36,6 +36,7 @@ class StoreLayout:
     collection/       Chroma's: short vectors with texts and metadata, to be recalled from
     vectors.bin       full vectors, to be rescored with
     media/            images that were given in memory
+    thresholds.json   what scores mean, if it was measured
     *.lock
     ```
 

@@ -1,0 +1,73 @@
+"""Is it good on one's own documents? Questions with known answers, measures of both stages, and what they can show.
+
+```python
+from qwen3_vl_retrieval.evaluation import evaluate_index, read_questions
+
+evaluation = evaluate_index(index, read_questions("questions.jsonl"))
+print(evaluation)
+```
+
+Needs the extra `evaluation`; importing this package imports none of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qwen3_vl_retrieval.lazy_imports import import_lazily
+
+if TYPE_CHECKING:
+    from qwen3_vl_retrieval.evaluation.confidence import Difference, Interval, compare_values, estimate_mean
+    from qwen3_vl_retrieval.evaluation.datasets import DatasetReport, index_dataset
+    from qwen3_vl_retrieval.evaluation.evaluate import evaluate_index
+    from qwen3_vl_retrieval.evaluation.evaluation import Evaluation, compare_evaluations
+    from qwen3_vl_retrieval.evaluation.question_runs import RunOptions
+    from qwen3_vl_retrieval.evaluation.questions import Judgement, Question, QuestionSet
+    from qwen3_vl_retrieval.evaluation.readers.files import read_questions
+    from qwen3_vl_retrieval.evaluation.report import render_report
+    from qwen3_vl_retrieval.evaluation.thresholds import fit_thresholds
+    from qwen3_vl_retrieval.index.thresholds import FittedThresholds, save_thresholds
+
+__all__ = [
+    "DatasetReport",
+    "Difference",
+    "Evaluation",
+    "FittedThresholds",
+    "Interval",
+    "Judgement",
+    "Question",
+    "QuestionSet",
+    "RunOptions",
+    "compare_evaluations",
+    "compare_values",
+    "estimate_mean",
+    "evaluate_index",
+    "fit_thresholds",
+    "index_dataset",
+    "read_questions",
+    "render_report",
+    "save_thresholds",
+]
+
+_MODULES = {
+    "DatasetReport": "evaluation.datasets",
+    "Difference": "evaluation.confidence",
+    "Evaluation": "evaluation.evaluation",
+    "FittedThresholds": "index.thresholds",
+    "Interval": "evaluation.confidence",
+    "Judgement": "evaluation.questions",
+    "Question": "evaluation.questions",
+    "QuestionSet": "evaluation.questions",
+    "RunOptions": "evaluation.question_runs",
+    "compare_evaluations": "evaluation.evaluation",
+    "compare_values": "evaluation.confidence",
+    "estimate_mean": "evaluation.confidence",
+    "evaluate_index": "evaluation.evaluate",
+    "fit_thresholds": "evaluation.thresholds",
+    "index_dataset": "evaluation.datasets",
+    "read_questions": "evaluation.readers.files",
+    "render_report": "evaluation.report",
+    "save_thresholds": "index.thresholds",
+}
+
+__getattr__ = import_lazily(__name__, _MODULES)
