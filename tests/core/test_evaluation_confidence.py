@@ -67,8 +67,11 @@ def test_the_number_of_questions_that_is_named_is_enough_in_four_of_five_cases()
 def test_differences_are_said_in_plain_words():
     generator = np.random.default_rng(8)
     first, second = draw_pair(generator, 400, 0.05)
-    assert compare_values(first, second).describe().startswith("B is better by 4.")
-    assert compare_values(second, first).describe(first="full", second="short").startswith("full is better by 4.")
+    found = compare_values(first, second)
+    mean, low, high = (f"{100 * value:.1f}" for value in (found.interval.mean, found.interval.low, found.interval.high))
+    assert found.describe() == f"B is better by {mean} points (95 %: {low} to {high})"
+    turned = compare_values(second, first).describe(first="full", second="short")
+    assert turned.startswith(f"full is better by {mean} points (95 %: ")
     gained = compare_values(np.zeros(40), np.tile([0.02, 0.1, -0.05, 0.0], 10))
     assert gained.describe() == "no difference can be shown with 40 questions; about 77 would be needed"
     assert compare_values(first, first).describe() == (
