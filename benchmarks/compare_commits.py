@@ -157,15 +157,15 @@ def main() -> None:
         text=True,
         check=True,
     )
-    result: dict[str, Any] = {"other": commit.stdout.strip(), "dtype": options.dtype, "rounds": options.rounds, "rows": {}}
+    rows: dict[str, dict[str, Any]] = {}
+    result = {"other": commit.stdout.strip(), "dtype": options.dtype, "rounds": options.rounds, "rows": rows}
     for row in options.rows:
-        result["rows"][row] = compare_row(row, options.other.resolve(), options, folders)
+        rows[row] = compare_row(row, options.other.resolve(), options, folders)
         # After each row: what was measured is not lost with a run that is ended.
         if options.to == "-":
             print(json.dumps(describe_machine() | result, indent=2), flush=True)
         else:
             write_result(f"compare_{options.to}_{options.dtype}", result)
-
 
 
 if __name__ == "__main__":
