@@ -7,30 +7,13 @@ from llama_index.core.schema import NodeWithScore, TextNode
 
 from llama_index.postprocessor.qwen3_vl_rerank import Qwen3VLRerank
 from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever
-from qwen3_vl_retrieval.index import MultimodalIndex
-from qwen3_vl_retrieval.index.thresholds import CutOff, FittedThresholds, save_thresholds
-from qwen3_vl_retrieval.testing import FakeEmbedder, FakeReranker
-
-TEXTS = ["a red mug", "a green lamp", "the red lamp"]
+from measured_thresholds import TEXTS, open_measured_index
+from qwen3_vl_retrieval.testing import FakeReranker
 
 
 @pytest.fixture
 def index(tmp_path):
-    with MultimodalIndex.open(tmp_path / "store", FakeEmbedder(), FakeReranker()) as opened:
-        opened.add(TEXTS)
-        fitted = FittedThresholds(
-            stage="reranked",
-            fingerprint=opened.store.head.fingerprint,
-            reranker=FakeReranker().model_id,
-            instruction=None,
-            questions=9,
-            positives=9,
-            negatives=200,
-            auc=1.0,
-            # All words of the question, and not half of them.
-            cut_offs={"0.01": CutOff(score=0.8, false_positive_rate=0.01, recall=1.0)},
-        )
-        save_thresholds(tmp_path / "store", [fitted])
+    with open_measured_index(tmp_path / "store") as opened:
         yield opened
 
 

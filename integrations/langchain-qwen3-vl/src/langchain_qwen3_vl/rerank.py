@@ -15,8 +15,7 @@ from pydantic import Field, SecretStr
 from langchain_qwen3_vl.contents import Item, LangChainItem, coerce_each, coerce_item
 from langchain_qwen3_vl.models import NamedReranker
 from qwen3_vl_retrieval import InputError, OnUnreadable, Ranked, ShareOptions, arank_documents, rank_documents
-from qwen3_vl_retrieval.errors import quote
-from qwen3_vl_retrieval.index import find_threshold
+from qwen3_vl_retrieval.index import find_relevance_threshold
 
 __all__ = ["Qwen3VLRerank"]
 
@@ -163,16 +162,11 @@ class Qwen3VLRerank(NamedReranker, BaseDocumentCompressor):
         return (await arank_documents(reranker, **ranking)).ranked
 
     def _find_lowest(self) -> float | None:
-        wanted = self.score_threshold
-        if not isinstance(wanted, str):
-            return wanted
-        if self.thresholds is None:
-            raise ValueError(
-                f"score_threshold={quote(wanted)} needs thresholds, the folder of the index that qwen3vl eval has "
-                "measured; give it, or a number"
-            )
-        return find_threshold(
-            self.thresholds, wanted, stage="reranked", reranker=self.reranker.model_id, instruction=self.instruction
+        return find_relevance_threshold(
+            self.score_threshold,
+            self.thresholds,
+            reranker=lambda: self.reranker.model_id,
+            instruction=self.instruction,
         )
 
     def _build(self, documents: Sequence[object], query: object, top_n: int | None) -> _Ranking | None:

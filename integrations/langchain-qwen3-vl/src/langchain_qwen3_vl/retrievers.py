@@ -344,7 +344,7 @@ class Qwen3VLRetriever(BaseRetriever):
         if call.score_threshold is None or is_judged:
             return list(found[: call.k])
         if isinstance(call.score_threshold, str):
-            raise ValueError(  # noqa: TRY004 - a text is right elsewhere
+            raise ValueError(  # noqa: TRY004 - a str is allowed, and not with this base
                 f"score_threshold={quote(call.score_threshold)} is measured for an index with its own reranker, and "
                 f"base is {type(self.base).__name__}; give a number, or score_threshold and thresholds to Qwen3VLRerank"
             )

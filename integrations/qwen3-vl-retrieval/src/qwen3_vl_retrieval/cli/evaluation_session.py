@@ -153,7 +153,9 @@ def evaluate_store(
     policy = limits.build_policy()
     # What is wrong with questions is said before anything is computed.
     questions = request.read_questions()
-    filled = None if request.dataset is None else _fill(folder, request, loading, policy, messages)
+    filled = (
+        None if request.dataset is None else _fill(folder, request.dataset, request.model, loading, policy, messages)
+    )
     if filled is not None:
         filled.require_entries(questions)
     with messages.status("loading the models"):
@@ -191,18 +193,15 @@ def evaluate_store(
 
 
 def _fill(
-    folder: Path, request: EvaluationRequest, loading: LoadingOptions, policy: MediaPolicy, messages: Console
+    folder: Path, dataset: Path, model: str | None, loading: LoadingOptions, policy: MediaPolicy, messages: Console
 ) -> DatasetReport:
-    assert request.dataset is not None  # noqa: S101 - for the type checker
-    name = request.model
-    if name is None:
-        name = DEFAULT_EMBEDDER
+    name = DEFAULT_EMBEDDER if model is None else model
     with messages.status("loading the model"):
         embedder = load_embedder(name, loading, policy)
     with MultimodalIndex.open(folder, embedder, media_policy=policy) as index:
         remember_embedder(index.store, name, loading)
         with _show_progress(messages, "indexing") as on_progress:
-            return index_dataset(index, request.dataset, on_progress=on_progress)
+            return index_dataset(index, dataset, on_progress=on_progress)
 
 
 def _choose_working_file(index: MultimodalIndex, questions: QuestionSet, request: EvaluationRequest) -> Path | None:

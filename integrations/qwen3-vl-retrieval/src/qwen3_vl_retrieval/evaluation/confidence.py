@@ -55,7 +55,7 @@ class Difference:
     """What B has over A on the same questions.
 
     Attributes:
-        interval: Of the differences.
+        interval: Mean of the differences, with its interval.
         is_shown: Whether the questions show that there is one.
         needed: About how many questions would be needed for one of this size; `None` if there is none to be seen.
     """
@@ -93,7 +93,7 @@ def estimate_mean(values: Float[np.ndarray, " questions"], *, seed: int = 0) -> 
 
     Args:
         values: One for each question.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Raises:
         ValueError: There are no values.
@@ -119,7 +119,7 @@ def compare_values(
     Args:
         first: A measure of A, one value for each question.
         second: The same of B, in the same order.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Raises:
         ValueError: They are not of the same questions, or there are none.

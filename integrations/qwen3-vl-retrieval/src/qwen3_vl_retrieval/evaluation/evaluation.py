@@ -136,7 +136,7 @@ class Evaluation:
         runs: What was found.
         units: The units of the index.
         options: How questions were asked.
-        fingerprint: Of the vectors.
+        fingerprint: Fingerprint of the index.
         reranker: Model of the second stage; `None` if there was none.
         origin: Where the questions are from.
         stages: Measures of both stages.

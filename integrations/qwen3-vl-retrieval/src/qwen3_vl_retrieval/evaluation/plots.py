@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from markupsafe import Markup
+
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.evaluation.evaluation import Evaluation
 
@@ -27,7 +29,7 @@ _VARIABLES = {
 _SIZE_INCHES = (6.0, 3.2)
 
 
-def draw_stages(evaluation: Evaluation) -> str:
+def draw_stages(evaluation: Evaluation) -> Markup:
     """Returns the measures of both stages with their intervals."""
     figure, axes = _begin()
     names = [name for name in next(iter(evaluation.stages.values())).values if not name.startswith("precision")]
@@ -48,7 +50,7 @@ def draw_stages(evaluation: Evaluation) -> str:
     return _finish(figure, axes)
 
 
-def draw_depths(evaluation: Evaluation) -> str:
+def draw_depths(evaluation: Evaluation) -> Markup:
     """Returns the main measure, and seconds for a question, by the number of judged candidates."""
     figure, axes = _begin()
     name = evaluation.main_measure
@@ -68,7 +70,7 @@ def draw_depths(evaluation: Evaluation) -> str:
     return _finish(figure, axes)
 
 
-def draw_vectors(evaluation: Evaluation) -> str:
+def draw_vectors(evaluation: Evaluation) -> Markup:
     """Returns the main measure by bytes of a vector, one line for each number format."""
     figure, axes = _begin()
     name = evaluation.main_measure
@@ -112,14 +114,15 @@ def _style(axes: Any) -> None:
         side.set_color(_LINE)
 
 
-def _finish(figure: Any, axes: Any) -> str:
+def _finish(figure: Any, axes: Any) -> Markup:
     matplotlib = cast("Any", importlib.import_module("matplotlib"))
     written = io.StringIO()
     nothing: Mapping[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(written, format="svg", transparent=True, metadata=nothing)
     del axes
-    return _adapt(written.getvalue(), list(_VARIABLES.items()))
+    # matplotlib has escaped the texts in it.
+    return Markup(_adapt(written.getvalue(), list(_VARIABLES.items())))  # noqa: S704 - an image is not escaped again
 
 
 def _adapt(svg: str, colors: Sequence[tuple[str, str]]) -> str:

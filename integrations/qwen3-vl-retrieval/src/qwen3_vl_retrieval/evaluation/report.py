@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from markupsafe import Markup
-
 from qwen3_vl_retrieval.documents.previews import encode_thumbnail
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.evaluation.confidence import Interval
@@ -78,11 +76,11 @@ def render_report(
         StoreError: matplotlib is not installed.
     """
     difference = evaluation.compare_stages()
-    plots: list[tuple[str, Markup]] = [("Measures, with 95 % intervals", Markup(draw_stages(evaluation)))]  # noqa: S704 - our own drawing
+    plots = [("Measures, with 95 % intervals", draw_stages(evaluation))]
     if len(evaluation.depth_curve) > 1:
-        plots.append(("How many candidates to judge", Markup(draw_depths(evaluation))))  # noqa: S704 - our own drawing
+        plots.append(("How many candidates to judge", draw_depths(evaluation)))
     if evaluation.vector_curve:
-        plots.append(("Shorter and coarser vectors", Markup(draw_vectors(evaluation))))  # noqa: S704 - our own drawing
+        plots.append(("Shorter and coarser vectors", draw_vectors(evaluation)))
     return (
         load_templates("qwen3_vl_retrieval.evaluation")
         .get_template("report.html")

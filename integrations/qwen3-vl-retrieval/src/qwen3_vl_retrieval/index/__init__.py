@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.index.results.hits import FailedFile, Hit, SearchResults, describe_hit
     from qwen3_vl_retrieval.index.store.parquet import export_store, import_store
     from qwen3_vl_retrieval.index.store.store import CompactReport, IndexStatistics, Store
-    from qwen3_vl_retrieval.index.thresholds import find_threshold
+    from qwen3_vl_retrieval.index.thresholds import find_relevance_threshold, find_threshold
 
 __all__ = [
     "LEAST_IMAGE_BYTES",
@@ -66,6 +66,7 @@ __all__ = [
     "encode_png",
     "export_store",
     "find_local_file",
+    "find_relevance_threshold",
     "find_threshold",
     "hash_file",
     "identify_media",
@@ -107,6 +108,7 @@ _MODULES = {
     "encode_png": "documents.previews",
     "export_store": "index.store.parquet",
     "find_local_file": "documents.media_store",
+    "find_relevance_threshold": "index.thresholds",
     "find_threshold": "index.thresholds",
     "hash_file": "documents.media_store",
     "identify_media": "documents.media_store",

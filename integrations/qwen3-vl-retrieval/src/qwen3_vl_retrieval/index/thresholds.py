@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -22,6 +22,7 @@ __all__ = [
     "CutOff",
     "FittedThresholds",
     "ThresholdStage",
+    "find_relevance_threshold",
     "find_threshold",
     "load_thresholds",
     "place_score",
@@ -78,7 +79,7 @@ class FittedThresholds:
 
     Attributes:
         stage: Whose scores: `"first"` has cosines, `"reranked"` probabilities.
-        fingerprint: Of the vectors.
+        fingerprint: Fingerprint of the index.
         reranker: Model of the second stage; `None` for the first.
         instruction: What was asked with; `None` is the models' own.
         questions: Questions that were measured.
@@ -204,7 +205,7 @@ def find_threshold(
         stage: Whose scores are compared with it.
         reranker: Model of the second stage.
         instruction: What is asked with; `None` is the models' own.
-        fingerprint: Of the vectors; `None` where there are none.
+        fingerprint: Fingerprint of the index that is searched; `None` where no vectors are compared.
 
     Raises:
         ValueError: `wanted` is not understood, or was not measured.
@@ -225,6 +226,31 @@ def find_threshold(
     kept = [one for one in kept if one.reranker == reranker]
     _require_same("instruction", instruction, [one.instruction for one in kept])
     return next(one for one in kept if one.instruction == instruction).find_score(wanted)
+
+
+def find_relevance_threshold(
+    wanted: float | str | None, folder: str | Path | None, *, reranker: Callable[[], str], instruction: str | None
+) -> float | None:
+    """Returns the lowest probability for a reranker that ranks without an index; what is no text is returned as it is.
+
+    Args:
+        wanted: A probability, or what it means, as in `find_threshold`.
+        folder: Folder of the index on which thresholds were measured.
+        reranker: Returns the name of the model; called only if thresholds are read.
+        instruction: What is asked with; `None` is the model's own.
+
+    Raises:
+        ValueError: The folder is missing, or `wanted` is not understood or was not measured.
+        StoreError: Nothing was measured for this reranker or instruction.
+    """
+    if not isinstance(wanted, str):
+        return wanted
+    if folder is None:
+        raise ValueError(
+            f"score_threshold={quote(wanted)} needs thresholds, the folder of the index that qwen3vl eval has "
+            "measured; give it, or a number"
+        )
+    return find_threshold(folder, wanted, stage="reranked", reranker=reranker(), instruction=instruction)
 
 
 def _require_same(name: str, wanted: str | None, measured: Sequence[str | None]) -> None:

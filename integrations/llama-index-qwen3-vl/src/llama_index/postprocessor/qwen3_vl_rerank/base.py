@@ -29,8 +29,7 @@ from qwen3_vl_retrieval import (
     arank_documents,
     rank_documents,
 )
-from qwen3_vl_retrieval.errors import quote
-from qwen3_vl_retrieval.index import find_threshold
+from qwen3_vl_retrieval.index import find_relevance_threshold
 
 __all__ = ["Qwen3VLRerank", "RerankOptions"]
 
@@ -200,16 +199,11 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
             return error
 
     def _find_lowest(self) -> float | None:
-        wanted = self.score_threshold
-        if not isinstance(wanted, str):
-            return wanted
-        if self.thresholds is None:
-            raise ValueError(
-                f"score_threshold={quote(wanted)} needs thresholds, the folder of the index that qwen3vl eval has "
-                "measured; give it, or a number"
-            )
-        return find_threshold(
-            self.thresholds, wanted, stage="reranked", reranker=self.reranker.model_id, instruction=self.instruction
+        return find_relevance_threshold(
+            self.score_threshold,
+            self.thresholds,
+            reranker=lambda: self.reranker.model_id,
+            instruction=self.instruction,
         )
 
     def _list_options(self) -> _RankOptions:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -125,18 +126,18 @@ def run_pipeline(
         space=hash_space(store.head.fingerprint),
         policy=policy,
         read_units=read_units,
-        metadata=metadata,
         image_reading=reading,
         conditions=conditions,
         retry_failed=retry_failed,
         on_file=counter.begin_file,
     )
     writer = _GroupWriter(store, counter, conditions)
+    described = zip(sources, metadata if isinstance(metadata, Sequence) else repeat(metadata), strict=False)
 
     def read_groups(is_closed: threading.Event) -> Generator[_Group, None, None]:
         with ThreadPoolExecutor(max_workers=_LOADING_THREADS, thread_name_prefix="load-pages") as threads:
             loader = _ItemLoader(threads, policy, reading, is_closed)
-            for group in _collect_groups(reader.read(sources), store, loader):
+            for group in _collect_groups(reader.read(described), store, loader):
                 group.finish_loading()
                 if is_closed.is_set():
                     return

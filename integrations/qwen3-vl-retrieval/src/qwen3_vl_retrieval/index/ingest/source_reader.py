@@ -304,7 +304,6 @@ class SourceReader:
         space: Hash of the vector space.
         policy: What may be opened.
         read_units: Turns a file into units.
-        metadata: The caller's own, of all units, or those of each source; `None` leaves what was given before.
         image_reading: How the model of the store reads images.
         conditions: Hash of what decides, beside a file, whether it can be read.
         retry_failed: Whether files are read again that could not be read, and have not changed.
@@ -319,7 +318,6 @@ class SourceReader:
         space: str,
         policy: MediaPolicy,
         read_units: UnitReader,
-        metadata: Metadata | Sequence[Metadata | None] | None,
         image_reading: ImageReading,
         conditions: str,
         retry_failed: bool,
@@ -330,27 +328,28 @@ class SourceReader:
         self._space = space
         self._policy = policy
         self._read_units = read_units
-        self._metadata_by_source = metadata if isinstance(metadata, Sequence) else None
-        self._metadata = None if isinstance(metadata, Sequence) else metadata
         self._image_reading: ImageReading = image_reading
         self._conditions = conditions
         self._retry_failed = retry_failed
         self._on_file = on_file
 
-    def read(self, sources: Iterable[Path | Item]) -> Generator[Finding, None, None]:
-        """Yields what is found in files (`Path`) and items, in their order; the units of a file before its end."""
-        for position, source in enumerate(sources):
-            if self._metadata_by_source is not None:
-                self._metadata = self._metadata_by_source[position]
+    def read(self, sources: Iterable[tuple[Path | Item, Metadata | None]]) -> Generator[Finding, None, None]:
+        """Yields what is found in files (`Path`) and items, in their order; the units of a file before its end.
+
+        Args:
+            sources: Each with the caller's own metadata of its units; `None` leaves those that were given before.
+        """
+        for position, (source, own) in enumerate(sources):
             if isinstance(source, Path):
                 self._on_file(source)
-                yield from self._read_file(Path(os.path.abspath(source)))  # noqa: PTH100 - links are kept as they are
+                path = Path(os.path.abspath(source))  # noqa: PTH100 - links are kept as they are
+                yield from self._read_file(path, own)
             else:
                 self._on_file(None)
-                yield self._read_item(position, source)
+                yield self._read_item(position, source, own)
         self._on_file(None)
 
-    def _read_file(self, path: Path) -> Generator[Finding, None, None]:
+    def _read_file(self, path: Path, metadata: Metadata | None) -> Generator[Finding, None, None]:
         source = encode_path(path)
         try:
             signature = read_signature(path)
@@ -363,7 +362,7 @@ class SourceReader:
         # A file with parts that could not be read is as good as unread if they may be read now.
         is_settled = attempt is not None or not failures
         if known is not None and is_settled and is_unchanged(known.signature, signature):
-            yield self._keep_file(source, None, failures)
+            yield self._keep_file(source, None, failures, metadata)
             return
         if known is None and attempt is not None and is_unchanged(attempt.signature, signature):
             yield KnownFailure(failures=failures)
@@ -376,7 +375,7 @@ class SourceReader:
                 yield KnownFailure(failures=failures, attempt=replace(attempt, signature=signature))
                 return
             if known is not None and known.sha256 == sha256 and is_settled:
-                yield self._keep_file(source, state, failures)
+                yield self._keep_file(source, state, failures, metadata)
                 return
             units = self._read_units(path, self._policy)
         except InputError as error:
@@ -384,7 +383,7 @@ class SourceReader:
             return
         mime_type = guess_mime_type(path)
         for unit in units:
-            yield self._place_unit(unit, state, mime_type)
+            yield self._place_unit(unit, state, mime_type, metadata)
         # As the store knew it before its first unit was entered. What an interrupted run left of it does not count.
         is_same = known is not None and known.sha256 == sha256
         outcome = "added" if known is None else "unchanged" if is_same else "changed"
@@ -407,11 +406,13 @@ class SourceReader:
             attempt=None if attempt is None or is_passing(error, path) else attempt,
         )
 
-    def _keep_file(self, source: str, state: FileState | None, failures: tuple[FailedFile, ...]) -> UnchangedFile:
+    def _keep_file(
+        self, source: str, state: FileState | None, failures: tuple[FailedFile, ...], metadata: Metadata | None
+    ) -> UnchangedFile:
         places: list[Place] = []
-        if self._metadata is not None:
+        if metadata is not None:
             places = [
-                Place(source=source, unit_id=unit_id, version=version, metadata=self._metadata)
+                Place(source=source, unit_id=unit_id, version=version, metadata=metadata)
                 for unit_id, version in self._catalog.list_places(source)
             ]
         attempt = None
@@ -419,16 +420,16 @@ class SourceReader:
             attempt = self._describe_attempt(source, state.sha256, state.signature)
         return UnchangedFile(state=state, places=tuple(places), failures=failures, attempt=attempt)
 
-    def _place_unit(self, unit: Unit, state: FileState, mime_type: str | None) -> FoundUnit:
+    def _place_unit(self, unit: Unit, state: FileState, mime_type: str | None, metadata: Metadata | None) -> FoundUnit:
         # A chunk is the same wherever it stands: when a text is changed, the chunks that stay are not embedded again.
         is_chunk = unit.media_type == "text"
         sha256 = hash_text("" if unit.text is None else unit.text) if is_chunk else state.sha256
         unit_id = compute_unit_id(self._space, sha256, unit.media_type, page=unit.page, start=unit.start, end=unit.end)
         record = Record(id=unit_id, unit=unit, sha256=sha256, mime_type=mime_type)
-        place = Place(source=state.source, unit_id=unit_id, version=state.sha256, metadata=self._metadata)
+        place = Place(source=state.source, unit_id=unit_id, version=state.sha256, metadata=metadata)
         return FoundUnit(record=record, place=place, is_part=True)
 
-    def _read_item(self, position: int, item: Item) -> Finding:
+    def _read_item(self, position: int, item: Item, metadata: Metadata | None) -> Finding:
         try:
             given = encode_item(item, self._media_folder, self._policy, image_reading=self._image_reading)
         except InputError as error:
@@ -447,7 +448,7 @@ class SourceReader:
             mime_type=None if given.source is None else guess_mime_type(given.source),
             content=given.content,
         )
-        place = Place(source=source, unit_id=unit_id, version=given.sha256, metadata=self._metadata)
+        place = Place(source=source, unit_id=unit_id, version=given.sha256, metadata=metadata)
         if given.source is not None:
             return FoundUnit(record=record, place=place)
         # As it will be opened later: what an image is kept as is what is embedded.
