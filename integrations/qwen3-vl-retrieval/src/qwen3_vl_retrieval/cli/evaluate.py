@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate_stores"]
 
-_EXTRA = ("ir_measures", "matplotlib", "pyarrow")
+_EXTRA = ("ir_measures", "matplotlib", "pyarrow", "scipy")
 
 _INTERRUPTED = "Interrupted. What was judged is kept; run the same command again to go on."
 

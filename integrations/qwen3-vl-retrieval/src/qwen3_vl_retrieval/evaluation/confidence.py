@@ -14,6 +14,8 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Float, Float64
 
+from qwen3_vl_retrieval.evaluation.extra_packages import import_package
+
 __all__ = ["Difference", "Interval", "compare_values", "estimate_mean"]
 
 _NORMAL = NormalDist()
@@ -105,10 +107,17 @@ def estimate_mean(values: Float[np.ndarray, " questions"], *, seed: int = 0) -> 
     mean = float(sample.mean())
     if count == 1 or np.ptp(sample) == 0.0:
         return Interval(mean=mean, low=mean, high=mean, questions=count)
-    means = np.sort(_resample_means(sample, seed))
-    low, high = _find_levels(sample, means, mean)
-    ends = np.quantile(means, [low, high])
-    return Interval(mean=mean, low=float(ends[0]), high=float(ends[1]), questions=count)
+    found = import_package("scipy.stats", purpose="intervals").bootstrap(
+        (sample,),
+        np.mean,
+        n_resamples=_RESAMPLES,
+        batch=max(1, _RESAMPLED_VALUES // count),
+        confidence_level=_widen_level(count),
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    )
+    ends = found.confidence_interval
+    return Interval(mean=mean, low=float(ends.low), high=float(ends.high), questions=count)
 
 
 def compare_values(
@@ -134,45 +143,11 @@ def compare_values(
     return Difference(interval=interval, is_shown=is_shown, needed=_count_needed(differences))
 
 
-def _resample_means(sample: Float64[np.ndarray, " n"], seed: int) -> Float64[np.ndarray, " resamples"]:
-    generator = np.random.default_rng(seed)
-    count = len(sample)
-    at_once = max(1, _RESAMPLED_VALUES // count)
-    parts = [
-        sample[generator.integers(0, count, size=(min(at_once, _RESAMPLES - begun), count))].mean(axis=1)
-        for begun in range(0, _RESAMPLES, at_once)
-    ]
-    return np.concatenate(parts)
-
-
-def _find_levels(
-    sample: Float64[np.ndarray, " n"], means: Float64[np.ndarray, " r"], mean: float
-) -> tuple[float, float]:
-    """The quantiles of the resampled means that are the ends of the interval."""
-    count = len(sample)
-    # Means on a grid are often equal to the mean itself: half of those count as below.
-    below = (np.count_nonzero(means < mean) + 0.5 * np.count_nonzero(means == mean)) / len(means)
-    bias = _NORMAL.inv_cdf(min(max(float(below), 1 / len(means)), 1 - 1 / len(means)))
-    deviations = mean - sample
-    spread = float((deviations**2).sum())
-    acceleration = float((deviations**3).sum()) / (6 * spread**1.5)
+def _widen_level(count: int) -> float:
+    """The level at which the bootstrap covers the mean as often as 95 % says."""
     # Resamples of n values spread too little by √((n-1)/n), and the normal distribution has too thin ends.
-    width = math.sqrt(count / (count - 1)) * _student_quantile(1 - (1 - _LEVEL) / 2, count - 1)
-
-    def adjust(deviation: float) -> float:
-        shifted = bias + deviation
-        return _NORMAL.cdf(bias + shifted / max(1 - acceleration * shifted, 1e-3))
-
-    return adjust(-width), adjust(width)
-
-
-def _student_quantile(level: float, degrees: int) -> float:
-    """Quantile of Student's distribution by the expansion of Cornish and Fisher; exact to 1 % from 4 degrees on."""
-    z = _NORMAL.inv_cdf(level)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / degrees + second / degrees**2 + third / degrees**3
+    quantile = float(import_package("scipy.stats", purpose="intervals").t.ppf(1 - (1 - _LEVEL) / 2, count - 1))
+    return 2 * _NORMAL.cdf(math.sqrt(count / (count - 1)) * quantile) - 1
 
 
 def _count_needed(differences: Float64[np.ndarray, " n"]) -> int | None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
 from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float64
 
-from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.evaluation.extra_packages import import_package
 
 __all__ = ["compute_measures", "list_measures", "write_qrels", "write_run"]
 
@@ -40,7 +38,7 @@ def compute_measures(
     Raises:
         StoreError: ir-measures is not installed.
     """
-    ir_measures = _import_measures()
+    ir_measures = import_package("ir_measures", purpose="measures")
     parsed = {ir_measures.parse_measure(_translate(name)): name for name in names}
     scored = {question: _score_ranks(documents) for question, documents in runs.items()}
     places = {question: place for place, question in enumerate(runs)}
@@ -90,10 +88,3 @@ def _translate(name: str) -> str:
 def _encode(name: str) -> str:
     """The name without white space, and with percent signs of its own marked as such."""
     return re.sub(r"[\s%]", lambda found: quote(found[0]), name)
-
-
-def _import_measures() -> Any:
-    try:
-        return cast("Any", importlib.import_module("ir_measures"))
-    except ImportError as error:
-        raise StoreError('measures need ir-measures: pip install "qwen3-vl-retrieval[evaluation]"') from error

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from markupsafe import Markup
 
-from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.evaluation.evaluation import Evaluation
+from qwen3_vl_retrieval.evaluation.extra_packages import import_package
 
 __all__ = ["draw_depths", "draw_stages", "draw_vectors"]
 
@@ -94,11 +93,8 @@ def draw_vectors(evaluation: Evaluation) -> Markup:
 
 
 def _begin() -> tuple[Any, Any]:
-    try:
-        # Without pyplot: nothing is shown, and no figure is kept.
-        figures = cast("Any", importlib.import_module("matplotlib.figure"))
-    except ImportError as error:
-        raise StoreError('plots need matplotlib: pip install "qwen3-vl-retrieval[evaluation]"') from error
+    # Without pyplot: nothing is shown, and no figure is kept.
+    figures = import_package("matplotlib.figure", purpose="plots")
     figure = figures.Figure(figsize=_SIZE_INCHES, layout="tight")
     axes = figure.add_subplot()
     _style(axes)
@@ -115,7 +111,7 @@ def _style(axes: Any) -> None:
 
 
 def _finish(figure: Any, axes: Any) -> Markup:
-    matplotlib = cast("Any", importlib.import_module("matplotlib"))
+    matplotlib = import_package("matplotlib", purpose="plots")
     written = io.StringIO()
     nothing: Mapping[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):

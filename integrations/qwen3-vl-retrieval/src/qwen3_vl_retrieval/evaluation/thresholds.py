@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from qwen3_vl_retrieval.evaluation.evaluation import Evaluation, StageName
+from qwen3_vl_retrieval.evaluation.extra_packages import import_package
 from qwen3_vl_retrieval.index.thresholds import Calibration, CutOff, FittedThresholds, place_score
 
 __all__ = ["FALSE_POSITIVE_RATES", "fit_thresholds"]
@@ -17,8 +18,6 @@ __all__ = ["FALSE_POSITIVE_RATES", "fit_thresholds"]
 FALSE_POSITIVE_RATES = (0.1, 0.01, 0.001)
 
 _FOLDS = 5
-
-_STEPS = 50
 
 _BINS = 10
 
@@ -165,24 +164,19 @@ def _calibrate(scored: _Scored, stage: StageName) -> Calibration | None:
 
 
 def _fit_logistic(scored: _Scored) -> tuple[float, float]:
-    """Slope and intercept by Newton's method, with the targets of Platt (1999), which keep separable scores finite."""
+    """Slope and intercept of the greatest likelihood; the targets of Platt (1999) keep separable scores finite."""
     right = int(scored.is_right.sum())
     wrong = len(scored.scores) - right
     targets = np.where(scored.is_right, (right + 1) / (right + 2), 1 / (wrong + 2))
     center, scale = float(scored.scores.mean()), float(scored.scores.std()) or 1.0
     x = (scored.scores - center) / scale
-    slope, intercept = 0.0, math.log((right + 1) / (wrong + 1))
-    for _ in range(_STEPS):
-        predicted = 1 / (1 + np.exp(-np.clip(slope * x + intercept, -30, 30)))
-        weights = predicted * (1 - predicted) + 1e-9
-        error = targets - predicted
-        gradient = np.array([(error * x).sum(), error.sum()])
-        mixed = (weights * x).sum()
-        hessian = np.array([[(weights * x * x).sum() + 1e-9, mixed], [mixed, weights.sum() + 1e-9]])
-        step = np.clip(np.linalg.solve(hessian, gradient), -2, 2)
-        slope, intercept = slope + float(step[0]), intercept + float(step[1])
-        if float(np.abs(step).max()) < 1e-9:
-            break
+
+    def compute_loss(curve: Float64[np.ndarray, " 2"]) -> float:
+        odds = curve[0] * x + curve[1]
+        return float((np.logaddexp(0.0, odds) - targets * odds).sum())
+
+    optimize = import_package("scipy.optimize", purpose="calibrations")
+    slope, intercept = optimize.minimize(compute_loss, np.array([0.0, math.log((right + 1) / (wrong + 1))])).x.tolist()
     return slope / scale, intercept - slope * center / scale
 
 
@@ -196,8 +190,6 @@ def _compute_calibration_error(predicted: Float64[np.ndarray, " n"], known: Floa
 
 def _compute_auc(scored: _Scored) -> float:
     """Share of the pairs of a right and a wrong candidate in which the right one is higher; ties are half."""
-    wrong = np.sort(scored.scores[~scored.is_right])
-    right = scored.scores[scored.is_right]
-    below = np.searchsorted(wrong, right, side="left")
-    ties = np.searchsorted(wrong, right, side="right") - below
-    return float((below + 0.5 * ties).sum() / (len(wrong) * len(right)))
+    right, wrong = scored.scores[scored.is_right], scored.scores[~scored.is_right]
+    statistic = import_package("scipy.stats", purpose="thresholds").mannwhitneyu(right, wrong).statistic
+    return float(statistic) / (len(right) * len(wrong))

@@ -6,13 +6,13 @@ name (`corpus/test-00000-of-00001.parquet`), or in a file whose name begins with
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from qwen3_vl_retrieval.errors import InputError, StoreError, explain, quote
+from qwen3_vl_retrieval.errors import InputError, explain, quote
 from qwen3_vl_retrieval.evaluation.corpus import CorpusEntry
+from qwen3_vl_retrieval.evaluation.extra_packages import import_package
 from qwen3_vl_retrieval.evaluation.questions import Judgement, Question, QuestionSet
 from qwen3_vl_retrieval.evaluation.readers.lines import read_number
 from qwen3_vl_retrieval.evaluation.readers.trec import join_judgements
@@ -100,7 +100,8 @@ def _iterate_rows(
             f"there is no part {part!r} in {quote(str(folder))}: it must be in a folder {part}/, or in a file "
             f"{part}.parquet"
         )
-    pyarrow, parquet = _import_pyarrow()
+    pyarrow = import_package("pyarrow", purpose="Parquet files")
+    parquet = import_package("pyarrow.parquet", purpose="Parquet files")
     for path in files:
         name = path.relative_to(folder).as_posix()
         try:
@@ -124,10 +125,3 @@ def _iterate_rows(
                         yield f"{name}, row {row_number}", row
             except (OSError, pyarrow.ArrowException) as error:
                 raise InputError(f"{name} is damaged after row {row_number}: {explain(error)}") from error
-
-
-def _import_pyarrow() -> tuple[Any, Any]:
-    try:
-        return cast("Any", importlib.import_module("pyarrow")), cast("Any", importlib.import_module("pyarrow.parquet"))
-    except ImportError as error:
-        raise StoreError('Parquet files need pyarrow: pip install "qwen3-vl-retrieval[evaluation]"') from error
