@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-__all__ = ["kill_tree", "list_proportional_bytes", "measure_tree_bytes", "measure_tree_seconds"]
+__all__ = ["kill_tree", "list_descendants", "list_proportional_bytes", "measure_tree_bytes", "measure_tree_seconds"]
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -15,7 +15,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 def measure_tree_bytes(pid: int) -> int:
     """Returns the resident bytes of all processes of the tree; what they share counts once for each."""
     total = 0
-    for each in (pid, *_list_children(pid)):
+    for each in (pid, *list_descendants(pid)):
         try:
             total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * _PAGE_BYTES
         except (OSError, IndexError):
@@ -30,7 +30,7 @@ def list_proportional_bytes(pid: int) -> list[int]:
     Their sum is what the tree takes from the machine. Asking costs milliseconds for each gigabyte.
     """
     found: list[int] = []
-    for each in (pid, *_list_children(pid)):
+    for each in (pid, *list_descendants(pid)):
         try:
             lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
         except OSError:
@@ -43,7 +43,7 @@ def list_proportional_bytes(pid: int) -> list[int]:
 def measure_tree_seconds(pid: int) -> float:
     """Returns the processor time of all processes of the tree, those that ended included."""
     ticks = 0
-    for each in (pid, *_list_children(pid)):
+    for each in (pid, *list_descendants(pid)):
         try:
             # After the name, which may hold blanks: state, parent, …, then own and waited-for times (`man 5 proc`).
             fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
@@ -55,18 +55,19 @@ def measure_tree_seconds(pid: int) -> float:
 
 def kill_tree(pid: int) -> None:
     """Ends a process and all below it."""
-    for each in (*_list_children(pid), pid):
+    for each in (*list_descendants(pid), pid):
         try:
             os.kill(each, signal.SIGKILL)
         except ProcessLookupError:
             continue
 
 
-def _list_children(pid: int) -> list[int]:
+def list_descendants(pid: int) -> list[int]:
+    """Returns the processes below one, those that ended in between perhaps."""
     found: list[int] = []
     try:
         for task in list(Path(f"/proc/{pid}/task").iterdir()):
             found += [int(child) for child in (task / "children").read_text().split()]
     except OSError:
         return found
-    return found + [below for child in found for below in _list_children(child)]
+    return found + [below for child in found for below in list_descendants(child)]

@@ -113,6 +113,16 @@ NOT_RUN = {
     "qwen3vl search FOLDER QUERY [OPTIONS]": "is a synopsis",
     "qwen3vl export store store.parquet": "shows the command; docs/command-line.md runs it",
     "qwen3vl index FOLDER --to STORE [OPTIONS]": "is a synopsis",
+    "qwen3vl embed SOURCE --to RUN [OPTIONS]": "is a synopsis",
+    **dict.fromkeys(
+        (
+            "qwen3vl embed --status run",
+            "qwen3vl embed SOURCE --to RUN --workers 8",
+            "qwen3vl embed s3://bucket/scans --to s3://bucket/run --executor ray --address auto --workers 64",
+            "qwen3vl embed SOURCE --to RUN --base-url http://gpu-1:8000 --base-url http://gpu-2:8000",
+        ),
+        "needs a run, devices or a cluster; tests/core/test_jobs.py and its neighbours have small ones",
+    ),
     "qwen3vl eval STORE --questions FILE [OPTIONS]": "is a synopsis",
     "qwen3vl mcp STORE [OPTIONS]": "is a synopsis",
     "qwen3vl serve [OPTIONS]": "is a synopsis",
@@ -131,6 +141,7 @@ NOT_RUN = {
 
 # Blocks fenced as `py` are shown and not run, by page: how many, and why.
 SHOWN_ONLY = {
+    "docs/jobs.md": (1, "needs GPUs; tests/core/test_jobs_workers.py has workers without"),
     "docs/coming-from.md": (5, "the code before, for packages that are not installed"),
     "docs/moving.md": (2, "Milvus and Postgres are servers; the scripts were run by hand against both"),
     "docs/llamaindex.md": (1, "needs a chat model; tests/llama_index_adapter/test_query_engine.py has a scripted one"),

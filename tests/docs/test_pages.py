@@ -66,7 +66,7 @@ def test_the_api_page_has_every_public_name():
     assert documented == set(qwen3_vl_retrieval.__all__)
 
 
-@pytest.mark.parametrize("name", ["remote", "server"])
+@pytest.mark.parametrize("name", ["jobs", "remote", "server"])
 def test_the_api_page_has_every_public_name_of_a_subpackage(name):
     page = read_page(Path("docs/api.md"))
     documented = re.findall(rf"auto(?:class|function):: qwen3_vl_retrieval\.{name}\.(\w+)$", page, re.MULTILINE)

@@ -17,7 +17,16 @@ from pathspec import GitIgnoreSpec
 from qwen3_vl_retrieval.errors import InputError, explain, quote
 from qwen3_vl_retrieval.items import IMAGE_SUFFIXES, TEXT_SUFFIXES, VIDEO_SUFFIXES
 
-__all__ = ["FileKind", "Listing", "SkipReason", "SkippedFile", "find_kind", "is_folder", "list_files"]
+__all__ = [
+    "FileKind",
+    "Listing",
+    "SkipReason",
+    "SkippedFile",
+    "compile_patterns",
+    "find_kind",
+    "is_folder",
+    "list_files",
+]
 
 FileKind: TypeAlias = Literal["text", "image", "pdf", "video", "office"]
 """What a file is taken for. `office` stands for the formats that are named, and refused, rather than skipped."""
@@ -148,7 +157,7 @@ class _Walk:
         self._folder = folder
         self._root = folder.resolve()
         self._seen = {self._root}
-        self._excluded = _compile_patterns(exclude)
+        self._excluded = compile_patterns(exclude)
 
     def run(self) -> None:
         waiting = deque(self._read_folder(self._folder))
@@ -200,7 +209,12 @@ class _Walk:
         return [folder / name for _, name in sorted(visible)]
 
 
-def _compile_patterns(patterns: Sequence[str]) -> GitIgnoreSpec:
+def compile_patterns(patterns: Sequence[str]) -> GitIgnoreSpec:
+    """Returns what tells whether a relative path is meant by patterns of a `.gitignore` file.
+
+    Raises:
+        InputError: A single text was given, or a pattern is malformed.
+    """
     if isinstance(patterns, str):
         raise InputError(
             f"exclude={quote(patterns)} is one pattern, and its letters would be taken for patterns; give a list"

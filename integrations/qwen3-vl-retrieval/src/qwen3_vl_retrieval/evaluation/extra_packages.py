@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from functools import partial
 
-from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.lazy_imports import import_extra
 
 __all__ = ["import_package"]
 
-
-def import_package(module: str, *, purpose: str) -> Any:
-    """Returns a module of the extra, untyped.
-
-    Args:
-        module: Name of the module: `"scipy.stats"`.
-        purpose: What needs it, in the plural, for the message: `"plots"`.
-
-    Raises:
-        StoreError: It is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0].replace("_", "-")
-        raise StoreError(f'{purpose} need {package}: pip install "qwen3-vl-retrieval[evaluation]"') from error
+import_package = partial(import_extra, extra="evaluation")
+"""Returns a module of the extra, untyped; see `import_extra`."""

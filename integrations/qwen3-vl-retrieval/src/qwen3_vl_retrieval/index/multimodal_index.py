@@ -13,6 +13,7 @@ from qwen3_vl_retrieval.errors import InputError, StoreError, quote
 from qwen3_vl_retrieval.index.ingest.pipeline import run_pipeline
 from qwen3_vl_retrieval.index.ingest.progress import IndexReport, OnIndexProgress, RunCounter, show_bar
 from qwen3_vl_retrieval.index.ingest.source_reader import Sources, check_metadata, hash_conditions, list_sources
+from qwen3_vl_retrieval.index.ingest.store_target import StoreTarget
 from qwen3_vl_retrieval.index.results.hits import SearchResults
 from qwen3_vl_retrieval.index.search import SearchOptions, search_in_stages
 from qwen3_vl_retrieval.index.store.catalog import Metadata
@@ -455,7 +456,7 @@ class MultimodalIndex:
             counter = RunCounter(files_total=len(found.sources), on_progress=advance)
             counter.failures.extend(found.failures)
             run_pipeline(
-                self._store,
+                StoreTarget(self._store),
                 self._embedder,
                 found.sources,
                 counter,

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeAlias, TypeVar
 
 import httpcore
 import httpx
@@ -21,12 +21,30 @@ from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError, explain, quo
 from qwen3_vl_retrieval.media.addresses import is_allowed_host, resolve_host
 from qwen3_vl_retrieval.media.policy import MediaPolicy, check_size, shorten_name
 
-__all__ = ["fetch_url"]
+__all__ = ["UrlLook", "fetch_url", "look_at_url"]
+
+T = TypeVar("T")
+
+_Read: TypeAlias = Callable[[httpcore.Response, dict[bytes, str], str], T]
 
 _OK = 200
+_NO_HEADS = (405, 501)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
 _LAST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class UrlLook:
+    """What a server says of an address without sending what is there.
+
+    Attributes:
+        size_bytes: Length of the body; 0 if it does not say.
+        version: Changes with the body: its ETag, or when it was changed; empty if it does not say.
+    """
+
+    size_bytes: int
+    version: str
 
 
 def fetch_url(url: str, policy: MediaPolicy) -> bytes:
@@ -37,16 +55,36 @@ def fetch_url(url: str, policy: MediaPolicy) -> bytes:
             exceeds `max_bytes`, `timeout_seconds` or `max_redirects`.
         MediaError: The URL is malformed, the host cannot be reached, or it answers with another status than 200.
     """
+    return _follow(url, policy, "GET", partial(_read_body, policy=policy))
+
+
+def look_at_url(url: str, policy: MediaPolicy) -> UrlLook:
+    """Returns what the server says to a HEAD of `url`; nothing if it does not answer such a request.
+
+    Raises:
+        MediaPolicyError: As in `fetch_url`.
+        MediaError: As in `fetch_url`.
+    """
+    return _follow(url, policy, "HEAD", _read_head)
+
+
+def _follow(url: str, policy: MediaPolicy, method: str, read: _Read[T]) -> T:
+    """What `read` makes of the answer at the end of all redirects."""
     deadline = _Deadline(time.monotonic() + policy.timeout_seconds, policy, shorten_name(url))
     target = _check_url(url, policy)
     for _ in range(policy.max_redirects + 1):
-        answer = _request(target, policy, deadline)
-        if isinstance(answer, bytes):
+        answer = _request(target, policy, deadline, method, read)
+        if not isinstance(answer, _Redirect):
             return answer
-        target = _check_url(answer, policy)
+        target = _check_url(answer.url, policy)
     raise MediaPolicyError(
         f"{shorten_name(url)!r} leads to more than max_redirects={policy.max_redirects} redirects; give the final URL"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Redirect:
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +189,8 @@ def _check_url(url: str, policy: MediaPolicy) -> httpx.URL:
     return parsed
 
 
-def _request(url: httpx.URL, policy: MediaPolicy, deadline: _Deadline) -> bytes | str:
-    """The body, or the URL that the answer redirects to."""
+def _request(url: httpx.URL, policy: MediaPolicy, deadline: _Deadline, method: str, read: _Read[T]) -> T | _Redirect:
+    """What `read` makes of the answer, or where it redirects to."""
     host = url.raw_host.decode("ascii")
     port = url.port or _PORTS[url.scheme]
     addresses = resolve_host(host, port, policy, timeout_seconds=deadline.clip_timeout())
@@ -171,13 +209,13 @@ def _request(url: httpx.URL, policy: MediaPolicy, deadline: _Deadline) -> bytes 
     try:
         with (
             httpcore.ConnectionPool(ssl_context=context, network_backend=backend) as pool,
-            pool.stream("GET", target, headers=headers, extensions={"timeout": timeouts}) as response,
+            pool.stream(method, target, headers=headers, extensions={"timeout": timeouts}) as response,
         ):
             fields = {name.lower(): value.decode("latin-1") for name, value in response.headers}
             location = fields.get(b"location")
             if response.status in _REDIRECTS and location:
-                return str(url.join(location))
-            return _read_body(response, fields, shown, policy)
+                return _Redirect(str(url.join(location)))
+            return read(response, fields, shown)
     except httpcore.TimeoutException as error:
         raise deadline.expire() from error
     except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
@@ -200,6 +238,16 @@ def _read_body(response: httpcore.Response, fields: dict[bytes, str], shown: str
         body += chunk
         check_size(len(body), shown, policy)
     return bytes(body)
+
+
+def _read_head(response: httpcore.Response, fields: dict[bytes, str], shown: str) -> UrlLook:
+    if response.status in _NO_HEADS:
+        return UrlLook(0, "")
+    if response.status != _OK:
+        raise MediaError(f"{shown!r} answers with status {response.status}; expected {_OK}")
+    declared = fields.get(b"content-length", "")
+    version = fields.get(b"etag", fields.get(b"last-modified", ""))
+    return UrlLook(int(declared) if declared.isdecimal() else 0, version)
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""From files and items to batches of a store: read in one thread, embedded in another, written group by group.
+"""From files and items to batches of units: read in one thread, embedded in another, entered group by group.
 
 While the model computes one group, the next is hashed, opened, rendered and tokenised. At most three groups are held
 at a time, however many files there are. Files are finished in their order, so that what is in the store when a process
@@ -37,9 +37,10 @@ from qwen3_vl_retrieval.index.ingest.source_reader import (
     describe_failures,
     is_passing,
 )
+from qwen3_vl_retrieval.index.ingest.target import IngestTarget
 from qwen3_vl_retrieval.index.results.hits import FailedFile
 from qwen3_vl_retrieval.index.store.catalog import Attempt, FileState, Metadata
-from qwen3_vl_retrieval.index.store.store import Batch, Store
+from qwen3_vl_retrieval.index.store.store import Batch
 from qwen3_vl_retrieval.items import ImageReading, Item
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy, shorten_name
@@ -90,7 +91,7 @@ class _Group:
 
 
 def run_pipeline(
-    store: Store,
+    target: IngestTarget,
     embedder: Embedder,
     sources: Iterable[Path | Item],
     counter: RunCounter,
@@ -102,11 +103,11 @@ def run_pipeline(
     retry_failed: bool = False,
     cache_media: Callable[[Sequence[Item]], object] | None = None,
 ) -> None:
-    """Embeds what is new in `sources` and enters it in the store, inside `store.write()`.
+    """Embeds what is new in `sources` and enters it in the target.
 
     Args:
-        store: Where to.
-        embedder: With the fingerprint of the store.
+        target: Where to.
+        embedder: With the fingerprint of the target.
         sources: Files (`Path`), and items in memory.
         counter: Is kept up to date.
         policy: What may be opened here; the embedder has its own.
@@ -119,11 +120,10 @@ def run_pipeline(
     Raises:
         StoreError: The disk or Chroma fails.
     """
-    reading = check_image_reading(store.head.fingerprint.image_reading)
+    reading = check_image_reading(target.fingerprint.image_reading)
     reader = SourceReader(
-        store.catalog,
-        store.layout.media,
-        space=hash_space(store.head.fingerprint),
+        target,
+        space=hash_space(target.fingerprint),
         policy=policy,
         read_units=read_units,
         image_reading=reading,
@@ -131,13 +131,13 @@ def run_pipeline(
         retry_failed=retry_failed,
         on_file=counter.begin_file,
     )
-    writer = _GroupWriter(store, counter, conditions)
+    writer = _GroupWriter(target, counter, conditions)
     described = zip(sources, metadata if isinstance(metadata, Sequence) else repeat(metadata), strict=False)
 
     def read_groups(is_closed: threading.Event) -> Generator[_Group, None, None]:
         with ThreadPoolExecutor(max_workers=_LOADING_THREADS, thread_name_prefix="load-pages") as threads:
             loader = _ItemLoader(threads, policy, reading, is_closed)
-            for group in _collect_groups(reader.read(described), store, loader):
+            for group in _collect_groups(reader.read(described), target, loader):
                 group.finish_loading()
                 if is_closed.is_set():
                     return
@@ -151,7 +151,9 @@ def run_pipeline(
                 cache_media(shown)
 
 
-def _collect_groups(findings: Iterable[Finding], store: Store, loader: _ItemLoader) -> Generator[_Group, None, None]:
+def _collect_groups(
+    findings: Iterable[Finding], target: IngestTarget, loader: _ItemLoader
+) -> Generator[_Group, None, None]:
     """Findings in groups, the items of new units loaded. What is under way in an earlier group is not loaded again."""
     under_way: list[set[str]] = [set()]
     group = _Group()
@@ -159,7 +161,7 @@ def _collect_groups(findings: Iterable[Finding], store: Store, loader: _ItemLoad
         group.findings.append(finding)
         if isinstance(finding, FoundUnit):
             unit_id = finding.record.id
-            if not any(unit_id in ids for ids in under_way) and not _has_vector(store, unit_id):
+            if not any(unit_id in ids for ids in under_way) and not target.has_vector(unit_id):
                 under_way[0].add(unit_id)
                 group.loading.append((finding, loader.load(finding)))
         if group.is_full or loader.is_closed.is_set():
@@ -167,12 +169,6 @@ def _collect_groups(findings: Iterable[Finding], store: Store, loader: _ItemLoad
             group = _Group()
             under_way = [set(), *under_way[: _GROUPS_UNDER_WAY - 1]]
     yield group
-
-
-def _has_vector(store: Store, unit_id: str) -> bool:
-    # At one moment: groups that are written meanwhile retire units and revive them.
-    with store.catalog.read():
-        return bool(store.catalog.find_rows([unit_id]) or store.catalog.find_retired([unit_id]))
 
 
 class _ItemLoader:
@@ -209,10 +205,10 @@ class _ItemLoader:
 
 
 class _GroupWriter:
-    """Enters groups in the store, in the thread that computes."""
+    """Enters groups in the target, in the thread that computes."""
 
-    def __init__(self, store: Store, counter: RunCounter, conditions: str) -> None:
-        self._store = store
+    def __init__(self, target: IngestTarget, counter: RunCounter, conditions: str) -> None:
+        self._target = target
         self._counter = counter
         self._conditions = conditions
         # Of files that are not finished yet, and of units: the same content fails wherever else it stands.
@@ -246,7 +242,7 @@ class _GroupWriter:
                 case KnownFailure():
                     self._recall(finding, batch)
         if group.findings:
-            self._counter.removed_units += self._store.add_batch(batch)
+            self._counter.removed_units += self._target.add_batch(batch)
             self._counter.tell()
 
     def _place(self, found: FoundUnit, batch: Batch, *, is_fresh: bool) -> None:

@@ -27,12 +27,12 @@ from qwen3_vl_retrieval.documents.media_store import hash_file
 from qwen3_vl_retrieval.documents.units import Unit
 from qwen3_vl_retrieval.errors import InputError, InputTooLongError, MediaError, MediaPolicyError, quote
 from qwen3_vl_retrieval.image_formats import guess_mime_type
+from qwen3_vl_retrieval.index.ingest.target import IngestTarget
 from qwen3_vl_retrieval.index.results.hits import FailedFile
 from qwen3_vl_retrieval.index.store.catalog import (
     ITEM_PREFIX,
     RESERVED_NAMES,
     Attempt,
-    Catalog,
     FileState,
     Metadata,
     Place,
@@ -240,7 +240,7 @@ class FileRead:
 
     Attributes:
         state: What it looks like.
-        outcome: Whether the store did not hold the file, held another content of it, or this one.
+        outcome: Whether the target did not hold the file, held another content of it, or this one.
     """
 
     state: FileState
@@ -299,12 +299,11 @@ class SourceReader:
     """Reads files and items; belongs to the thread that reads.
 
     Args:
-        catalog: What is in the store.
-        media_folder: Where images are kept that were given in memory.
+        target: Where units go; it says which files and units need not be read again.
         space: Hash of the vector space.
         policy: What may be opened.
         read_units: Turns a file into units.
-        image_reading: How the model of the store reads images.
+        image_reading: How the model of the target reads images.
         conditions: Hash of what decides, beside a file, whether it can be read.
         retry_failed: Whether files are read again that could not be read, and have not changed.
         on_file: Called with each file before it is looked at, and with `None` at the end.
@@ -312,8 +311,7 @@ class SourceReader:
 
     def __init__(
         self,
-        catalog: Catalog,
-        media_folder: Path,
+        target: IngestTarget,
         *,
         space: str,
         policy: MediaPolicy,
@@ -323,8 +321,7 @@ class SourceReader:
         retry_failed: bool,
         on_file: Callable[[Path | None], None],
     ) -> None:
-        self._catalog = catalog
-        self._media_folder = media_folder
+        self._target = target
         self._space = space
         self._policy = policy
         self._read_units = read_units
@@ -356,8 +353,8 @@ class SourceReader:
         except InputError as error:
             yield self._give_up(path, error, None)
             return
-        known = self._catalog.find_file(source)
-        failures = tuple(restore_failure(path, stored) for stored in self._catalog.find_failures(source))
+        known = self._target.find_file(source)
+        failures = tuple(restore_failure(path, stored) for stored in self._target.find_failures(source))
         attempt = self._find_attempt(source, signature) if failures else None
         # A file with parts that could not be read is as good as unread if they may be read now.
         is_settled = attempt is not None or not failures
@@ -391,7 +388,7 @@ class SourceReader:
 
     def _find_attempt(self, source: str, signature: Signature) -> Attempt | None:
         """The last reading of a file, if it failed and would fail again."""
-        attempt = None if self._retry_failed else self._catalog.find_attempt(source)
+        attempt = None if self._retry_failed else self._target.find_attempt(source)
         if attempt is None or attempt.conditions != self._conditions:
             return None
         return attempt if is_same_content(attempt.signature, signature) else None
@@ -413,7 +410,7 @@ class SourceReader:
         if metadata is not None:
             places = [
                 Place(source=source, unit_id=unit_id, version=version, metadata=metadata)
-                for unit_id, version in self._catalog.list_places(source)
+                for unit_id, version in self._target.list_places(source)
             ]
         attempt = None
         if state is not None and failures:
@@ -431,7 +428,7 @@ class SourceReader:
 
     def _read_item(self, position: int, item: Item, metadata: Metadata | None) -> Finding:
         try:
-            given = encode_item(item, self._media_folder, self._policy, image_reading=self._image_reading)
+            given = encode_item(item, self._target.media_folder, self._policy, image_reading=self._image_reading)
         except InputError as error:
             source = f"item {position}"
             failure = FailedFile(path=Path(source), unit=None, error=error.at(None))
@@ -452,5 +449,5 @@ class SourceReader:
         if given.source is not None:
             return FoundUnit(record=record, place=place)
         # As it will be opened later: what an image is kept as is what is embedded.
-        kept = item if given.content is None else decode_item(given.content, self._media_folder)
+        kept = item if given.content is None else decode_item(given.content, self._target.media_folder)
         return FoundUnit(record=record, place=place, item=kept)

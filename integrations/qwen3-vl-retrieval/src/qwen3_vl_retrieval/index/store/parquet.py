@@ -86,7 +86,13 @@ class ExportBatch:
             raise ValueError(f"everything in a batch must have one entry per row, got {lengths}")
 
 
-def write_parquet(path: str | Path, fingerprint: Fingerprint, batches: Iterable[ExportBatch]) -> int:
+def write_parquet(
+    path: str | Path,
+    fingerprint: Fingerprint,
+    batches: Iterable[ExportBatch],
+    *,
+    notes: Mapping[str, str] | None = None,
+) -> int:
     """Returns the number of rows written to `path`, which appears there, or is replaced, when it is whole.
 
     No more than a batch and a row group are in memory. Whatever fails, nothing half-written is left behind.
@@ -95,6 +101,7 @@ def write_parquet(path: str | Path, fingerprint: Fingerprint, batches: Iterable[
         path: The file; its folder must exist.
         fingerprint: Identity of the vectors.
         batches: All of one dtype, float32 or float16; none at all make an empty file.
+        notes: More key-value metadata of the file.
 
     Raises:
         StoreError: The file cannot be written, a vector is not finite or not of the fingerprint's length, metadata
@@ -104,6 +111,8 @@ def write_parquet(path: str | Path, fingerprint: Fingerprint, batches: Iterable[
     remaining = iter(batches)
     first = next(remaining, None)
     schema = _build_schema(pyarrow, fingerprint, np.dtype(np.float32) if first is None else first.vectors.dtype)
+    if notes is not None:
+        schema = schema.with_metadata({**schema.metadata, **notes})
     everything = remaining if first is None else chain([first], remaining)
     rows = 0
     with _Target(Path(path), pyarrow, parquet, schema) as target:

@@ -1,0 +1,209 @@
+"""Sources embedded with the models of a command. Importing this module imports torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.text import Text
+
+from qwen3_vl_retrieval.cli.embed import SourceRequest, WorkerOptions
+from qwen3_vl_retrieval.cli.models import load_embedder
+from qwen3_vl_retrieval.cli.options import DEFAULT_EMBEDDER, LoadingOptions
+from qwen3_vl_retrieval.documents.labels import clean_text
+from qwen3_vl_retrieval.jobs.executor import Executor
+from qwen3_vl_retrieval.jobs.in_process import InProcessExecutor
+from qwen3_vl_retrieval.jobs.processes import ProcessExecutor
+from qwen3_vl_retrieval.jobs.ray_actors import RayExecutor
+from qwen3_vl_retrieval.jobs.reading import PartPrecision, ReadingOptions
+from qwen3_vl_retrieval.jobs.report import OnRunProgress, RunProgress, RunReport
+from qwen3_vl_retrieval.jobs.run import embed_source
+from qwen3_vl_retrieval.media.images import check_image_reading
+from qwen3_vl_retrieval.media.policy import MediaPolicy
+from qwen3_vl_retrieval.protocols import Embedder
+from qwen3_vl_retrieval.remote.embedder import RemoteEmbedder
+
+__all__ = ["WorkerModel", "embed_into"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerModel:
+    """Loads the model of a worker, in the worker.
+
+    Attributes:
+        name: Name of the model; `None` is that of the engine elsewhere, or the published one.
+        loading: How it is loaded.
+        policy: What it may open.
+        devices: Devices, which workers take in turns; none if each chooses.
+        base_urls: Engines elsewhere, which workers take in turns.
+        api_key: The key that they ask for.
+        threads: Threads that a worker computes with on a CPU; `None` is PyTorch's choice.
+    """
+
+    name: str | None
+    loading: LoadingOptions
+    policy: MediaPolicy
+    devices: tuple[str, ...] = ()
+    base_urls: tuple[str, ...] = ()
+    api_key: str | None = None
+    threads: int | None = None
+
+    def __call__(self, number: int) -> Embedder:
+        """Returns the model of a worker.
+
+        Raises:
+            ModelError: It cannot be loaded, or the engine serves another.
+            RemoteError: The engine cannot be reached.
+            ValueError: An option is out of range.
+        """
+        if self.base_urls:
+            return self._connect(self.base_urls[number % len(self.base_urls)])
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        loading = self.loading
+        if self.devices:
+            loading = LoadingOptions(
+                device=self.devices[number % len(self.devices)],
+                dtype=loading.dtype,
+                dimensions=loading.dimensions,
+                max_pixels=loading.max_pixels,
+                image_reading=loading.image_reading,
+            )
+        return load_embedder(DEFAULT_EMBEDDER if self.name is None else self.name, loading, self.policy)
+
+    def _connect(self, base_url: str) -> RemoteEmbedder:
+        reading = self.loading.image_reading
+        return RemoteEmbedder.connect(
+            base_url,
+            checkpoint=self.name,
+            api_key=self.api_key,
+            dimensions=self.loading.dimensions,
+            media_policy=self.policy,
+            image_reading="viewer" if reading is None else check_image_reading(reading),
+        )
+
+
+def embed_into(
+    source: str,
+    to: str,
+    model: str | None,
+    loading: LoadingOptions,
+    messages: Console,
+    *,
+    request: SourceRequest,
+    work: WorkerOptions,
+    policy: MediaPolicy,
+    reading: ReadingOptions,
+    precision: str,
+    shard_units: int | None,
+    retry_failed: bool,
+) -> RunReport:
+    """Embeds a source into a run, and shows the progress.
+
+    Raises:
+        InputError: There is no such source.
+        ModelError: The model cannot be loaded.
+        RemoteError: No engine elsewhere can be reached.
+        StoreError: The run is in use, belongs to another model, or cannot be written.
+        ValueError: An option is out of range.
+    """
+    if precision not in ("float32", "float16"):
+        raise ValueError(f"--precision {precision!r} is unknown; give float32 or float16")
+    executor = _choose_executor(model, loading, work, policy, messages)
+
+    def tell(sentence: str) -> None:
+        messages.print(Text(clean_text(sentence), style="yellow"), soft_wrap=True)
+
+    with _show_progress(messages) as on_progress:
+        return embed_source(
+            source,
+            to,
+            executor,
+            media_policy=policy,
+            reading=reading,
+            precision=cast("PartPrecision", precision),
+            exclude=request.exclude or (),
+            is_list=request.is_list,
+            shard_units=shard_units,
+            retry_failed=retry_failed,
+            storage_options=request.read_storage_options(),
+            on_progress=on_progress,
+            on_trouble=tell,
+        )
+
+
+def _choose_executor(
+    model: str | None, loading: LoadingOptions, work: WorkerOptions, policy: MediaPolicy, messages: Console
+) -> Executor:
+    urls = tuple(work.base_urls or ())
+    devices = () if urls else _list_devices(loading)
+    workers = work.workers if work.workers is not None else max(1, len(urls), len(devices))
+    is_on_cpu = not urls and not devices
+    worker = WorkerModel(
+        name=model,
+        loading=loading,
+        policy=policy,
+        devices=devices,
+        base_urls=urls,
+        api_key=_read_key(work.api_key_file),
+        # Workers on one CPU would wait for each other's threads.
+        threads=max(1, (os.cpu_count() or 1) // workers) if is_on_cpu and workers > 1 else None,
+    )
+    if work.executor == "ray":
+        # The cluster shows an actor its own GPU alone.
+        on_cluster = replace(worker, devices=() if loading.device is None else (loading.device,), threads=None)
+        gpus = 0 if urls or loading.device == "cpu" else None
+        return RayExecutor(on_cluster, workers=workers, address=work.address, gpus_per_worker=gpus)
+    if workers > 1:
+        return ProcessExecutor(worker, workers=workers)
+    with messages.status("loading the model"):
+        return InProcessExecutor(worker(0))
+
+
+def _list_devices(loading: LoadingOptions) -> tuple[str, ...]:
+    """The GPUs of this machine, or the one that was asked for; none if workers share what there is."""
+    if loading.device is not None:
+        return () if loading.device == "cpu" else (loading.device,)
+    return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+
+
+def _read_key(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    lines = file.read_text(encoding="utf-8").split()
+    if not lines:
+        raise ValueError(f"the file {str(file)!r} of --api-key-file holds no key; write it on one line")
+    return lines[0]
+
+
+@contextmanager
+def _show_progress(console: Console) -> Generator[OnRunProgress, None, None]:
+    """Yields a callback that moves a bar over the shards; nothing is drawn where nobody watches."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("embedding"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("shards, {task.fields[speed]}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("embedding", total=None, speed="")
+
+        def advance(moment: RunProgress) -> None:
+            left = "" if moment.seconds_left is None else f", {moment.seconds_left / 60:,.0f} min left"
+            failed = f", {moment.failures:,} failures" if moment.failures else ""
+            progress.update(
+                bar,
+                total=moment.shards_total,
+                completed=moment.shards_done,
+                speed=f"{moment.units_embedded:,} units, {moment.units_per_second:.1f}/s{left}{failed}",
+            )
+
+        yield advance

@@ -1,0 +1,61 @@
+"""From a folder to millions of pages: a source embedded in shards, on one device or many, with nothing lost or doubled.
+
+```python
+from qwen3_vl_retrieval.jobs import embed_source
+
+report = embed_source("scans", "run", embedder)
+print(report.units, report.failures, report.missing)
+```
+
+Needs the extra `jobs`; importing this package imports none of it. How a run flows: `listing` finds files and the
+identity of their contents, `shards` cuts them into pieces, an executor places these on devices, where `shard_embedder`
+reads and embeds them as an index does, `supervision` decides what is tried again, `settling` lets each unit count once,
+and `verification` says whether everything is there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qwen3_vl_retrieval.lazy_imports import import_lazily
+
+if TYPE_CHECKING:
+    from qwen3_vl_retrieval.jobs.executor import Executor
+    from qwen3_vl_retrieval.jobs.in_process import InProcessExecutor
+    from qwen3_vl_retrieval.jobs.processes import ProcessExecutor
+    from qwen3_vl_retrieval.jobs.ray_actors import RayExecutor
+    from qwen3_vl_retrieval.jobs.failures import NamedFailure
+    from qwen3_vl_retrieval.jobs.reading import ReadingOptions
+    from qwen3_vl_retrieval.jobs.report import RunProgress, RunReport
+    from qwen3_vl_retrieval.jobs.run import embed_source
+    from qwen3_vl_retrieval.jobs.status import RunStatus, read_status
+
+__all__ = [
+    "Executor",
+    "InProcessExecutor",
+    "NamedFailure",
+    "ProcessExecutor",
+    "RayExecutor",
+    "ReadingOptions",
+    "RunProgress",
+    "RunReport",
+    "RunStatus",
+    "embed_source",
+    "read_status",
+]
+
+_MODULES = {
+    "Executor": "jobs.executor",
+    "InProcessExecutor": "jobs.in_process",
+    "NamedFailure": "jobs.failures",
+    "ProcessExecutor": "jobs.processes",
+    "RayExecutor": "jobs.ray_actors",
+    "ReadingOptions": "jobs.reading",
+    "RunProgress": "jobs.report",
+    "RunReport": "jobs.report",
+    "RunStatus": "jobs.status",
+    "embed_source": "jobs.run",
+    "read_status": "jobs.status",
+}
+
+__getattr__ = import_lazily(__name__, _MODULES)

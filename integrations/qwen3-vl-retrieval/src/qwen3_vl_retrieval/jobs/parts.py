@@ -1,0 +1,202 @@
+"""The part of a shard: a Parquet file of its units and vectors, as an index is exported, with an account of the shard.
+
+```text
+parts/part-<hash>.parquet         units that count
+parts/duplicates-<hash>.parquet   units of the shard that another part has, too, and that count there
+parts/failures-<hash>.jsonl       what could not be read or embedded; only if there is something
+parts/obsolete-<hash>.parquet     a part that counts no longer; its vectors are used again
+```
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import numpy as np
+
+from qwen3_vl_retrieval.errors import StoreError, quote
+from qwen3_vl_retrieval.fingerprint import Fingerprint
+from qwen3_vl_retrieval.index.store.parquet import ROW_GROUP_ROWS, ExportBatch, read_parquet, write_parquet
+from qwen3_vl_retrieval.jobs.run_folder import RunFolder
+from qwen3_vl_retrieval.lazy_imports import import_extra
+
+__all__ = [
+    "PARTS",
+    "PartAccount",
+    "PartColumns",
+    "PartKind",
+    "list_part_names",
+    "name_part",
+    "read_account",
+    "read_columns",
+    "read_rows",
+    "write_rows",
+]
+
+T = TypeVar("T")
+
+PARTS = "parts"
+
+PartKind: TypeAlias = Literal["part", "duplicates", "obsolete", "failures", "obsolete-failures"]
+
+_SUFFIXES: Mapping[PartKind, str] = {"failures": ".jsonl", "obsolete-failures": ".jsonl"}
+
+_NAME = re.compile(r"(part|duplicates|obsolete|failures|obsolete-failures)-([0-9a-f]+)\.(?:parquet|jsonl)")
+
+_ACCOUNT_KEY = "qwen3_vl_retrieval.shard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartAccount:
+    """What came of a shard, as its part says it.
+
+    Attributes:
+        shard: The shard.
+        files: Its files.
+        units: Units of them with a vector, duplicates of other parts included.
+        reused_units: Those whose vectors were there already.
+        failures: Failures beside it.
+        conditions: Hash of what decides, beside a file, whether it can be read.
+        seconds: How long its device was occupied with it.
+        finished_at: When it was finished, in seconds since 1970.
+    """
+
+    shard: str
+    files: int
+    units: int
+    reused_units: int
+    failures: int
+    conditions: str
+    seconds: float
+    finished_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartColumns:
+    """What tells the units of a part from others.
+
+    Attributes:
+        ids: Ids of the units.
+        sources: All files that hold one of them.
+    """
+
+    ids: Sequence[str]
+    sources: frozenset[str]
+
+
+def name_part(kind: PartKind, shard: str) -> str:
+    """Returns the name of a file of a shard in the folder of the run."""
+    return f"{PARTS}/{kind}-{shard}{_SUFFIXES.get(kind, '.parquet')}"
+
+
+def list_part_names(run: RunFolder) -> dict[str, set[str]]:
+    """Returns the shards that have a file of each kind, by kind.
+
+    Raises:
+        StoreError: The folder cannot be listed.
+    """
+    found: dict[str, set[str]] = {kind: set() for kind in ("part", "duplicates", "obsolete", "failures")}
+    found["obsolete-failures"] = set()
+    for name in run.list_names(PARTS):
+        match = _NAME.fullmatch(name)
+        if match is not None:
+            found[match[1]].add(match[2])
+    return found
+
+
+def write_rows(
+    run: RunFolder, name: str, fingerprint: Fingerprint, batches: Iterable[ExportBatch], account: PartAccount
+) -> None:
+    """Writes a part, or the duplicates of one; it appears when it is whole.
+
+    Raises:
+        StoreError: It cannot be written, or a vector is not finite.
+    """
+    notes = {_ACCOUNT_KEY: json.dumps(asdict(account))}
+
+    def write(path: Path) -> int:
+        return write_parquet(path, fingerprint, batches, notes=notes)
+
+    run.publish(name, write)
+
+
+def read_rows(run: RunFolder, name: str, fingerprint: Fingerprint) -> Iterator[ExportBatch]:
+    """Yields the rows of a part, at most `ROW_GROUP_ROWS` at a time.
+
+    Raises:
+        StoreError: It cannot be read or is damaged.
+        FingerprintMismatchError: Its vectors are of another space.
+    """
+    with run.open_local(name) as path:
+        stored, batches = read_parquet(path)
+        fingerprint.require_match(stored)
+        yield from batches
+
+
+def read_account(run: RunFolder, shard: str) -> PartAccount:
+    """Returns the account of a part.
+
+    Raises:
+        StoreError: It cannot be read, or is none of ours.
+    """
+    with run.open_local(name_part("part", shard)) as path:
+        notes = _read_notes(path)
+    try:
+        return PartAccount(**json.loads(notes[_ACCOUNT_KEY.encode()]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise StoreError(
+            f"the part {quote(name_part('part', shard))} has no account of its shard; remove it, and it is made again"
+        ) from error
+
+
+def read_columns(run: RunFolder, name: str) -> PartColumns:
+    """Returns ids and sources of a part, or of the duplicates of one.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    parquet = _import_parquet()
+    with run.open_local(name) as path:
+        try:
+            table: Any = parquet.read_table(str(path), columns=["id", "sources"])
+        except (OSError, ValueError) as error:
+            raise StoreError(f"the part {quote(name)} is damaged ({error}); remove it, and it is made again") from error
+        sources: list[str] = table.column("sources").combine_chunks().flatten().unique().to_pylist()
+        ids: list[str] = table.column("id").to_pylist()
+    return PartColumns(ids=ids, sources=frozenset(sources))
+
+
+def group_rows(rows: Iterable[T]) -> Iterator[list[T]]:
+    """Yields rows in groups that are written together."""
+    remaining = iter(rows)
+    while group := list(islice(remaining, ROW_GROUP_ROWS)):
+        yield group
+
+
+def pick_rows(batch: ExportBatch, places: Sequence[int]) -> ExportBatch:
+    """Returns some rows of a batch, in their order."""
+    return ExportBatch(
+        ids=[batch.ids[place] for place in places],
+        metadata=[batch.metadata[place] for place in places],
+        texts=[batch.texts[place] for place in places],
+        contents=[batch.contents[place] for place in places],
+        sources=[batch.sources[place] for place in places],
+        vectors=batch.vectors[np.asarray(places, dtype=np.int64)],
+    )
+
+
+def _read_notes(path: Path) -> Mapping[bytes, bytes]:
+    try:
+        return _import_parquet().read_schema(str(path)).metadata or {}
+    except (OSError, ValueError) as error:
+        raise StoreError(f"the part {quote(path.name)} is damaged ({error}); remove it, and it is made again") from error
+
+
+def _import_parquet() -> Any:
+    return import_extra("pyarrow.parquet", purpose="parts", extra="jobs")
