@@ -77,7 +77,9 @@ def main() -> None:
             os.kill(target, signal.SIGKILL)
         except ProcessLookupError:
             continue
-        kills.append({"after_seconds": round(time.perf_counter() - begun, 1), "who": "parent" if is_parent else "worker"})
+        kills.append(
+            {"after_seconds": round(time.perf_counter() - begun, 1), "who": "parent" if is_parent else "worker"}
+        )
         if is_parent:
             process.wait()
             ended = time.perf_counter()

@@ -7,7 +7,6 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-
 import fsspec
 import pyarrow.parquet
 import pytest
@@ -22,7 +21,6 @@ from qwen3_vl_retrieval.jobs import InProcessExecutor, ReadingOptions, embed_sou
 from qwen3_vl_retrieval.jobs.entries import Entry
 from qwen3_vl_retrieval.jobs.shards import cut_shards
 from qwen3_vl_retrieval.testing import FakeEmbedder
-
 
 
 class Interruption(Exception):  # noqa: N818 - not an error of ours

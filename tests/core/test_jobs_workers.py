@@ -17,7 +17,6 @@ from qwen3_vl_retrieval import ModelError
 from qwen3_vl_retrieval.jobs import ProcessExecutor, embed_source
 from qwen3_vl_retrieval.testing import FakeEmbedder
 
-
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 

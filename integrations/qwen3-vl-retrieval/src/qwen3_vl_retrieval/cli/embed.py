@@ -167,9 +167,7 @@ def embed_files(
     precision: Annotated[str, typer.Option(help="Number format of vectors: float32 or float16.")] = "float32",
     shard_units: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Units of a shard, roughly.  [default: as in the run, or 512]", show_default=False
-        ),
+        typer.Option(min=1, help="Units of a shard, roughly.  [default: as in the run, or 512]", show_default=False),
     ] = None,
     window_seconds: Annotated[float, typer.Option(min=0.1, help="Length of a window of a video.")] = 30.0,
     overlap_seconds: Annotated[float, typer.Option(min=0.0, help="What a window shares with the one before.")] = 5.0,

@@ -7,7 +7,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import torch
 from rich.console import Console
@@ -22,7 +21,7 @@ from qwen3_vl_retrieval.jobs.executor import Executor
 from qwen3_vl_retrieval.jobs.in_process import InProcessExecutor
 from qwen3_vl_retrieval.jobs.processes import ProcessExecutor
 from qwen3_vl_retrieval.jobs.ray_actors import RayExecutor
-from qwen3_vl_retrieval.jobs.reading import PartPrecision, ReadingOptions
+from qwen3_vl_retrieval.jobs.reading import ReadingOptions
 from qwen3_vl_retrieval.jobs.report import OnRunProgress, RunProgress, RunReport
 from qwen3_vl_retrieval.jobs.run import embed_source
 from qwen3_vl_retrieval.media.images import check_image_reading
@@ -128,7 +127,7 @@ def embed_into(
             executor,
             media_policy=policy,
             reading=reading,
-            precision=cast("PartPrecision", precision),
+            precision=precision,
             exclude=request.exclude or (),
             is_list=request.is_list,
             shard_units=shard_units,

@@ -21,10 +21,10 @@ from qwen3_vl_retrieval.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.jobs.executor import Executor
+    from qwen3_vl_retrieval.jobs.failures import NamedFailure
     from qwen3_vl_retrieval.jobs.in_process import InProcessExecutor
     from qwen3_vl_retrieval.jobs.processes import ProcessExecutor
     from qwen3_vl_retrieval.jobs.ray_actors import RayExecutor
-    from qwen3_vl_retrieval.jobs.failures import NamedFailure
     from qwen3_vl_retrieval.jobs.reading import ReadingOptions
     from qwen3_vl_retrieval.jobs.report import RunProgress, RunReport
     from qwen3_vl_retrieval.jobs.run import embed_source

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from qwen3_vl_retrieval.errors import InputError
-
 from qwen3_vl_retrieval.index.ingest.source_reader import is_passing
 from qwen3_vl_retrieval.index.results.hits import FailedFile
 
@@ -39,8 +38,6 @@ class NamedFailure:
     def describe(self) -> dict[str, str | int | float | None]:
         """Returns the failure as flat values."""
         return asdict(self)
-
-
 
 
 def name_failure(failure: FailedFile, source: str) -> NamedFailure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -131,9 +131,7 @@ def _look_at_file(path: Path, *, policy: MediaPolicy, known: Mapping[str, Listed
     except InputError as error:
         # Reading it will say the same, and that is where it is named. Another error makes another shard.
         return ListedFile(source=source, identity=f"unread:{hash_text(error.reason)}", size_bytes=0, kind=kind)
-    return ListedFile(
-        source=source, identity=identity, size_bytes=signature.size_bytes, kind=kind, signature=signature
-    )
+    return ListedFile(source=source, identity=identity, size_bytes=signature.size_bytes, kind=kind, signature=signature)
 
 
 def _list_stored(url: str, options: SourceOptions) -> SourceListing:

@@ -195,7 +195,9 @@ def _read_notes(path: Path) -> Mapping[bytes, bytes]:
     try:
         return _import_parquet().read_schema(str(path)).metadata or {}
     except (OSError, ValueError) as error:
-        raise StoreError(f"the part {quote(path.name)} is damaged ({error}); remove it, and it is made again") from error
+        raise StoreError(
+            f"the part {quote(path.name)} is damaged ({error}); remove it, and it is made again"
+        ) from error
 
 
 def _import_parquet() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def write_plan(run: RunFolder, plan: Plan, files: Iterable[ListedFile], shards: 
     """
     table = _build_table(files, {source: shard.hash for shard in shards for source in _list_sources(shard)})
     named = hashlib.sha256(json.dumps([plan.settings, list(plan.shards)]).encode()).hexdigest()[:16]
-    written = Plan(**{**asdict(plan), "manifest": f"manifest-{named}.parquet"})
+    written = replace(plan, manifest=f"manifest-{named}.parquet")
 
     def write(path: Path) -> None:
         # Seen by its name only when it is whole, wherever it is written.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -15,10 +15,9 @@ from typing import Any
 
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.jobs.entries import ListedFile, group_contents
+from qwen3_vl_retrieval.jobs.entries import group_contents
 from qwen3_vl_retrieval.jobs.executor import Executor
 from qwen3_vl_retrieval.jobs.in_process import InProcessExecutor
-from qwen3_vl_retrieval.jobs.failures import NamedFailure
 from qwen3_vl_retrieval.jobs.listing import SourceListing, SourceOptions, list_source
 from qwen3_vl_retrieval.jobs.parts import PartAccount, list_part_names, name_part, read_account
 from qwen3_vl_retrieval.jobs.plan import Manifest, Plan, find_plan, read_manifest, write_plan

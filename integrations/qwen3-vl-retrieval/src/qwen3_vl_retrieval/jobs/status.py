@@ -119,9 +119,7 @@ def _find_state(folder: RunFolder, plan: Plan, finished: int, is_held: bool | No
     return "unfinished" if is_held is None else "interrupted"
 
 
-def _estimate(
-    status: RunStatus, plan: Plan, accounts: Mapping[str, PartAccount], now: float | None
-) -> RunStatus:
+def _estimate(status: RunStatus, plan: Plan, accounts: Mapping[str, PartAccount], now: float | None) -> RunStatus:
     """The status with its rate; `now` is the end of what was worked, or `None` if that was with the last shard."""
     fresh = [account for account in accounts.values() if account.finished_at >= plan.started_at]
     if not fresh:

@@ -92,7 +92,5 @@ def read_failures(run: RunFolder, account: PartAccount) -> list[NamedFailure]:
         raise StoreError(f"{name!r} is damaged ({error}); remove it, and the shard is made again") from error
 
 
-
-
 def _miss(shard: Shard, reason: str) -> dict[str, str]:
     return {source: reason for entry in shard.entries for source in entry.sources}
