@@ -19,7 +19,7 @@ from qwen3_vl_retrieval.jobs.entries import group_contents
 from qwen3_vl_retrieval.jobs.executor import Executor
 from qwen3_vl_retrieval.jobs.in_process import InProcessExecutor
 from qwen3_vl_retrieval.jobs.listing import SourceListing, SourceOptions, list_source
-from qwen3_vl_retrieval.jobs.parts import PartAccount, list_part_names, name_part, read_account
+from qwen3_vl_retrieval.jobs.parts import PartAccount, PartKind, list_part_names, name_part, read_account
 from qwen3_vl_retrieval.jobs.plan import Manifest, Plan, find_plan, read_manifest, write_plan
 from qwen3_vl_retrieval.jobs.reading import PartPrecision, ReadingOptions, hash_settings
 from qwen3_vl_retrieval.jobs.report import OnRunProgress, RunProgress, RunReport
@@ -40,6 +40,9 @@ RESULT = "run.json"
 """Says which parts count, when a run has ended."""
 
 _THREADS = 16
+
+_HOLDERS: Sequence[PartKind] = ("part", "obsolete", "duplicates")
+"""Files that may hold the vectors of a shard that is no longer in the plan."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -263,7 +266,7 @@ class _Job:
                     if shard.hash in self.names[old]:
                         self._rename(old, new, shard.hash)
 
-    def _rename(self, old: Any, new: Any, shard: str) -> None:
+    def _rename(self, old: PartKind, new: PartKind, shard: str) -> None:
         self.folder.rename(name_part(old, shard), name_part(new, shard))
         self.names[old].discard(shard)
         self.names[new].add(shard)
@@ -276,9 +279,7 @@ class _Job:
                 reuse.append(name_part("duplicates", shard.hash))
         former = {old for entry in shard.entries for old in self.former.get(entry.identity, ())}
         for old in sorted(former):
-            for kind in ("part", "obsolete", "duplicates"):
-                if old in self.names[kind]:
-                    reuse.append(name_part(kind, old))
+            reuse += [name_part(kind, old) for kind in _HOLDERS if old in self.names[kind]]
         return ShardTask(shard=shard, reuse=tuple(reuse))
 
     def _enter(self, outcome: ShardOutcome) -> None:
