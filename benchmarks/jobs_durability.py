@@ -68,8 +68,14 @@ def main() -> None:
     kills: list[dict[str, object]] = []
     begun = time.perf_counter()
     process = start_command(source, work / "killed", *workers)
+    seen = 0
     while len(kills) < options.kills and process.poll() is None:
-        time.sleep(rng.uniform(0.3, 1.2) * whole_seconds / options.kills)
+        # Not before something was finished since the last one, and then at any moment of what follows.
+        if len(list((work / "killed").glob("parts/part-*.parquet"))) <= seen:
+            time.sleep(0.05)
+            continue
+        time.sleep(rng.uniform(0, 3 * whole_seconds / options.units * 64))
+        seen = len(list((work / "killed").glob("parts/part-*.parquet")))
         found = list_workers(process.pid)
         is_parent = not found or rng.random() < 0.4
         target = process.pid if is_parent else rng.choice(found)
@@ -78,7 +84,11 @@ def main() -> None:
         except ProcessLookupError:
             continue
         kills.append(
-            {"after_seconds": round(time.perf_counter() - begun, 1), "who": "parent" if is_parent else "worker"}
+            {
+                "after_seconds": round(time.perf_counter() - begun, 1),
+                "who": "parent" if is_parent else "worker",
+                "parts": seen,
+            }
         )
         if is_parent:
             process.wait()

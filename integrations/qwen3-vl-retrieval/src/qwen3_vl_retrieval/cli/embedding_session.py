@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from qwen3_vl_retrieval.cli.embed import SourceRequest, WorkerOptions
-from qwen3_vl_retrieval.cli.models import load_embedder
-from qwen3_vl_retrieval.cli.options import DEFAULT_EMBEDDER, LoadingOptions
+from qwen3_vl_retrieval.cli.options import LoadingOptions
+from qwen3_vl_retrieval.cli.worker_model import WorkerModel
 from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.jobs.executor import Executor
 from qwen3_vl_retrieval.jobs.in_process import InProcessExecutor
@@ -24,69 +24,9 @@ from qwen3_vl_retrieval.jobs.ray_actors import RayExecutor
 from qwen3_vl_retrieval.jobs.reading import ReadingOptions
 from qwen3_vl_retrieval.jobs.report import OnRunProgress, RunProgress, RunReport
 from qwen3_vl_retrieval.jobs.run import embed_source
-from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.media.policy import MediaPolicy
-from qwen3_vl_retrieval.protocols import Embedder
-from qwen3_vl_retrieval.remote.embedder import RemoteEmbedder
 
-__all__ = ["WorkerModel", "embed_into"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerModel:
-    """Loads the model of a worker, in the worker.
-
-    Attributes:
-        name: Name of the model; `None` is that of the engine elsewhere, or the published one.
-        loading: How it is loaded.
-        policy: What it may open.
-        devices: Devices, which workers take in turns; none if each chooses.
-        base_urls: Engines elsewhere, which workers take in turns.
-        api_key: The key that they ask for.
-        threads: Threads that a worker computes with on a CPU; `None` is PyTorch's choice.
-    """
-
-    name: str | None
-    loading: LoadingOptions
-    policy: MediaPolicy
-    devices: tuple[str, ...] = ()
-    base_urls: tuple[str, ...] = ()
-    api_key: str | None = None
-    threads: int | None = None
-
-    def __call__(self, number: int) -> Embedder:
-        """Returns the model of a worker.
-
-        Raises:
-            ModelError: It cannot be loaded, or the engine serves another.
-            RemoteError: The engine cannot be reached.
-            ValueError: An option is out of range.
-        """
-        if self.base_urls:
-            return self._connect(self.base_urls[number % len(self.base_urls)])
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        loading = self.loading
-        if self.devices:
-            loading = LoadingOptions(
-                device=self.devices[number % len(self.devices)],
-                dtype=loading.dtype,
-                dimensions=loading.dimensions,
-                max_pixels=loading.max_pixels,
-                image_reading=loading.image_reading,
-            )
-        return load_embedder(DEFAULT_EMBEDDER if self.name is None else self.name, loading, self.policy)
-
-    def _connect(self, base_url: str) -> RemoteEmbedder:
-        reading = self.loading.image_reading
-        return RemoteEmbedder.connect(
-            base_url,
-            checkpoint=self.name,
-            api_key=self.api_key,
-            dimensions=self.loading.dimensions,
-            media_policy=self.policy,
-            image_reading="viewer" if reading is None else check_image_reading(reading),
-        )
+__all__ = ["embed_into"]
 
 
 def embed_into(

@@ -27,7 +27,7 @@ from qwen3_vl_retrieval.cli.options import (
     parse_filter,
 )
 from qwen3_vl_retrieval.documents.labels import clean_text
-from qwen3_vl_retrieval.errors import InputError, ModelError, StoreError
+from qwen3_vl_retrieval.errors import InputError, ModelError, RemoteError, StoreError
 from qwen3_vl_retrieval.index.store.layout import StoreLayout
 from qwen3_vl_retrieval.paths import encode_path, show_path
 
@@ -257,7 +257,7 @@ def export_units(
 
 @contextmanager
 def explain_errors(messages: Console, *, interrupted: str = "Interrupted.") -> Generator[None, None, None]:
-    """Says an error in one line: status 1 for models and stores, 2 for what was asked, 130 for Ctrl-C.
+    """Says an error in one line: status 1 for models, engines and stores, 2 for what was asked, 130 for Ctrl-C.
 
     Args:
         messages: Where it is said.
@@ -265,7 +265,7 @@ def explain_errors(messages: Console, *, interrupted: str = "Interrupted.") -> G
     """
     try:
         yield
-    except (ModelError, StoreError) as error:
+    except (ModelError, RemoteError, StoreError) as error:
         messages.print(Text(f"Error: {clean_text(name_options(str(error)))}", style="red"), soft_wrap=True)
         raise typer.Exit(1) from None
     except (InputError, ValueError) as error:

@@ -11,8 +11,10 @@ parts/obsolete-<hash>.parquet     a part that counts no longer; its vectors are 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -34,14 +36,20 @@ __all__ = [
     "list_part_names",
     "name_part",
     "read_account",
+    "read_accounts",
     "read_columns",
     "read_rows",
     "write_rows",
 ]
 
+_LOGGER = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 PARTS = "parts"
+
+_THREADS = 16
+"""Parts that are looked at at a time: most of it is waiting for disks and networks."""
 
 PartKind: TypeAlias = Literal["part", "duplicates", "obsolete", "failures", "obsolete-failures"]
 
@@ -153,6 +161,21 @@ def read_account(run: RunFolder, shard: str) -> PartAccount:
         raise StoreError(
             f"the part {quote(name_part('part', shard))} has no account of its shard; remove it, and it is made again"
         ) from error
+
+
+def read_accounts(run: RunFolder, shards: Iterable[str]) -> dict[str, PartAccount]:
+    """Returns the accounts of those parts that can be read, by shard."""
+
+    def read(shard: str) -> PartAccount | None:
+        try:
+            return read_account(run, shard)
+        except StoreError as error:
+            _LOGGER.info("the part of the shard %s is made again: %s", shard, error)
+            return None
+
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="read-accounts") as threads:
+        found = threads.map(read, shards)
+        return {account.shard: account for account in found if account is not None}
 
 
 def read_columns(run: RunFolder, name: str) -> PartColumns:

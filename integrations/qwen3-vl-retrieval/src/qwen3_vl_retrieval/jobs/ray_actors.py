@@ -109,6 +109,8 @@ class RayExecutor(Executor):
                 "object store, or a folder that all nodes share"
             )
         self._settings = settings
+        # What the driver was started by is no matter of the nodes: the package is installed there.
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         self._ray = import_extra("ray", purpose="clusters", extra="ray")
         if not self._ray.is_initialized():
             self._connect()
@@ -184,9 +186,11 @@ class RayExecutor(Executor):
             options["include_dashboard"] = False
         try:
             self._ray.init(address=self._address, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:
+            # A node that does not start is a plain `Exception` of Ray's.
             raise RemoteError(
-                f"the Ray cluster at {self._address!r} cannot be reached: {explain(error)}; give host:port of its head"
+                f"the Ray cluster {'of this machine' if self._address is None else self._address!r} cannot be reached: "
+                f"{explain(error)}; give host:port of its head"
             ) from error
         self._is_ours = True
 

@@ -11,9 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 from qwen3_vl_retrieval.errors import StoreError, quote
 from qwen3_vl_retrieval.jobs.failures import NamedFailure
-from qwen3_vl_retrieval.jobs.parts import PartAccount, list_part_names, name_part
+from qwen3_vl_retrieval.jobs.job import RESULT
+from qwen3_vl_retrieval.jobs.parts import PartAccount, list_part_names, name_part, read_accounts
 from qwen3_vl_retrieval.jobs.plan import Plan, find_plan
-from qwen3_vl_retrieval.jobs.run import RESULT, read_accounts
 from qwen3_vl_retrieval.jobs.run_folder import RunFolder
 from qwen3_vl_retrieval.jobs.verification import read_failures
 

@@ -61,7 +61,11 @@ def verify_parts(
             missing |= _miss(shard, str(survey))
             continue
         account = accounts[shard.hash]
-        named = read_failures(run, account)
+        try:
+            named = read_failures(run, account)
+        except StoreError as error:
+            missing |= _miss(shard, str(error))
+            continue
         failures += named
         held = len(np.unique(np.concatenate([survey.counted, survey.moved])))
         if held != account.units:
