@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from job_runs import read_parts, write_texts
 from open_files import count_left_open, needs_proc
 from qwen3_vl_retrieval import (
     InputError,
@@ -24,7 +26,9 @@ from qwen3_vl_retrieval import (
     Qwen3VLReranker,
     RemoteError,
 )
+from qwen3_vl_retrieval.cli import app
 from qwen3_vl_retrieval.index import MultimodalIndex
+from qwen3_vl_retrieval.jobs import embed_source
 from qwen3_vl_retrieval.prompting.prompts import Role, render_reranking_prompt
 from qwen3_vl_retrieval.remote import (
     RemoteEmbedder,
@@ -129,6 +133,20 @@ def test_our_server_computes_what_the_models_compute_in_process(own_server, embe
     for options in ({}, {"dimensions": 32, "input_type": "query"}, {"normalize": False}, {"instruction": "Find it"}):
         assert np.abs(remote.embed(ITEMS, **options) - embedder.embed(ITEMS, **options)).max() < VECTOR_BOUND
     assert np.abs(judge.score("a", ITEMS) - reranker.score("a", ITEMS)).max() < SCORE_BOUND
+
+
+def test_an_engine_elsewhere_embeds_a_source_with_the_vectors_of_the_model_in_process(own_server, embedder, tmp_path):
+    source = tmp_path / "source"
+    write_texts(source, 6)
+    Image.new("RGB", (64, 64), "red").save(source / "red.png")
+    command = ["embed", str(source), "--to", str(tmp_path / "run"), "--shard-units", "3"]
+    result = CliRunner().invoke(app, [*command, "--base-url", own_server])
+    assert result.exit_code == 0, result.output
+    assert embed_source(source, tmp_path / "here", embedder).is_complete
+    elsewhere, here = read_parts(tmp_path / "run"), read_parts(tmp_path / "here")
+    assert elsewhere.keys() == here.keys()
+    for unit_id, row in here.items():
+        assert np.abs(np.array(row["vector"]) - np.array(elsewhere[unit_id]["vector"])).max() < VECTOR_BOUND
 
 
 def test_vllm_computes_what_the_embedder_computes_in_process(serve_stand_in, embedder):
