@@ -23,38 +23,55 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.jobs.executor import Executor
     from qwen3_vl_retrieval.jobs.failures import NamedFailure
     from qwen3_vl_retrieval.jobs.in_process import InProcessExecutor
+    from qwen3_vl_retrieval.jobs.index_sink import IndexSink
+    from qwen3_vl_retrieval.jobs.lancedb_sink import LanceDbSink
+    from qwen3_vl_retrieval.jobs.loading import LoadReport, load_run
+    from qwen3_vl_retrieval.jobs.postgres_sink import PostgresSink
     from qwen3_vl_retrieval.jobs.processes import ProcessExecutor
     from qwen3_vl_retrieval.jobs.ray_actors import RayExecutor
     from qwen3_vl_retrieval.jobs.reading import ReadingOptions
     from qwen3_vl_retrieval.jobs.report import RunProgress, RunReport
     from qwen3_vl_retrieval.jobs.run import embed_source
+    from qwen3_vl_retrieval.jobs.sink import Sink
     from qwen3_vl_retrieval.jobs.status import RunStatus, read_status
 
 __all__ = [
     "Executor",
     "InProcessExecutor",
+    "IndexSink",
+    "LanceDbSink",
+    "LoadReport",
     "NamedFailure",
+    "PostgresSink",
     "ProcessExecutor",
     "RayExecutor",
     "ReadingOptions",
     "RunProgress",
     "RunReport",
     "RunStatus",
+    "Sink",
     "embed_source",
+    "load_run",
     "read_status",
 ]
 
 _MODULES = {
     "Executor": "jobs.executor",
     "InProcessExecutor": "jobs.in_process",
+    "IndexSink": "jobs.index_sink",
+    "LanceDbSink": "jobs.lancedb_sink",
+    "LoadReport": "jobs.loading",
     "NamedFailure": "jobs.failures",
+    "PostgresSink": "jobs.postgres_sink",
     "ProcessExecutor": "jobs.processes",
     "RayExecutor": "jobs.ray_actors",
     "ReadingOptions": "jobs.reading",
     "RunProgress": "jobs.report",
     "RunReport": "jobs.report",
     "RunStatus": "jobs.status",
+    "Sink": "jobs.sink",
     "embed_source": "jobs.run",
+    "load_run": "jobs.loading",
     "read_status": "jobs.status",
 }
 

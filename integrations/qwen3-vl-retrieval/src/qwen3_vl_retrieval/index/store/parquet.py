@@ -32,7 +32,18 @@ from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.index.store.catalog import ITEM_PREFIX, RESERVED_NAMES, Place, Record
 from qwen3_vl_retrieval.index.store.store import Batch, Store
 
-__all__ = ["ROW_GROUP_ROWS", "ExportBatch", "export_store", "import_store", "read_parquet", "write_parquet"]
+__all__ = [
+    "ROW_GROUP_ROWS",
+    "ExportBatch",
+    "build_batch",
+    "build_table",
+    "export_store",
+    "import_pyarrow",
+    "import_store",
+    "read_fingerprint",
+    "read_parquet",
+    "write_parquet",
+]
 
 _BATCH_ROWS = 4096
 
@@ -144,6 +155,38 @@ def read_parquet(path: str | Path) -> tuple[Fingerprint, Iterator[ExportBatch]]:
         file.close()
         raise
     return fingerprint, _iterate_batches(pyarrow, file, shown)
+
+
+def import_pyarrow() -> Any:
+    """Returns pyarrow, untyped.
+
+    Raises:
+        StoreError: It is not installed.
+    """
+    return _import_pyarrow()[0]
+
+
+def build_table(fingerprint: Fingerprint, batch: ExportBatch) -> Any:
+    """Returns a batch as a table of Arrow, with the fingerprint in the metadata of its schema.
+
+    Raises:
+        StoreError: A vector is not finite or not of the fingerprint's length, or pyarrow is not installed.
+    """
+    pyarrow = import_pyarrow()
+    return _build_table(pyarrow, _build_schema(pyarrow, fingerprint, batch.vectors.dtype), batch)
+
+
+def read_fingerprint(schema: Any, shown: str) -> Fingerprint:
+    """Returns the fingerprint in the metadata of a schema; `shown` names what it belongs to.
+
+    Raises:
+        StoreError: There is none.
+        FingerprintMismatchError: It is of another version of this package.
+    """
+    stored = {} if schema.metadata is None else schema.metadata
+    if _FINGERPRINT_KEY.encode() not in stored:
+        raise StoreError(f"{shown} does not say where its vectors come from; give another")
+    return Fingerprint.from_dict(json.loads(stored[_FINGERPRINT_KEY.encode()]))
 
 
 def _import_pyarrow() -> tuple[Any, Any]:
@@ -348,7 +391,7 @@ def import_store(path: Path, folder: Path, *, short_dimensions: int, precision: 
     with Store.create(folder, fingerprint, short_dimensions=short_dimensions, precision=precision) as store:
         for exported in batches:
             with store.write():
-                store.add_batch(_build_batch(exported))
+                store.add_batch(build_batch(exported))
             count += len(exported.ids)
     return count
 
@@ -369,7 +412,8 @@ def _iterate_store(store: Store) -> Iterator[ExportBatch]:
         )
 
 
-def _build_batch(exported: ExportBatch) -> Batch:
+def build_batch(exported: ExportBatch) -> Batch:
+    """Returns what a store is given of exported units."""
     batch = Batch()
     rows = zip(
         exported.ids,

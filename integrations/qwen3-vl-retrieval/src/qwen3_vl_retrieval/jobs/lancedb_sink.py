@@ -1,0 +1,133 @@
+"""A table of LanceDB as the target of a loading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qwen3_vl_retrieval.errors import RetrievalError, StoreError, explain, quote
+from qwen3_vl_retrieval.fingerprint import Fingerprint
+from qwen3_vl_retrieval.index.store.parquet import ExportBatch, build_table, import_pyarrow, read_fingerprint
+from qwen3_vl_retrieval.jobs.sink import Sink
+from qwen3_vl_retrieval.lazy_imports import import_extra
+
+__all__ = ["LanceDbSink"]
+
+_GROUP_ROWS = 10_000
+
+
+class LanceDbSink(Sink):
+    """Enters units in a table, which is made if there is none.
+
+    Columns are those of a part and `row_hash`; the fingerprint is in the metadata of the schema.
+
+    Args:
+        path: Folder of the database, or a URL that LanceDB knows (`s3://…`).
+        table: Name of the table.
+    """
+
+    def __init__(self, path: str, *, table: str) -> None:
+        self._path = path
+        self._name = table
+        self._table: Any = None
+        self._schema: Any = None
+
+    @property
+    def vector_tolerance(self) -> float:
+        """Nothing is rounded."""
+        return 1e-6
+
+    def open(self, fingerprint: Fingerprint) -> None:
+        """Opens the table, or makes it."""
+        lancedb = import_extra("lancedb", purpose="tables of LanceDB", extra="lancedb")
+        pyarrow = import_pyarrow()
+        with self._explain():
+            database = lancedb.connect(self._path)
+            is_there = self._name in set(database.table_names(limit=_GROUP_ROWS))
+            if is_there:
+                self._table = database.open_table(self._name)
+                self._schema = self._table.schema
+        if is_there:
+            fingerprint.require_match(read_fingerprint(self._schema, f"the table {self._name!r}"))
+            return
+        empty = build_table(fingerprint, _make_empty(fingerprint))
+        self._schema = empty.schema.append(pyarrow.field("row_hash", pyarrow.string(), nullable=False))
+        with self._explain():
+            self._table = database.create_table(self._name, schema=self._schema)
+
+    def find_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Returns the row hashes of those of `ids` that the table holds."""
+        found = self._find(ids, ["id", "row_hash"])
+        return dict(zip(found.column("id").to_pylist(), found.column("row_hash").to_pylist(), strict=True))
+
+    def upsert(self, batch: ExportBatch, hashes: Sequence[str]) -> None:
+        """Enters rows in one version of the table."""
+        pyarrow = import_pyarrow()
+        fingerprint = read_fingerprint(self._schema, self._name)
+        table = build_table(fingerprint, batch)
+        table = table.append_column(self._schema.field("row_hash"), pyarrow.array(list(hashes), pyarrow.string()))
+        with self._explain():
+            merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+            merge.execute(table)
+
+    def fetch_vectors(self, ids: Sequence[str]) -> Mapping[str, npt.NDArray[Any]]:
+        """Returns the vectors of `ids`."""
+        found = self._find(ids, ["id", "vector"])
+        vectors = [np.asarray(vector, dtype=np.float32) for vector in found.column("vector").to_pylist()]
+        return dict(zip(found.column("id").to_pylist(), vectors, strict=True))
+
+    def iterate_ids(self) -> Iterator[Sequence[str]]:
+        """Yields the ids of all rows."""
+        total = self.count()
+        for first in range(0, total, _GROUP_ROWS):
+            with self._explain():
+                found = self._table.search().select(["id"]).offset(first).limit(_GROUP_ROWS).to_arrow()
+            yield found.column("id").to_pylist()
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Removes rows."""
+        with self._explain():
+            for first in range(0, len(ids), _GROUP_ROWS):
+                self._table.delete(_name_ids(ids[first : first + _GROUP_ROWS]))
+
+    def count(self) -> int:
+        """Returns the number of rows."""
+        with self._explain():
+            return int(self._table.count_rows())
+
+    def finish(self) -> None:
+        """Joins the small files of many batches."""
+        with self._explain():
+            self._table.optimize()
+
+    def close(self) -> None:
+        """Lets go of the table."""
+        self._table = None
+
+    def _find(self, ids: Sequence[str], columns: list[str]) -> Any:
+        with self._explain():
+            return self._table.search().where(_name_ids(ids)).select(columns).limit(len(ids)).to_arrow()
+
+    @contextmanager
+    def _explain(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except RetrievalError:
+            raise
+        except Exception as error:
+            # Errors of LanceDB are of many classes, some of them of the Rust below it.
+            raise StoreError(f"LanceDB refuses the table {quote(self._name)}: {explain(error)}") from error
+
+
+def _make_empty(fingerprint: Fingerprint) -> ExportBatch:
+    vectors = np.empty((0, fingerprint.dimensions), dtype=np.float32)
+    return ExportBatch(ids=(), metadata=(), texts=(), contents=(), sources=(), vectors=vectors)
+
+
+def _name_ids(ids: Sequence[str]) -> str:
+    return f"id IN ({', '.join(json.dumps(unit_id).replace(chr(34), chr(39)) for unit_id in ids)})"

@@ -1,0 +1,195 @@
+"""A table of Postgres with pgvector as the target of a loading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qwen3_vl_retrieval.errors import StoreError, explain, quote
+from qwen3_vl_retrieval.fingerprint import Fingerprint
+from qwen3_vl_retrieval.index.store.parquet import ExportBatch
+from qwen3_vl_retrieval.jobs.sink import Sink
+from qwen3_vl_retrieval.lazy_imports import import_extra
+
+__all__ = ["PostgresSink"]
+
+_MOST_INDEXED = 2_000
+"""Dimensions of a `vector` that pgvector indexes at most; a `halfvec` may have twice as many."""
+
+_GROUP_ROWS = 10_000
+
+_COLUMNS = ("media_type", "source", "page", "start", "end", "width", "height", "mime_type", "sha256")
+"""Metadata with a column of their own; the rest is in `metadata`."""
+
+_CREATE = """
+CREATE TABLE {table} (
+    id text PRIMARY KEY,
+    vector {kind}({dimensions}) NOT NULL,
+    media_type text,
+    source text,
+    page integer,
+    start double precision,
+    "end" double precision,
+    width integer,
+    height integer,
+    mime_type text,
+    sha256 text,
+    sources text[] NOT NULL,
+    text text,
+    metadata jsonb NOT NULL,
+    row_hash text NOT NULL
+)
+"""
+
+_UPSERT = """
+INSERT INTO {table} VALUES (%s, %s::{kind}, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s)
+ON CONFLICT (id) DO UPDATE SET
+    vector = EXCLUDED.vector, media_type = EXCLUDED.media_type, source = EXCLUDED.source, page = EXCLUDED.page,
+    start = EXCLUDED.start, "end" = EXCLUDED."end", width = EXCLUDED.width, height = EXCLUDED.height,
+    mime_type = EXCLUDED.mime_type, sha256 = EXCLUDED.sha256, sources = EXCLUDED.sources, text = EXCLUDED.text,
+    metadata = EXCLUDED.metadata, row_hash = EXCLUDED.row_hash
+"""
+
+
+class PostgresSink(Sink):
+    """Enters units in a table, which is made if there is none, with an index by cosine.
+
+    Columns are `id`, `vector`, the flat metadata, `sources`, `text`, `metadata` as JSON, and `row_hash`. The fingerprint
+    is the comment of the table. Up to 2,000 dimensions vectors are `vector`s, beyond that `halfvec`s.
+
+    Args:
+        url: `postgresql://user@host/database`; what it leaves out is as libpq has it (`PGPASSWORD`, `~/.pgpass`).
+        table: Name of the table.
+    """
+
+    def __init__(self, url: str, *, table: str) -> None:
+        self._url = url
+        self._table = table
+        self._connection: Any = None
+        self._kind = "vector"
+
+    @property
+    def vector_tolerance(self) -> float:
+        """What rounding to halves leaves, if they are halves."""
+        return 1e-3 if self._kind == "halfvec" else 1e-6
+
+    def open(self, fingerprint: Fingerprint) -> None:
+        """Opens the table, or makes it."""
+        psycopg = import_extra("psycopg", purpose="tables of Postgres", extra="postgres")
+        self._kind = "vector" if fingerprint.dimensions <= _MOST_INDEXED else "halfvec"
+        try:
+            self._connection = psycopg.connect(self._url, autocommit=True)
+        except psycopg.Error as error:
+            raise StoreError(f"Postgres cannot be reached: {explain(error)}") from error
+        with self._explain():
+            self._run("CREATE EXTENSION IF NOT EXISTS vector")
+            found = self._run("SELECT to_regclass({name})::oid").fetchone()[0]
+            if found is None:
+                self._create(fingerprint)
+                return
+            comment = self._run("SELECT obj_description(%s::oid, 'pg_class')", [found]).fetchone()[0]
+        if comment is None or not comment.startswith("{"):
+            raise StoreError(
+                f"the table {quote(self._table)} was not made by a loading; give the name of one that does not exist"
+            )
+        fingerprint.require_match(Fingerprint.from_dict(json.loads(comment)))
+
+    def find_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Returns the row hashes of those of `ids` that the table holds."""
+        with self._explain():
+            return dict(self._run("SELECT id, row_hash FROM {table} WHERE id = ANY(%s)", [list(ids)]).fetchall())
+
+    def upsert(self, batch: ExportBatch, hashes: Sequence[str]) -> None:
+        """Enters rows in one transaction."""
+        rows = [
+            [
+                batch.ids[place],
+                _write_vector(batch.vectors[place]),
+                *(batch.metadata[place].get(name) for name in _COLUMNS),
+                list(batch.sources[place]),
+                batch.texts[place],
+                json.dumps({name: value for name, value in batch.metadata[place].items() if name not in _COLUMNS}),
+                hashes[place],
+            ]
+            for place in range(len(batch.ids))
+        ]
+        with self._explain(), self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.executemany(self._compose(_UPSERT), rows)
+
+    def fetch_vectors(self, ids: Sequence[str]) -> Mapping[str, npt.NDArray[Any]]:
+        """Returns the vectors of `ids`."""
+        with self._explain():
+            found = self._run("SELECT id, vector::text FROM {table} WHERE id = ANY(%s)", [list(ids)]).fetchall()
+        return {unit_id: np.array(json.loads(vector), dtype=np.float32) for unit_id, vector in found}
+
+    def iterate_ids(self) -> Iterator[Sequence[str]]:
+        """Yields the ids of all rows."""
+        last = ""
+        while True:
+            with self._explain():
+                found = self._run("SELECT id FROM {table} WHERE id > %s ORDER BY id LIMIT %s", [last, _GROUP_ROWS])
+                ids = [unit_id for (unit_id,) in found.fetchall()]
+            if not ids:
+                return
+            yield ids
+            last = ids[-1]
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Removes rows."""
+        with self._explain():
+            self._run("DELETE FROM {table} WHERE id = ANY(%s)", [list(ids)])
+
+    def count(self) -> int:
+        """Returns the number of rows."""
+        with self._explain():
+            return int(self._run("SELECT count(*) FROM {table}").fetchone()[0])
+
+    def finish(self) -> None:
+        """Builds the index by cosine, unless it is there: it is faster once all rows are."""
+        with self._explain():
+            self._run("CREATE INDEX IF NOT EXISTS {index} ON {table} USING hnsw (vector {operators})")
+            self._run("ANALYZE {table}")
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _create(self, fingerprint: Fingerprint) -> None:
+        sql = import_extra("psycopg.sql", purpose="tables of Postgres", extra="postgres")
+        with self._connection.transaction():
+            self._run(_CREATE, dimensions=sql.Literal(fingerprint.dimensions))
+            self._run("COMMENT ON TABLE {table} IS {comment}", comment=sql.Literal(json.dumps(fingerprint.to_dict())))
+
+    def _run(self, statement: str, values: Sequence[Any] | None = None, **parts: Any) -> Any:
+        return self._connection.execute(self._compose(statement, **parts), values)
+
+    def _compose(self, statement: str, **parts: Any) -> Any:
+        """The statement with names quoted as Postgres wants them."""
+        sql = import_extra("psycopg.sql", purpose="tables of Postgres", extra="postgres")
+        table = sql.Identifier(*self._table.split("."))
+        return sql.SQL(statement).format(
+            table=table,
+            name=sql.Literal(table.as_string(self._connection)),
+            index=sql.Identifier(f"{self._table.rpartition('.')[2]}_by_cosine"),
+            kind=sql.SQL(self._kind),
+            operators=sql.SQL(f"{self._kind}_cosine_ops"),
+            **parts,
+        )
+
+    @contextmanager
+    def _explain(self) -> Generator[None, None, None]:
+        psycopg = import_extra("psycopg", purpose="tables of Postgres", extra="postgres")
+        try:
+            yield
+        except psycopg.Error as error:
+            raise StoreError(f"Postgres refuses the table {quote(self._table)}: {explain(error)}") from error
+
+
+def _write_vector(vector: npt.NDArray[Any]) -> str:
+    return "[" + ",".join(repr(value) for value in vector.astype(np.float32).tolist()) + "]"
