@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from job_runs import FILES, write_texts
 from qwen3_vl_retrieval import FingerprintMismatchError, StoreError
+from qwen3_vl_retrieval.cli import app
 from qwen3_vl_retrieval.index import MultimodalIndex
 from qwen3_vl_retrieval.jobs import IndexSink, LanceDbSink, PostgresSink, embed_source, load_run
 from qwen3_vl_retrieval.testing import FakeEmbedder
@@ -96,3 +100,20 @@ def test_an_index_with_units_of_its_own_is_left_alone(run, tmp_path):
 def test_only_a_complete_run_is_loaded(tmp_path):
     with pytest.raises(StoreError, match="no finished run"):
         load_run(tmp_path, IndexSink(tmp_path / "index"))
+
+
+def test_the_command_loads_a_run_and_says_what_it_did(run, tmp_path):
+    pytest.importorskip("lancedb", reason="LanceDB is not installed")
+
+    def load(*arguments):
+        return CliRunner().invoke(app, ["load", str(run), "--to", *map(str, arguments)])
+
+    url = f"lancedb://{tmp_path / 'lance'}"
+    loaded = load(url, "--table", "units")
+    assert loaded.exit_code == 0, loaded.output
+    assert f"{FILES + 1} units: {FILES + 1} entered, 0 removed" in loaded.output
+    assert json.loads(load(tmp_path / "index", "--json").stdout)["units"] == FILES + 1
+    for wrong, words in (((url,), "--table"), (("milvus://host", "--table", "units"), "not loaded into")):
+        refused = load(*wrong)
+        assert refused.exit_code == 2
+        assert words in " ".join(refused.output.split())

@@ -114,6 +114,15 @@ NOT_RUN = {
     "qwen3vl export store store.parquet": "shows the command; docs/command-line.md runs it",
     "qwen3vl index FOLDER --to STORE [OPTIONS]": "is a synopsis",
     "qwen3vl embed SOURCE --to RUN [OPTIONS]": "is a synopsis",
+    "qwen3vl load RUN --to URL [OPTIONS]": "is a synopsis",
+    **dict.fromkeys(
+        (
+            "qwen3vl load run --to lancedb://vectors --table pages",
+            "qwen3vl load run --to postgresql://me@db/search --table pages",
+            "qwen3vl load run --to my-index",
+        ),
+        "needs a run and a store; tests/core/test_jobs_loading.py has them",
+    ),
     **dict.fromkeys(
         (
             "qwen3vl embed --status run",

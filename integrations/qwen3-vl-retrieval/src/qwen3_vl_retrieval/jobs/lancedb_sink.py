@@ -48,11 +48,9 @@ class LanceDbSink(Sink):
         pyarrow = import_pyarrow()
         with self._explain():
             database = lancedb.connect(self._path)
-            is_there = self._name in set(database.table_names(limit=_GROUP_ROWS))
-            if is_there:
-                self._table = database.open_table(self._name)
-                self._schema = self._table.schema
-        if is_there:
+            self._table = _find_table(database, self._name)
+        if self._table is not None:
+            self._schema = self._table.schema
             fingerprint.require_match(read_fingerprint(self._schema, f"the table {self._name!r}"))
             return
         empty = build_table(fingerprint, _make_empty(fingerprint))
@@ -122,6 +120,16 @@ class LanceDbSink(Sink):
         except Exception as error:
             # Errors of LanceDB are of many classes, some of them of the Rust below it.
             raise StoreError(f"LanceDB refuses the table {quote(self._name)}: {explain(error)}") from error
+
+
+def _find_table(database: Any, name: str) -> Any:
+    """The table; `None` if there is none."""
+    try:
+        return database.open_table(name)
+    except ValueError as error:
+        if "was not found" in str(error):
+            return None
+        raise
 
 
 def _make_empty(fingerprint: Fingerprint) -> ExportBatch:

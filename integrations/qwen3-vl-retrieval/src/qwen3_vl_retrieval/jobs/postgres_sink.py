@@ -59,8 +59,8 @@ ON CONFLICT (id) DO UPDATE SET
 class PostgresSink(Sink):
     """Enters units in a table, which is made if there is none, with an index by cosine.
 
-    Columns are `id`, `vector`, the flat metadata, `sources`, `text`, `metadata` as JSON, and `row_hash`. The fingerprint
-    is the comment of the table. Up to 2,000 dimensions vectors are `vector`s, beyond that `halfvec`s.
+    Columns are `id`, `vector`, the flat metadata, `sources`, `text`, `metadata` as JSON, and `row_hash`. The
+    fingerprint is the comment of the table. Up to 2,000 dimensions vectors are `vector`s, beyond that `halfvec`s.
 
     Args:
         url: `postgresql://user@host/database`; what it leaves out is as libpq has it (`PGPASSWORD`, `~/.pgpass`).

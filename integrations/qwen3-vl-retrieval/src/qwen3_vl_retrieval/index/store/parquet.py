@@ -183,7 +183,7 @@ def read_fingerprint(schema: Any, shown: str) -> Fingerprint:
         StoreError: There is none.
         FingerprintMismatchError: It is of another version of this package.
     """
-    stored = {} if schema.metadata is None else schema.metadata
+    stored: Mapping[bytes, bytes] = {} if schema.metadata is None else schema.metadata
     if _FINGERPRINT_KEY.encode() not in stored:
         raise StoreError(f"{shown} does not say where its vectors come from; give another")
     return Fingerprint.from_dict(json.loads(stored[_FINGERPRINT_KEY.encode()]))
