@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -153,13 +154,14 @@ def read_account(run: RunFolder, shard: str) -> PartAccount:
     Raises:
         StoreError: It cannot be read, or is none of ours.
     """
-    with run.open_local(name_part("part", shard)) as path:
-        notes = _read_notes(path)
+    name = name_part("part", shard)
+    with _open_part(run, name) as part:
+        notes: Mapping[bytes, bytes] = part.schema_arrow.metadata or {}
     try:
         return PartAccount(**json.loads(notes[_ACCOUNT_KEY.encode()]))
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(
-            f"the part {quote(name_part('part', shard))} has no account of its shard; remove it, and it is made again"
+            f"the part {quote(name)} has no account of its shard; remove it, and it is made again"
         ) from error
 
 
@@ -179,17 +181,13 @@ def read_accounts(run: RunFolder, shards: Iterable[str]) -> dict[str, PartAccoun
 
 
 def read_columns(run: RunFolder, name: str) -> PartColumns:
-    """Returns ids and sources of a part, or of the duplicates of one.
+    """Returns ids and sources of a part, or of the duplicates of one; vectors are not read.
 
     Raises:
         StoreError: It cannot be read.
     """
-    parquet = _import_parquet()
-    with run.open_local(name) as path:
-        try:
-            table: Any = parquet.read_table(str(path), columns=["id", "sources"])
-        except (OSError, ValueError) as error:
-            raise StoreError(f"the part {quote(name)} is damaged ({error}); remove it, and it is made again") from error
+    with _open_part(run, name) as part:
+        table: Any = part.read(columns=["id", "sources"], use_threads=False)
         sources: list[str] = table.column("sources").combine_chunks().flatten().unique().to_pylist()
         ids: list[str] = table.column("id").to_pylist()
     return PartColumns(ids=ids, sources=frozenset(sources))
@@ -214,14 +212,11 @@ def pick_rows(batch: ExportBatch, places: Sequence[int]) -> ExportBatch:
     )
 
 
-def _read_notes(path: Path) -> Mapping[bytes, bytes]:
-    try:
-        return _import_parquet().read_schema(str(path)).metadata or {}
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"the part {quote(path.name)} is damaged ({error}); remove it, and it is made again"
-        ) from error
-
-
-def _import_parquet() -> Any:
-    return import_extra("pyarrow.parquet", purpose="parts", extra="jobs")
+@contextmanager
+def _open_part(run: RunFolder, name: str) -> Generator[Any, None, None]:
+    parquet = import_extra("pyarrow.parquet", purpose="parts", extra="jobs")
+    with run.open_file(name) as file:
+        try:
+            yield parquet.ParquetFile(file)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"the part {quote(name)} is damaged ({error}); remove it, and it is made again") from error

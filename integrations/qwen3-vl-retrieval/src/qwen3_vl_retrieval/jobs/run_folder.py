@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
@@ -143,6 +143,20 @@ class RunFolder:
             StoreError: It cannot be fetched.
         """
         return nullcontext(self.local / name) if self.local is not None else self._fetch(name)
+
+    @contextmanager
+    def open_file(self, name: str) -> Generator[IO[bytes], None, None]:
+        """Yields an open file, of which no more is read, or fetched, than is asked for.
+
+        Raises:
+            StoreError: There is none, or it cannot be read.
+        """
+        if self.local is not None:
+            with explain_disk_errors(self.local), (self.local / name).open("rb") as file:
+                yield file
+            return
+        with self._explain("read"), self._filesystem.open(self._locate(name), "rb") as file:
+            yield file
 
     def rename(self, old: str, new: str) -> None:
         """Gives a file another name.

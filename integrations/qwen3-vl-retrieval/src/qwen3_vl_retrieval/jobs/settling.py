@@ -29,7 +29,8 @@ from qwen3_vl_retrieval.jobs.run_folder import RunFolder
 
 __all__ = ["PartSurvey", "settle_duplicates", "survey_part", "survey_parts"]
 
-_THREADS = 16
+_THREADS = 4
+"""Parts that are surveyed at a time; what is read of them is in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,8 @@ def survey_parts(run: RunFolder, shards: Sequence[str], duplicates: set[str]) ->
             return error
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="survey-parts") as threads:
-        yield from threads.map(survey, shards)
+        for first in range(0, len(shards), _THREADS):
+            yield from threads.map(survey, shards[first : first + _THREADS])
 
 
 def survey_part(run: RunFolder, shard: str, *, duplicates: set[str]) -> PartSurvey:
