@@ -1,6 +1,8 @@
 """Is a run of workers that were killed ten times, parent included, the same as one process that nobody disturbed?
 
-uv run python benchmarks/jobs_durability.py [--units 3000] [--kills 10]
+uv run python benchmarks/jobs_durability.py [--units 3000] [--kills 10] [--made-up]
+
+With --made-up, vectors are drawn from hashes of the contents: it is about processes and files, and takes two minutes.
 """
 
 from __future__ import annotations
@@ -18,16 +20,41 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
-from machine import write_result
-from pocket_files import write_files
 from process_trees import list_descendants
+
+from qwen3_vl_retrieval.jobs import InProcessExecutor, ProcessExecutor, embed_source
+from qwen3_vl_retrieval.testing import FakeEmbedder
 
 _COMMAND = "from qwen3_vl_retrieval.cli import app; app()"
 
 
-def start_command(source: Path, run: Path, *options: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", _COMMAND, "embed", str(source), "--to", str(run), "--model", "pocket", *options]
+def start_command(source: Path, run: Path, *, workers: int, is_made_up: bool) -> subprocess.Popen[bytes]:
+    if is_made_up:
+        command = [sys.executable, __file__, "--embed", str(source), str(run), str(workers)]
+    else:
+        options = ["--workers", str(workers), *(("--shard-units", "64") if workers > 1 else ())]
+        command = [
+            sys.executable,
+            "-c",
+            _COMMAND,
+            "embed",
+            str(source),
+            "--to",
+            str(run),
+            "--model",
+            "pocket",
+            *options,
+        ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def load_made_up(_number: int) -> FakeEmbedder:
+    return FakeEmbedder(dimensions=1024)
+
+
+def embed_made_up(source: str, run: str, workers: int) -> None:
+    executor = InProcessExecutor(load_made_up(0)) if workers == 1 else ProcessExecutor(load_made_up, workers=workers)
+    embed_source(source, run, executor, shard_units=64)
 
 
 def read_run(run: Path) -> dict[str, np.ndarray]:
@@ -54,7 +81,16 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=3000)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=22)
+    parser.add_argument("--made-up", action="store_true")
+    parser.add_argument("--embed", nargs=3)
     options = parser.parse_args()
+    if options.embed is not None:
+        embed_made_up(*options.embed[:2], int(options.embed[2]))
+        return
+    # Not at the top, as workers import this file.
+    from machine import write_result
+    from pocket_files import write_files
+
     rng = random.Random(options.seed)
     work = Path(tempfile.mkdtemp())
     source = work / "files"
@@ -62,12 +98,11 @@ def main() -> None:
     for number in range(3):
         (source / f"broken-{number}.png").write_bytes(b"no image")
     begun = time.perf_counter()
-    assert start_command(source, work / "whole", "--workers", "1").wait() == 0
+    assert start_command(source, work / "whole", workers=1, is_made_up=options.made_up).wait() == 0
     whole_seconds = time.perf_counter() - begun
-    workers = ("--workers", "2", "--shard-units", "64")
     kills: list[dict[str, object]] = []
     begun = time.perf_counter()
-    process = start_command(source, work / "killed", *workers)
+    process = start_command(source, work / "killed", workers=2, is_made_up=options.made_up)
     seen = 0
     while len(kills) < options.kills and process.poll() is None:
         # Not before something was finished since the last one, and then at any moment of what follows.
@@ -96,12 +131,12 @@ def main() -> None:
             while any(Path(f"/proc/{pid}/cmdline").exists() and is_running(pid) for pid in found):
                 assert time.perf_counter() - ended < 60, "a worker outlived its parent"
                 time.sleep(0.05)
-            process = start_command(source, work / "killed", *workers)
+            process = start_command(source, work / "killed", workers=2, is_made_up=options.made_up)
     status = process.wait()
     killed_seconds = time.perf_counter() - begun
     whole, killed = read_run(work / "whole"), read_run(work / "killed")
     write_result(
-        "jobs_durability",
+        "jobs_durability_made_up" if options.made_up else "jobs_durability",
         {
             "units": len(whole),
             "uninterrupted_seconds": round(whole_seconds, 1),

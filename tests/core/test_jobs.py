@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -364,6 +367,17 @@ def test_the_command_embeds_shows_its_progress_and_says_what_is_missing(source, 
     assert "new.txt" in missing.output
     for wrong in ((source,), ("--status", tmp_path, source), ("--status", tmp_path / "nothing")):
         assert run(*wrong).exit_code in (1, 2)
+
+
+def test_what_killed_workers_had_fetched_is_cleared_away(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folders = [tmp_path / f"qwen3vl-shard-{number}-x" for number in (ended.pid, os.getpid())]
+    for folder in folders:
+        folder.mkdir()
+    embed_source(source, tmp_path / "run", FakeEmbedder())
+    assert [folder.exists() for folder in folders] == [False, True]
 
 
 def test_an_executor_in_process_may_be_given_itself(source, tmp_path):

@@ -6,8 +6,6 @@ import logging
 import time
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -23,7 +21,7 @@ from qwen3_vl_retrieval.jobs.entries import Entry
 from qwen3_vl_retrieval.jobs.failures import NamedFailure, encode_failures, name_error, name_failure
 from qwen3_vl_retrieval.jobs.part_target import PartTarget
 from qwen3_vl_retrieval.jobs.parts import PartAccount, name_part, read_rows, write_rows
-from qwen3_vl_retrieval.jobs.staging import StagedEntries, stage_entries
+from qwen3_vl_retrieval.jobs.staging import StagedEntries, clear_folders, make_folder, stage_entries
 from qwen3_vl_retrieval.jobs.tasks import ShardTask, WorkSettings
 from qwen3_vl_retrieval.media.images import check_image_reading
 from qwen3_vl_retrieval.paths import encode_path
@@ -54,6 +52,7 @@ class ShardEmbedder:
             image_reading=check_image_reading(embedder.fingerprint.image_reading),
         )
         self._conditions = hash_work_conditions(settings)
+        clear_folders()
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -68,8 +67,7 @@ class ShardEmbedder:
             RemoteError: The engine elsewhere cannot be reached.
         """
         begun = perf_counter()
-        with TemporaryDirectory(prefix="qwen3vl-shard-") as temporary:
-            folder = Path(temporary)
+        with make_folder() as folder:
             staged = stage_entries(task.entries, folder, self._settings.policy, self._settings.storage_options)
             entries = {encode_path(path): entry for path, entry in staged.paths.items()}
             target = PartTarget(self.fingerprint, folder, entries, self._read_known(task.reuse))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +24,9 @@ from qwen3_vl_retrieval.jobs.filesystems import (
 )
 from qwen3_vl_retrieval.media.policy import MediaPolicy, check_size, shorten_name
 
-__all__ = ["StagedEntries", "stage_entries"]
+__all__ = ["StagedEntries", "clear_folders", "make_folder", "stage_entries"]
+
+_PREFIX = "qwen3vl-shard-"
 
 _THREADS = 8
 """Files that are fetched at a time."""
@@ -36,6 +43,21 @@ class StagedEntries:
 
     paths: Mapping[Path, Entry]
     errors: Sequence[tuple[Entry, InputError]]
+
+
+@contextmanager
+def make_folder() -> Generator[Path, None, None]:
+    """Yields a temporary folder for the files of a shard."""
+    with TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as temporary:
+        yield Path(temporary)
+
+
+def clear_folders() -> None:
+    """Removes the folders of processes that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        number = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if number.isdecimal() and _has_ended(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def stage_entries(
@@ -84,3 +106,16 @@ def _fetch(source: str, target: Path, policy: MediaPolicy, options: Mapping[str,
     with explain_storage_errors(f"{shorten_name(source)!r} cannot be fetched"):
         check_size(int(filesystem.size(name) or 0), shorten_name(source), policy)
         filesystem.get_file(name, str(target))
+
+
+def _has_ended(process_id: int) -> bool:
+    if os.name != "posix":
+        # Elsewhere, asking with a signal would end it.
+        return False
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
