@@ -23,6 +23,7 @@ from qwen3_vl_retrieval.index import MultimodalIndex, Store, import_store
 from qwen3_vl_retrieval.jobs import InProcessExecutor, ReadingOptions, embed_source, read_status
 from qwen3_vl_retrieval.jobs.entries import Entry
 from qwen3_vl_retrieval.jobs.shards import cut_shards
+from qwen3_vl_retrieval.jobs.staging import make_folder
 from qwen3_vl_retrieval.testing import FakeEmbedder
 
 
@@ -373,7 +374,9 @@ def test_what_killed_workers_had_fetched_is_cleared_away(source, tmp_path, monke
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    folders = [tmp_path / f"qwen3vl-shard-{number}-x" for number in (ended.pid, os.getpid())]
+    with make_folder() as mine:
+        names = [mine.name.replace(str(os.getpid()), str(number), 1) for number in (ended.pid, os.getpid())]
+    folders = [tmp_path / name for name in names]
     for folder in folders:
         folder.mkdir()
     embed_source(source, tmp_path / "run", FakeEmbedder())

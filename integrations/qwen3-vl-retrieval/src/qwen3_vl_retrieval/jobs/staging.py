@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
@@ -26,7 +28,8 @@ from qwen3_vl_retrieval.media.policy import MediaPolicy, check_size, shorten_nam
 
 __all__ = ["StagedEntries", "clear_folders", "make_folder", "stage_entries"]
 
-_PREFIX = "qwen3vl-shard-"
+_PREFIX = f"qwen3vl-shard-{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}-"
+"""With the machine: containers may share a folder, and number their processes each for itself."""
 
 _THREADS = 8
 """Files that are fetched at a time."""
