@@ -55,9 +55,9 @@ malloc/malloc.c of glibc 2.36)."""
 def keep_freed_memory() -> None:
     """Lets the C library keep freed blocks of up to 32 MiB, 64 MiB in all, as it does once one of that size was freed.
 
-    Until then it gives the states of a layer back to the system and asks for them again in the next one: embedding short
-    texts takes a tenth longer (benchmarks/LOG.md). Nothing is written to the block, so it takes no memory; where the C
-    library is another one, nothing happens.
+    Until then it gives the states of a layer back to the system and asks for them again in the next one: embedding
+    short texts takes a tenth longer (benchmarks/LOG.md). Nothing is written to the block, so it takes no memory; where
+    the C library is another one, nothing happens.
     """
     torch.empty(_LARGEST_KEPT_BYTES, dtype=torch.uint8)
 
