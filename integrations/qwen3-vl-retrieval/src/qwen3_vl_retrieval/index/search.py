@@ -15,6 +15,7 @@ from jaxtyping import Float
 from qwen3_vl_retrieval.documents.kept_media import decode_item
 from qwen3_vl_retrieval.documents.units import MediaType
 from qwen3_vl_retrieval.errors import InputError, StoreError, quote
+from qwen3_vl_retrieval.explanations.search_context import SearchContext
 from qwen3_vl_retrieval.index.results.hits import FailedFile, Hit, SearchResults
 from qwen3_vl_retrieval.index.store.catalog import StoredUnit
 from qwen3_vl_retrieval.index.store.filters import SqlFilter, compile_filter
@@ -122,8 +123,9 @@ def search_in_stages(
         hits, failures = judge_hits(reranker, query, hits, options.instruction)
         seconds["reranking"] = perf_counter() - begun
     kept = [hit for hit in hits if lowest is None or _score(hit) >= lowest][: options.k]
+    context = SearchContext(query=query, instruction=options.instruction, embedder=embedder, reranker=reranker)
     return SearchResults(
-        hits=[replace(hit, rank=rank) for rank, hit in enumerate(kept, start=1)],
+        hits=[replace(hit, rank=rank, context=context) for rank, hit in enumerate(kept, start=1)],
         query=query,
         is_reranked=reranker is not None,
         failures=failures,

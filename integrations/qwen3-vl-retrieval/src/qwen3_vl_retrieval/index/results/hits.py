@@ -26,11 +26,15 @@ from qwen3_vl_retrieval.documents.previews import (
 )
 from qwen3_vl_retrieval.documents.units import MediaType, Unit, load_item
 from qwen3_vl_retrieval.errors import InputError, MediaPolicyError, quote
+from qwen3_vl_retrieval.explanations.explaining import explain_unit
+from qwen3_vl_retrieval.explanations.explanation import ExplainMethod, Explanation
+from qwen3_vl_retrieval.explanations.search_context import SearchContext
 from qwen3_vl_retrieval.index.results.html import ResultsPage, Tile, render_notebook_grid, render_results_page
 from qwen3_vl_retrieval.index.store.catalog import Metadata
 from qwen3_vl_retrieval.items import Item, TextPart, VideoPart, coerce_input
 from qwen3_vl_retrieval.media.policy import MediaPolicy, resolve_path
 from qwen3_vl_retrieval.paths import decode_path, encode_path
+from qwen3_vl_retrieval.protocols import Embedder, Reranker
 
 __all__ = [
     "FailedFile",
@@ -134,6 +138,7 @@ class Hit:
         metadata: The caller's own.
         stored_item: The item, if it was given in memory.
         policy: What may be opened of it.
+        context: The search that found it, for `explain`; `None` if none did. Pickled, it leaves the models behind.
     """
 
     rank: int
@@ -146,6 +151,7 @@ class Hit:
     metadata: Metadata = field(hash=False)
     stored_item: Item | None = field(repr=False, compare=False)
     policy: MediaPolicy = field(repr=False, compare=False)
+    context: SearchContext | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for a hit that has nothing to open."""
@@ -207,6 +213,34 @@ class Hit:
             MediaError: The file is gone, damaged, or no longer what it was.
         """
         return draw_miniature(self._find_view(), self.policy, side_pixels=side_pixels)
+
+    def explain(
+        self, *, method: ExplainMethod = "auto", embedder: Embedder | None = None, reranker: Reranker | None = None
+    ) -> Explanation:
+        """Returns why it was found: regions of the image or page, spans of the video, or words of the text.
+
+        The words of the question are looked for in the text layer of a page of a PDF, and in texts; that asks no model.
+        Occlusion alters parts of the image, or blanks spans of the video, and tells what takes most from the score of
+        the reranker, or from the cosine if the search had none: some ten images are judged. Neither says what is true:
+        the one is where words stand, the other what a score depends on.
+
+        Args:
+            method: `"words"`, `"occlusion"`, or `"auto"`: the words, and occlusion where none of them stands.
+            embedder: In place of the one of the search, which a pickled hit leaves behind.
+            reranker: The same.
+
+        Raises:
+            ValueError: There is no such method.
+            InputError: No search found the hit, its models were left behind, or it is a text without an image.
+            MediaPolicyError: The policy refuses the file.
+            MediaError: The file is gone, damaged, or no longer what it was.
+        """
+        if self.context is None:
+            raise InputError("no search found this hit, so there is nothing to explain; call MultimodalIndex.search")
+        context = self.context
+        if embedder is not None or reranker is not None:
+            context = replace(context, embedder=embedder, reranker=reranker)
+        return explain_unit(self.unit, context, self.policy, stored_item=self.stored_item, method=method)
 
     def _repr_html_(self) -> str:
         folder = None if self.source is None else find_folder([self.source])

@@ -1,0 +1,1 @@
+"""Why something was found: the words of a question on a page, and what a score depends on."""
