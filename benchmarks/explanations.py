@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -117,22 +118,31 @@ def is_right(box: Box | None, mask: np.ndarray) -> bool:
     return bool(within or 2 * inside >= mask.sum())
 
 
-def _measure(cases: Sequence[Case], make_judge: Any) -> dict[str, Any]:
+def _measure(cases: Sequence[Case], make_judge: Any, make_second: Any = None) -> dict[str, Any]:
     rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for number, case in enumerate(cases):
         boxes: list[Box | None] = []
         told: list[bool] = []
         for question, miss in zip(case.questions, case.misses, strict=True):
             judge: Judge = make_judge(question.text)
-            explanation: Explanation = occlude_image(case.image, judge, build_item=lambda image: image)
+            second = None if make_second is None else make_second(question.text)
+            began = time.perf_counter()
+            explanation: Explanation = occlude_image(
+                case.image, judge, build_item=lambda image: image, second_judge=second
+            )
+            seconds = time.perf_counter() - began
             box = explanation.regions[0].box if explanation.regions else None
             right = is_right(box, question.mask)
-            scores = judge.score([case.image, miss])
-            told.append(bool(scores[0] > scores[1]))
+            began = time.perf_counter()
+            missed = judge.score([miss])[0]
+            single_seconds = time.perf_counter() - began
+            told.append(explanation.score is not None and explanation.score > float(missed))
             boxes.append(box)
             row = rows[case.kind]
             row["right"].append(right)
             row["passes"].append(explanation.judged)
+            row["seconds"].append(seconds)
+            row["single_seconds"].append(single_seconds)
             row["area"].append(0.0 if box is None else box.area)
             row["told"].append(told[-1])
             if told[-1]:
@@ -147,6 +157,9 @@ def _measure(cases: Sequence[Case], make_judge: Any) -> dict[str, Any]:
     for row in rows.values():
         for name, values in row.items():
             merged[name] += values
+    for name, row in rows.items():
+        table[name]["time_in_passes"] = round(sum(row["seconds"]) / sum(row["single_seconds"]), 2)
+    merged["time_in_passes"] = [sum(merged["seconds"]) / sum(merged["single_seconds"])]
     return table | {"all": {name: round(float(np.mean(values)), 3) for name, values in merged.items()}}
 
 
@@ -158,11 +171,15 @@ def main() -> None:
     options = parser.parse_args()
     cases = list(draw_cases(options.each, seed=options.seed))
     tables: dict[str, Any] = {}
+    embedder = Qwen3VLEmbedder.from_pretrained("pocket")
     if options.measure != "cosine":
         reranker = Qwen3VLReranker.from_pretrained("pocket")
-        tables["margin"] = _measure(cases, lambda query: MarginJudge(reranker, query, instruction=None))
+        tables["margin"] = _measure(
+            cases,
+            lambda query: MarginJudge(reranker, query, instruction=None),
+            lambda query: CosineJudge(embedder, query, instruction=None),
+        )
     if options.measure != "margin":
-        embedder = Qwen3VLEmbedder.from_pretrained("pocket")
         tables["cosine"] = _measure(cases, lambda query: CosineJudge(embedder, query, instruction=None))
     write_result("explanations", {"images": len(cases), "seed": options.seed, "occlusion": tables})
 

@@ -95,7 +95,12 @@ def _occlude(view: View, context: SearchContext, policy: MediaPolicy, stored_ite
             end=end,
             build_item=lambda altered: build_item({"video": list(altered), "fps": rate}),
         )
-    return occlude_image(read_view(view, policy), judge, build_item=lambda image: build_item({"image": image}))
+    return occlude_image(
+        read_view(view, policy),
+        judge,
+        build_item=lambda image: build_item({"image": image}),
+        second_judge=context.find_second_judge(),
+    )
 
 
 def _find_builder(stored_item: Item | None) -> Callable[[dict[str, Any]], Item]:

@@ -19,8 +19,8 @@ most from the score when they are covered. `"auto"`: the words, and occlusion wh
 
 _STATEMENTS = {
     "words": "Words of the question in the text. They are found by themselves: no score was asked.",
-    "margin": "What the reranker's score depends on: what takes most from it when covered.",
-    "cosine": "What the similarity of the vectors depends on: what takes most from it when covered.",
+    "margin": "What the reranker's score depends on: what takes most from it when it is shuffled or covered.",
+    "cosine": "What the similarity of the vectors depends on: what takes most from it when it is shuffled or covered.",
 }
 
 
@@ -34,7 +34,8 @@ class Region:
         start: First second in the video; `None` in anything else.
         end: Last second in the video.
         text: The words, if it was found by them.
-        effect: What covering it takes from the score: log-odds of the reranker, or cosine; `None` for words.
+        effect: What it takes from the score to alter it, summed over shuffling and covering: log-odds of the reranker,
+            with the cosine lost by covering as a tenth of them each 0.01; or cosine. `None` for words.
     """
 
     weight: float

@@ -1,32 +1,37 @@
 """What a score depends on: parts of an image, or spans of a video, that lower it when they cannot be made out.
 
-It takes three calls of the model at most. In the first each part is shuffled by itself. In the second the two parts
-that this took most from are covered as well, since a large figure is still made out when it is shuffled, and the order
-of the two is by the sum. In the third the strongest is looked into. benchmarks/explanations.py says how often that is
-right, and what it was preferred to.
+First each part is shuffled by itself, all in one call of the model. Then the parts that this took most from are covered
+as well, in a second call, since a large figure is still made out when it is shuffled; where the search had a reranker,
+this is a question to the embedder, whose mistakes are others. The order of those parts is by the sum. A strongest part
+that is large is looked into. benchmarks/explanations.py says how often that is right, and benchmarks/LOG.md what it was
+preferred to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from qwen3_vl_retrieval.explanations.alterations import blank_image, cover_part, shuffle_part
-from qwen3_vl_retrieval.explanations.boxes import Box
 from qwen3_vl_retrieval.explanations.explanation import Explanation, Region
-from qwen3_vl_retrieval.explanations.image_parts import ImagePart, find_parts, group_parts
+from qwen3_vl_retrieval.explanations.image_parts import find_parts, group_parts
 from qwen3_vl_retrieval.explanations.judges import Judge
 from qwen3_vl_retrieval.items import Item
 
 __all__ = ["FRAME_COUNT", "occlude_frames", "occlude_image"]
 
 _MOST_PARTS = 8
-_MOST_COVERED = 2
+_MOST_COVERED = 3
 _MOST_MEMBERS = 3
+
+_LOG_ODDS_PER_COSINE = 10.0
+"""What a cosine lost counts for beside log-odds lost: 0.1 as much as one."""
+
+_LARGE_AREA = 0.15
+"""Share of the image from which on a part is looked into."""
 
 _KEPT_SHARE = 0.7
 """Share of what a part takes from the score that one of its members must take to be the region in its place."""
@@ -40,27 +45,20 @@ FRAME_COUNT = 12
 """Frames of a video that are looked at: two for each span."""
 
 
-@dataclass(slots=True)
-class _Effects:
-    """What altering each part takes from the score."""
-
-    judge: Judge
-    build_item: Callable[[Image.Image], Item]
-    judged: int = 0
-
-    def measure(self, images: Sequence[Image.Image], base: float) -> npt.NDArray[np.float32]:
-        """Returns by how much each image scores below `base`."""
-        self.judged += len(images)
-        return base - self.judge.score([self.build_item(image) for image in images])
-
-
-def occlude_image(image: Image.Image, judge: Judge, *, build_item: Callable[[Image.Image], Item]) -> Explanation:
+def occlude_image(
+    image: Image.Image,
+    judge: Judge,
+    *,
+    build_item: Callable[[Image.Image], Item],
+    second_judge: Judge | None = None,
+) -> Explanation:
     """Returns the parts of an image or page that its score depends on.
 
     Args:
         image: RGB.
         judge: Gives the score.
         build_item: Makes an item of an image: the image itself, or what goes with it besides.
+        second_judge: Gives the cosine, where `judge` gives log-odds; its word on the strongest parts is heard, too.
 
     Raises:
         InputError: The image cannot be judged.
@@ -68,40 +66,34 @@ def occlude_image(image: Image.Image, judge: Judge, *, build_item: Callable[[Ima
     parts = group_parts(find_parts(image), most=_MOST_PARTS)
     if not parts:
         return Explanation(method="occlusion", measure=judge.measure, regions=(), image=image)
-    effects = _Effects(judge, build_item, judged=1)
-    shuffled = [shuffle_part(image, part.box) for part in parts]
-    scores = judge.score([build_item(one) for one in (image, *shuffled)])
+    altered = [image, *(shuffle_part(image, part.box) for part in parts)]
+    scores = judge.score([build_item(one) for one in altered])
     base = float(scores[0])
-    effects.judged += len(parts)
-    lost = base - scores[1:]
-    order = np.argsort(-lost, kind="stable")
-    first = [int(place) for place in order[:_MOST_COVERED]]
-    covered = effects.measure([cover_part(image, parts[place].box) for place in first], base)
-    summed = {place: float(lost[place] + extra) / 2 for place, extra in zip(first, covered, strict=True)}
+    lost: list[float] = (base - scores[1:]).tolist()
+    order = sorted(range(len(parts)), key=lambda place: -lost[place])
+    first, others = order[:_MOST_COVERED], order[_MOST_COVERED:]
+    second, factor = (judge, 1.0) if second_judge is None else (second_judge, _LOG_ODDS_PER_COSINE)
+    covered = second.score([build_item(one) for one in (image, *(cover_part(image, parts[at].box) for at in first))])
+    effects = {at: lost[at] + factor * float(covered[0] - score) for at, score in zip(first, covered[1:], strict=True)}
     # What was not covered is weaker than what was, whatever the sum.
-    bound = min(summed.values())
-    ranked = {place: summed.get(place, min(float(lost[place]), bound)) for place in map(int, order)}
-    strongest = max(ranked, key=lambda place: ranked[place])
-    boxes = {place: parts[place].box for place in ranked}
-    boxes[strongest] = _look_inside(image, parts[strongest], float(lost[strongest]), base, effects)
+    effects |= {at: min(lost[at], *effects.values()) for at in others}
+    strongest = max(effects, key=lambda at: effects[at])
+    boxes = {at: parts[at].box for at in effects}
+    members = group_parts(parts[strongest].members, most=_MOST_MEMBERS)
+    is_divided = len(members) > 1 and boxes[strongest].area > _LARGE_AREA and lost[strongest] > 0
+    if is_divided:
+        found = base - judge.score([build_item(shuffle_part(image, member.box)) for member in members])
+        best = int(found.argmax())
+        if found[best] >= _KEPT_SHARE * lost[strongest]:
+            boxes[strongest] = members[best].box
     return Explanation(
         method="occlusion",
         measure=judge.measure,
-        regions=_weigh([(ranked[place], Region(weight=1.0, box=boxes[place])) for place in ranked]),
+        regions=_weigh([(effect, Region(weight=1.0, box=boxes[at])) for at, effect in effects.items()]),
         score=base,
-        judged=effects.judged,
+        judged=len(altered) + len(covered) + (len(members) if is_divided else 0),
         image=image,
     )
-
-
-def _look_inside(image: Image.Image, part: ImagePart, lost: float, base: float, effects: _Effects) -> Box:
-    """The box of the member that takes nearly all of what the part takes, or that of the part."""
-    members = group_parts(part.members, most=_MOST_MEMBERS)
-    if len(members) < 2 or lost <= 0:
-        return part.box
-    found = effects.measure([shuffle_part(image, member.box) for member in members], base)
-    best = int(found.argmax())
-    return members[best].box if found[best] >= _KEPT_SHARE * lost else part.box
 
 
 def occlude_frames(

@@ -47,6 +47,12 @@ class SearchContext:
             "explain(reranker=…) or explain(embedder=…), or search again"
         )
 
+    def find_second_judge(self) -> Judge | None:
+        """Returns the embedder's word beside the reranker's; `None` if the first judge is the embedder, or alone."""
+        if self.reranker is None or self.embedder is None:
+            return None
+        return CosineJudge(self.embedder, self.query, instruction=self.instruction)
+
 
 def _restore_context(query: Item, instruction: str | None) -> SearchContext:
     return SearchContext(query=query, instruction=instruction, embedder=None, reranker=None)
