@@ -206,3 +206,20 @@ def test_regions_are_right_and_move_with_the_question(embedder, reranker):
     assert np.mean(every) >= 0.85
     assert np.mean(moves) >= 0.9
     assert np.mean(judged) <= 13
+
+
+def test_a_broken_page_costs_its_own_explanation_and_nothing_else(tmp_path):
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "red.png")
+    (tmp_path / "paper.pdf").write_bytes(write_pdf("Invoice No 57"))
+    with MultimodalIndex.open(tmp_path / "index", FakeEmbedder()) as index:
+        index.add([tmp_path / "red.png", tmp_path / "paper.pdf"])
+        results = index.search("invoice 57")
+        (tmp_path / "red.png").write_bytes(b"broken")
+        explanations = dict(zip([hit.media_type for hit in results], results.explain(), strict=True))
+        assert isinstance(explanations["image"], MediaError)
+        assert {region.text for region in explanations["page"].regions} == {"Invoice", "57"}
+        page = results.to_html(explain="auto")
+    assert page.count("Why this hit") == 2
+    assert "cannot be explained: it can no longer be read" in page
+    assert str(tmp_path) not in page
+    assert "<svg" in page

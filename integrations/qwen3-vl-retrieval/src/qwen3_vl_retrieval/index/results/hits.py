@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, overload
 
+from markupsafe import Markup
 from PIL import Image
 from rich.cells import cell_len, set_cell_size
 
@@ -25,7 +26,7 @@ from qwen3_vl_retrieval.documents.previews import (
     view_unit,
 )
 from qwen3_vl_retrieval.documents.units import MediaType, Unit, load_item
-from qwen3_vl_retrieval.errors import InputError, MediaPolicyError, quote
+from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError, quote
 from qwen3_vl_retrieval.explanations.explaining import explain_unit
 from qwen3_vl_retrieval.explanations.explanation import ExplainMethod, Explanation
 from qwen3_vl_retrieval.explanations.search_context import SearchContext
@@ -41,8 +42,10 @@ __all__ = [
     "Hit",
     "SearchResults",
     "describe_hit",
+    "explain_hits",
     "find_folder",
     "make_tile",
+    "name_explanation_failure",
     "name_failures",
     "name_hit",
     "read_text",
@@ -280,12 +283,13 @@ class Hit:
         return self.unit.text
 
 
-def make_tile(hit: Hit, *, folder: str | None) -> Tile:
+def make_tile(hit: Hit, *, folder: str | None, explanation: Explanation | InputError | None = None) -> Tile:
     """Returns the tile of a hit; where its file cannot be opened, a tile that says so.
 
     Args:
         hit: What to show.
         folder: Names are shown below it; see `name_hit`.
+        explanation: Why it was found, or why that cannot be said.
     """
     name = name_hit(hit, folder=folder)
     text = _find_text(hit)
@@ -305,7 +309,37 @@ def make_tile(hit: Hit, *, folder: str | None) -> Tile:
         badge=None if hit.keyword_rank is None else "keyword match",
         excerpt=None if is_text or not text.strip() else cut_excerpt(text, most_characters=_TILE_EXCERPT_CHARACTERS),
         details=_describe_twins(hit, folder),
+        explanation=None if explanation is None else _show_explanation(explanation),
     )
+
+
+def _show_explanation(explanation: Explanation | InputError) -> Markup:
+    if isinstance(explanation, Explanation):
+        return Markup(explanation.to_html())  # noqa: S704 - it escapes what it shows
+    # The reason may name a path, which what is shown must not.
+    return Markup("<p>{}</p>").format(name_explanation_failure(explanation))
+
+
+def name_explanation_failure(error: InputError) -> str:
+    """Returns why a hit cannot be explained, without the paths that its error may name."""
+    match error:
+        case MediaPolicyError():
+            return "cannot be explained: it may not be opened"
+        case MediaError():
+            return "cannot be explained: it can no longer be read"
+        case _:
+            return "cannot be explained: the models cannot judge it"
+
+
+def explain_hits(hits: Iterable[Hit], *, method: ExplainMethod = "auto") -> list[Explanation | InputError]:
+    """Returns why each hit was found, or in its place the error of one that cannot be opened or judged."""
+    explained: list[Explanation | InputError] = []
+    for hit in hits:
+        try:
+            explained.append(hit.explain(method=method))
+        except InputError as error:
+            explained.append(error)
+    return explained
 
 
 def name_hit(hit: Hit, *, folder: str | None) -> PurePath:
@@ -453,7 +487,21 @@ class SearchResults(Sequence[Hit]):
             notes.append(f"{len(self.failures)} could not be read, and took no part: see failures")
         return render_notebook_grid(tiles, summary=self._summarize(), more=". ".join(notes) if notes else None)
 
-    def to_html(self, path: str | Path | None = None, *, title: str | None = None) -> str:
+    def explain(self, *, method: ExplainMethod = "auto") -> list[Explanation | InputError]:
+        """Returns why each hit was found (see `Hit.explain`), or in its place the error of one that cannot be read.
+
+        Raises:
+            ValueError: There is no such method.
+        """
+        return explain_hits(self.hits, method=method)
+
+    def to_html(
+        self,
+        path: str | Path | None = None,
+        *,
+        title: str | None = None,
+        explain: ExplainMethod | Sequence[Explanation | InputError] | None = None,
+    ) -> str:
         """Returns the results as a page that holds everything it shows: no script, and nothing is fetched.
 
         Files that can no longer be read are said to be so. Of the paths only what differs is shown: the folder that all
@@ -463,12 +511,17 @@ class SearchResults(Sequence[Hit]):
         Args:
             path: A file to write the page to, in UTF-8; an existing one is replaced.
             title: Shown above the query; `None` is `Search results`.
+            explain: Show with each hit why it was found: by this method (see `Hit.explain`), or as `explain` returned
+                it; `None` does not.
 
         Raises:
             OSError: `path` cannot be written to.
         """
         folder = self._find_folder()
         query = cut_excerpt(read_text(self.query), most_characters=_QUERY_CHARACTERS)
+        reasons: Sequence[Explanation | InputError | None] = [None] * len(self.hits)
+        if explain is not None:
+            reasons = self.explain(method=explain) if isinstance(explain, str) else explain
         page = render_results_page(
             ResultsPage(
                 query=query if query else "What looks like this",
@@ -478,7 +531,10 @@ class SearchResults(Sequence[Hit]):
                     (name.removesuffix("_seconds").replace("_", " "), duration)
                     for name, duration in self.seconds.items()
                 ],
-                tiles=[make_tile(hit, folder=folder) for hit in self.hits],
+                tiles=[
+                    make_tile(hit, folder=folder, explanation=reason)
+                    for hit, reason in zip(self.hits, reasons, strict=True)
+                ],
                 failures=name_failures(self.failures, folder=folder),
             ),
             title="Search results" if title is None else title,

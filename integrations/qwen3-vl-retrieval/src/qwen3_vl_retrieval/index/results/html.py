@@ -42,6 +42,7 @@ class Tile:
         excerpt: Text below the place.
         details: Further lines there.
         is_answer: Whether to mark it as the one that was looked for.
+        explanation: Why it was found, as HTML; `None` if that was not asked for.
     """
 
     rank: int
@@ -59,6 +60,7 @@ class Tile:
     excerpt: str | None = None
     details: Sequence[str] = ()
     is_answer: bool = False
+    explanation: Markup | None = None
 
     @property
     def media_name(self) -> str:
