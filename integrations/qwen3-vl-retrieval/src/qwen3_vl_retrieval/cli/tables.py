@@ -19,6 +19,7 @@ from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, draw_thumbnail
 from qwen3_vl_retrieval.documents.files import SkippedFile
 from qwen3_vl_retrieval.documents.labels import clean_text, cut_excerpt, describe_place
 from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.explanations.explaining import describe_explanation
 from qwen3_vl_retrieval.explanations.explanation import Explanation
 from qwen3_vl_retrieval.index.ingest.progress import describe_failure
 from qwen3_vl_retrieval.index.results.hits import Hit
@@ -139,7 +140,7 @@ def encode_search(
     results = [_describe_hit(hit, search.folder) for hit in search.results]
     if explanations is not None:
         for result, explanation in zip(results, explanations, strict=True):
-            result["explanation"] = _describe_explanation(explanation)
+            result["explanation"] = describe_explanation(explanation)
     document = {
         "query": {"text": request.query, "image": None if image is None else encode_path(image)},
         "models": {"embedding": search.embedder_name, "reranker": request.reranker_name},
@@ -212,10 +213,6 @@ def _describe_hit(hit: Hit, folder: Path | None) -> dict[str, Any]:
         "metadata": dict(hit.metadata),
         "text": None if hit.text is None else cut_excerpt(hit.text, most_characters=_JSON_EXCERPT_CHARACTERS),
     }
-
-
-def _describe_explanation(explanation: Explanation | InputError) -> dict[str, Any]:
-    return {"error": explanation.reason} if isinstance(explanation, InputError) else explanation.describe()
 
 
 def _shorten_source(source: str, folder: Path | None) -> str:

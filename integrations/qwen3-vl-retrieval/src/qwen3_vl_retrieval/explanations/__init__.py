@@ -11,10 +11,19 @@ from qwen3_vl_retrieval.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.explanations.boxes import Box
+    from qwen3_vl_retrieval.explanations.explaining import describe_explanation, explain_documents
     from qwen3_vl_retrieval.explanations.explanation import ExplainMethod, Explanation, Region
     from qwen3_vl_retrieval.explanations.search_context import SearchContext
 
-__all__ = ["Box", "ExplainMethod", "Explanation", "Region", "SearchContext"]
+__all__ = [
+    "Box",
+    "ExplainMethod",
+    "Explanation",
+    "Region",
+    "SearchContext",
+    "describe_explanation",
+    "explain_documents",
+]
 
 _MODULES = {
     "Box": "explanations.boxes",
@@ -22,6 +31,8 @@ _MODULES = {
     "Explanation": "explanations.explanation",
     "Region": "explanations.explanation",
     "SearchContext": "explanations.search_context",
+    "describe_explanation": "explanations.explaining",
+    "explain_documents": "explanations.explaining",
 }
 
 __getattr__ = import_lazily(__name__, _MODULES)

@@ -15,16 +15,9 @@ from qwen3_vl_retrieval.documents.labels import describe_place
 from qwen3_vl_retrieval.documents.previews import encode_jpeg
 from qwen3_vl_retrieval.documents.units import MediaType
 from qwen3_vl_retrieval.errors import InputError, MediaPolicyError, StoreError, quote
-from qwen3_vl_retrieval.explanations.explanation import Explanation
+from qwen3_vl_retrieval.explanations.explaining import describe_explanation
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
-from qwen3_vl_retrieval.index.results.hits import (
-    FailedFile,
-    Hit,
-    SearchResults,
-    explain_hits,
-    name_explanation_failure,
-    name_hit,
-)
+from qwen3_vl_retrieval.index.results.hits import FailedFile, Hit, SearchResults, explain_hits, name_hit
 from qwen3_vl_retrieval.paths import encode_path
 from qwen3_vl_retrieval.server.answering import answer_request, render_json
 from qwen3_vl_retrieval.server.context import ServerContext
@@ -341,7 +334,7 @@ def _search(index: MultimodalIndex, request: SearchRequest, image: bytes | None)
     explanations = explain_hits(results[:_MOST_EXPLAINED]) if request.explain else []
     found = _describe_results(results, names, seconds=perf_counter() - begun)
     for hit, explanation in zip(found.results, explanations, strict=False):
-        hit.explanation = _describe_explanation(explanation)
+        hit.explanation = HitExplanation.model_validate(describe_explanation(explanation))
     return found
 
 
@@ -375,12 +368,6 @@ def _describe_hit(hit: Hit, names: SourceNames) -> FoundHit:
         thumbnail_url=f"/v1/search/thumbnails/{hit.id}",
         media_url=f"/v1/search/media/{hit.id}",
     )
-
-
-def _describe_explanation(explanation: Explanation | InputError) -> HitExplanation:
-    if isinstance(explanation, InputError):
-        return HitExplanation(error=name_explanation_failure(explanation))
-    return HitExplanation.model_validate(explanation.describe())
 
 
 def _describe_failure(failure: FailedFile, names: SourceNames) -> FailedSource:

@@ -27,7 +27,7 @@ from qwen3_vl_retrieval.documents.previews import (
 )
 from qwen3_vl_retrieval.documents.units import MediaType, Unit, load_item
 from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError, quote
-from qwen3_vl_retrieval.explanations.explaining import explain_unit
+from qwen3_vl_retrieval.explanations.explaining import explain_unit, name_failure
 from qwen3_vl_retrieval.explanations.explanation import ExplainMethod, Explanation
 from qwen3_vl_retrieval.explanations.search_context import SearchContext
 from qwen3_vl_retrieval.index.results.html import ResultsPage, Tile, render_notebook_grid, render_results_page
@@ -45,7 +45,6 @@ __all__ = [
     "explain_hits",
     "find_folder",
     "make_tile",
-    "name_explanation_failure",
     "name_failures",
     "name_hit",
     "read_text",
@@ -317,18 +316,7 @@ def _show_explanation(explanation: Explanation | InputError) -> Markup:
     if isinstance(explanation, Explanation):
         return Markup(explanation.to_html())  # noqa: S704 - it escapes what it shows
     # The reason may name a path, which what is shown must not.
-    return Markup("<p>{}</p>").format(name_explanation_failure(explanation))
-
-
-def name_explanation_failure(error: InputError) -> str:
-    """Returns why a hit cannot be explained, without the paths that its error may name."""
-    match error:
-        case MediaPolicyError():
-            return "cannot be explained: it may not be opened"
-        case MediaError():
-            return "cannot be explained: it can no longer be read"
-        case _:
-            return "cannot be explained: the models cannot judge it"
+    return Markup("<p>{}</p>").format(name_failure(explanation))
 
 
 def explain_hits(hits: Iterable[Hit], *, method: ExplainMethod = "auto") -> list[Explanation | InputError]:
