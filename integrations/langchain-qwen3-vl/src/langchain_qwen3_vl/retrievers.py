@@ -363,7 +363,6 @@ class Qwen3VLRetriever(BaseRetriever):
             )
         return [document for document in found if document.metadata[key] >= lowest][: call.k]
 
-
     def _explain(self, found: list[Document], call: _Call) -> list[Document]:
         """The documents with why they were found, by the models that found them, as far as they are ours."""
         if not self.explain or not found:

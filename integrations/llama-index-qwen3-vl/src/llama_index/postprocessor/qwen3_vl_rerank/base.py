@@ -123,7 +123,7 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
     explain: bool = Field(
         default=False,
         description="Whether a copy of the node is returned with `explanation` among its metadata: where the words of "
-        "the query stand, or which parts the probability depends on. Of an image that takes as long as judging a dozen.",
+        "the query stand, or which parts the probability depends on. An image takes as long as a dozen others to judge.",
     )
 
     _ready_name = "reranker"
@@ -187,9 +187,7 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
                 built = await asyncio.to_thread(self._build, nodes, query_bundle)
                 reranker = await asyncio.to_thread(lambda: self.reranker)
                 ranking = await arank_documents(reranker, **built, **self._list_options())
-                found += await asyncio.to_thread(
-                    self._explain, self._list_ranked(nodes, ranking.ranked), query_bundle
-                )
+                found += await asyncio.to_thread(self._explain, self._list_ranked(nodes, ranking.ranked), query_bundle)
         return found
 
     def _build(self, nodes: Sequence[NodeWithScore], query: QueryBundle | None) -> _Asked:

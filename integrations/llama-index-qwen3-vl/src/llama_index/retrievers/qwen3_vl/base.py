@@ -448,7 +448,6 @@ class Qwen3VLRetriever(MultiModalRetriever):
             labelled.append(FoundNode(node=add_hidden_metadata(one.node, given), score=one.score))
         return labelled
 
-
     def _explain(self, found: list[NodeWithScore], bundle: QueryBundle) -> list[NodeWithScore]:
         """The nodes with why they were found, by the models that found them, as far as they are ours."""
         if not self._is_explained or not found:

@@ -26,7 +26,14 @@ from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import build_item
 
-__all__ = ["CaptionMode", "add_hidden_metadata", "build_each_item", "build_node_item", "build_node_items", "read_caption"]
+__all__ = [
+    "CaptionMode",
+    "add_hidden_metadata",
+    "build_each_item",
+    "build_node_item",
+    "build_node_items",
+    "read_caption",
+]
 
 CaptionMode: TypeAlias = Literal["fuse", "image_only"]
 """Whether the text of an image or video is seen together with it, or not at all."""

@@ -26,7 +26,7 @@ from qwen3_vl_retrieval.documents.previews import (
     view_unit,
 )
 from qwen3_vl_retrieval.documents.units import MediaType, Unit, load_item
-from qwen3_vl_retrieval.errors import InputError, MediaError, MediaPolicyError, quote
+from qwen3_vl_retrieval.errors import InputError, MediaPolicyError, quote
 from qwen3_vl_retrieval.explanations.explaining import explain_unit, name_failure
 from qwen3_vl_retrieval.explanations.explanation import ExplainMethod, Explanation
 from qwen3_vl_retrieval.explanations.search_context import SearchContext
