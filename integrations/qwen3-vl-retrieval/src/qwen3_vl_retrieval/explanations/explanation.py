@@ -34,8 +34,8 @@ class Region:
         start: First second in the video; `None` in anything else.
         end: Last second in the video.
         text: The words, if it was found by them.
-        effect: What it takes from the score to alter it, summed over shuffling and covering: log-odds of the reranker,
-            with the cosine lost by covering as a tenth of them each 0.01; or cosine. `None` for words.
+        effect: What it takes from the score to alter it, summed over shuffling and covering: log-odds of the reranker
+            with ten times the cosine; or cosine. `None` for words.
     """
 
     weight: float

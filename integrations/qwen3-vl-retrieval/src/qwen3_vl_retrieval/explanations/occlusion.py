@@ -1,8 +1,8 @@
 """What a score depends on: parts of an image, or spans of a video, that lower it when they cannot be made out.
 
-First each part is shuffled by itself, all in one call of the model. Then the parts that this took most from are covered
-as well, in a second call, since a large figure is still made out when it is shuffled; where the search had a reranker,
-this is a question to the embedder, whose mistakes are others. The order of those parts is by the sum. A strongest part
+First each part is shuffled by itself, all in one call of a model. Then the parts that this took most from are covered
+as well, in a second call, since a large figure is still made out when it is shuffled. Where the search had a reranker,
+the embedder is asked the same, whose mistakes are others. Parts are ordered by the sum of what they took. A strongest part
 that is large is looked into. benchmarks/explanations.py says how often that is right, and benchmarks/LOG.md what it was
 preferred to.
 """
@@ -10,7 +10,7 @@ preferred to.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -24,11 +24,15 @@ from qwen3_vl_retrieval.items import Item
 __all__ = ["FRAME_COUNT", "occlude_frames", "occlude_image"]
 
 _MOST_PARTS = 8
-_MOST_COVERED = 3
+_MOST_COVERED = 4
 _MOST_MEMBERS = 3
 
 _LOG_ODDS_PER_COSINE = 10.0
 """What a cosine lost counts for beside log-odds lost: 0.1 as much as one."""
+
+_COVERED_SHARE = 0.5
+"""What log-odds lost by covering count for beside those lost by shuffling, and beside cosines: a reranker says little
+of blanks."""
 
 _LARGE_AREA = 0.15
 """Share of the image from which on a part is looked into."""
@@ -58,7 +62,7 @@ def occlude_image(
         image: RGB.
         judge: Gives the score.
         build_item: Makes an item of an image: the image itself, or what goes with it besides.
-        second_judge: Gives the cosine, where `judge` gives log-odds; its word on the strongest parts is heard, too.
+        second_judge: Gives the cosine, where `judge` gives log-odds; its losses are added.
 
     Raises:
         InputError: The image cannot be judged.
@@ -66,34 +70,48 @@ def occlude_image(
     parts = group_parts(find_parts(image), most=_MOST_PARTS)
     if not parts:
         return Explanation(method="occlusion", measure=judge.measure, regions=(), image=image)
-    altered = [image, *(shuffle_part(image, part.box) for part in parts)]
-    scores = judge.score([build_item(one) for one in altered])
-    base = float(scores[0])
-    lost: list[float] = (base - scores[1:]).tolist()
-    order = sorted(range(len(parts)), key=lambda place: -lost[place])
-    first, others = order[:_MOST_COVERED], order[_MOST_COVERED:]
-    second, factor = (judge, 1.0) if second_judge is None else (second_judge, _LOG_ODDS_PER_COSINE)
-    covered = second.score([build_item(one) for one in (image, *(cover_part(image, parts[at].box) for at in first))])
-    effects = {at: lost[at] + factor * float(covered[0] - score) for at, score in zip(first, covered[1:], strict=True)}
+    judges = [_Vote(judge, shuffled=1.0, covered=1.0)]
+    if second_judge is not None:
+        judges = [
+            _Vote(judge, shuffled=1.0, covered=_COVERED_SHARE),
+            _Vote(second_judge, shuffled=_LOG_ODDS_PER_COSINE, covered=_LOG_ODDS_PER_COSINE),
+        ]
+    shuffled = [build_item(one) for one in (image, *(shuffle_part(image, part.box) for part in parts))]
+    scores = [vote.judge.score(shuffled) for vote in judges]
+    lost = sum(vote.shuffled * (own[0] - own[1:]) for vote, own in zip(judges, scores, strict=True))
+    order = np.argsort(-lost, kind="stable").tolist()
+    covered = [build_item(cover_part(image, parts[at].box)) for at in order[:_MOST_COVERED]]
+    more = sum(vote.covered * (own[0] - vote.judge.score(covered)) for vote, own in zip(judges, scores, strict=True))
+    effects = {at: float(lost[at] + added) for at, added in zip(order, more, strict=False)}
     # What was not covered is weaker than what was, whatever the sum.
-    effects |= {at: min(lost[at], *effects.values()) for at in others}
+    effects |= {at: min(float(lost[at]), *effects.values()) for at in order[_MOST_COVERED:]}
     strongest = max(effects, key=lambda at: effects[at])
     boxes = {at: parts[at].box for at in effects}
+    base, by_first = float(scores[0][0]), float(scores[0][0] - scores[0][1 + strongest])
     members = group_parts(parts[strongest].members, most=_MOST_MEMBERS)
-    is_divided = len(members) > 1 and boxes[strongest].area > _LARGE_AREA and lost[strongest] > 0
+    is_divided = len(members) > 1 and boxes[strongest].area > _LARGE_AREA and by_first > 0
     if is_divided:
         found = base - judge.score([build_item(shuffle_part(image, member.box)) for member in members])
         best = int(found.argmax())
-        if found[best] >= _KEPT_SHARE * lost[strongest]:
+        if found[best] >= _KEPT_SHARE * by_first:
             boxes[strongest] = members[best].box
     return Explanation(
         method="occlusion",
         measure=judge.measure,
         regions=_weigh([(effect, Region(weight=1.0, box=boxes[at])) for at, effect in effects.items()]),
         score=base,
-        judged=len(altered) + len(covered) + (len(members) if is_divided else 0),
+        judged=len(judges) * (len(shuffled) + len(covered)) + (len(members) if is_divided else 0),
         image=image,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Vote:
+    """A judge, and what it counts for when a part is shuffled, and when it is covered."""
+
+    judge: Judge
+    shuffled: float
+    covered: float
 
 
 def occlude_frames(

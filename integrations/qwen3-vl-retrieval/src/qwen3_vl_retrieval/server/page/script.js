@@ -517,8 +517,7 @@ async function showMedia(hit) {
 // Why a result was found
 
 function clearExplanation() {
-  find("viewer-marks").hidden = true;
-  find("viewer-marks").replaceChildren();
+  markRegions([]);
   find("why").textContent = "";
   find("why-regions").replaceChildren();
   find("explain").hidden = false;
@@ -573,7 +572,8 @@ function markRegions(regions) {
   const image = find("viewer-image");
   const marks = find("viewer-marks");
   const [width, height] = [image.naturalWidth, image.naturalHeight];
-  marks.hidden = regions.length === 0 || !width;
+  // A drawing has no property of that name.
+  marks.toggleAttribute("hidden", regions.length === 0 || !width);
   marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
   marks.replaceChildren(
     ...regions.map(({ box: [left, top, right, bottom], weight }) => {
