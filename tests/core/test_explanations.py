@@ -91,6 +91,8 @@ def test_boxes_of_characters_are_those_of_their_ink():
         ("发票编号", "本公司的发票", ["发票"]),
         ("what is this", "nothing of it", []),
         ("tea", "coffee", []),
+        ("What is the term of notice?", "Term of notice: 90 days", ["Term of notice"]),
+        ("the term of notice", "term of payment, notice", ["term", "notice"]),
     ],
 )
 def test_words_are_found_as_a_reader_finds_them(query, text, found):

@@ -217,7 +217,8 @@ def test_why_a_result_was_found_is_drawn_over_it(page, url, office):
     assert page.evaluate(
         "(() => { const image = document.querySelector('#viewer-image'), box = image.getBoundingClientRect();"
         " const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);"
-        " const left = (box.width - scale * image.naturalWidth) / 2, top = (box.height - scale * image.naturalHeight) / 2;"
+        " const left = (box.width - scale * image.naturalWidth) / 2;"
+        " const top = (box.height - scale * image.naturalHeight) / 2;"
         " return [...document.querySelectorAll('#viewer-marks rect')].every(mark => {"
         "  const at = mark.getBoundingClientRect();"
         "  return Math.abs(at.left - box.left - left - scale * mark.x.baseVal.value) < 2"

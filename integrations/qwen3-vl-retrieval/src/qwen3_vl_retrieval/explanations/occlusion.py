@@ -2,9 +2,9 @@
 
 First each part is shuffled by itself, all in one call of a model. Then the parts that this took most from are covered
 as well, in a second call, since a large figure is still made out when it is shuffled. Where the search had a reranker,
-the embedder is asked the same, whose mistakes are others. Parts are ordered by the sum of what they took. A strongest part
-that is large is looked into. benchmarks/explanations.py says how often that is right, and benchmarks/LOG.md what it was
-preferred to.
+the embedder is asked the same, whose mistakes are others. Parts are ordered by the sum of what they took. A strongest
+part that is large is looked into. benchmarks/explanations.py says how often that is right, and benchmarks/LOG.md what it
+was preferred to.
 """
 
 from __future__ import annotations

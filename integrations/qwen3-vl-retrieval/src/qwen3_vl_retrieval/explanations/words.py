@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -80,7 +80,11 @@ def find_text_words(query: str, text: str) -> list[FoundWord]:
     """Returns the words of a question that stand in a text without places, as `find_words` does."""
     tokens = _list_tokens(text)
     similarities = _match_words(query, text, tokens)
-    runs = _list_runs(similarities, lambda first, second: "\n" not in text[tokens[first].end : tokens[second].first])
+    runs = _list_runs(
+        similarities,
+        lambda first, second: "\n" not in text[tokens[first].end : tokens[second].first],
+        joined_by=_find_empty_words(query, tokens),
+    )
     found = [FoundWord(_cut_text(text, tokens, run), None, sum(similarities[place] for place in run)) for run in runs]
     return sorted(found, key=lambda one: -one.weight)
 
@@ -94,7 +98,12 @@ def find_words(query: str, layer: TextLayer) -> list[FoundWord]:
     tokens = _list_tokens(layer.text)
     similarities = _match_words(query, layer.text, tokens)
     found: list[FoundWord] = []
-    for run in _list_runs(similarities, lambda first, second: _is_same_line(layer, tokens[first], tokens[second])):
+    runs = _list_runs(
+        similarities,
+        lambda first, second: _is_same_line(layer, tokens[first], tokens[second]),
+        joined_by=_find_empty_words(query, tokens),
+    )
+    for run in runs:
         box = _find_box(layer, tokens[run[0]].first, tokens[run[-1]].end)
         if box is not None:
             weight = sum(similarities[place] for place in run)
@@ -197,11 +206,21 @@ def _match_words(query: str, text: str, tokens: Sequence[_Token]) -> dict[int, f
     return similarities
 
 
-def _list_runs(places: Iterable[int], is_together: Callable[[int, int], bool]) -> list[list[int]]:
-    """Places that follow each other, and stand together."""
+def _find_empty_words(query: str, tokens: Sequence[_Token]) -> frozenset[int]:
+    """Places of the words without content that the question has, too: the "of" in "term of notice"."""
+    asked = {_normalize(match.group()) for match in _WORD.finditer(query)} & frozenset(_STOP_WORDS.split())
+    return frozenset(place for place, token in enumerate(tokens) if token.key in asked)
+
+
+def _list_runs(
+    places: Iterable[int], is_together: Callable[[int, int], bool], *, joined_by: Container[int]
+) -> list[list[int]]:
+    """Places that stand together and follow each other, but for places that join them."""
     runs: list[list[int]] = []
     for place in sorted(places):
-        if runs and runs[-1][-1] + 1 == place and is_together(place - 1, place):
+        last = runs[-1][-1] if runs else place
+        is_joined = all(between in joined_by for between in range(last + 1, place))
+        if runs and is_joined and all(is_together(first, first + 1) for first in range(last, place)):
             runs[-1].append(place)
         else:
             runs.append([place])
