@@ -230,7 +230,7 @@ def test_why_a_result_was_found_is_drawn_over_it(page, url, office):
     assert read_text(page, "#why") == ""
     page.show(f"{url}/?q=zanzibar&kind=text")
     page.wait_for(FOUND)
-    page.evaluate("document.querySelector('.tile').click()")
+    page.evaluate("[...document.querySelectorAll('.tile')].find(t => t.textContent.includes('zanzibar')).click()")
     page.evaluate("document.querySelector('#explain').click()")
     page.wait_for("document.querySelectorAll('#why-regions li').length === 1")
     assert read_text(page, "#why-regions") == "zanzibar"
