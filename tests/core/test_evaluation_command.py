@@ -93,6 +93,19 @@ def test_the_report_shows_plots_and_what_should_have_come(measured):
     assert "default-src 'none'" in page
 
 
+def test_a_question_that_could_not_be_asked_shows_its_answer_without_scores(measured, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    (tmp_path / "asked.jsonl").write_text('{"image": "broken.png", "relevant": ["10"]}\n')
+    command = ("eval", measured / "store", "--questions", tmp_path / "asked.jsonl", *QUICK)
+    result = run(*command, "--report", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    (worst,) = (tmp_path / "page.html").read_text().split("worst question 1")[1:]
+    assert "The question could not be asked" in worst
+    assert "Should have come" in worst
+    assert "cosine" not in worst
+    assert "candidates" not in worst
+
+
 def test_two_indexes_are_compared(measured, dataset, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(measured / "store", other)
