@@ -6,12 +6,14 @@ import importlib
 import json
 import random
 from enum import Enum
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import qwen3_vl_pocket
 from qwen3_vl_pocket.world.facts import draw_facts, draw_near_misses
 from qwen3_vl_pocket.world.pictures import draw_picture
 from qwen3_vl_pocket.world.sentences import ask
@@ -360,3 +362,43 @@ def test_without_the_extra_it_is_named(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", refuse)
     with pytest.raises(StoreError, match=r'benchmarks need mteb: pip install "qwen3-vl-retrieval\[mteb\]"'):
         MTEBEncoder(FakeEmbedder())
+
+
+@pytest.mark.filterwarnings("ignore")  # those of sentence-transformers and of the wrappers are theirs
+def test_wrappers_of_mteb_compute_the_same(mteb, pages, make_task):
+    from datasets import Dataset
+    from mteb._create_dataloaders import create_dataloader
+    from mteb.models.model_implementations import qwen3_vl_embedding_models, qwen3_vl_reranker
+    from mteb.types import PromptType
+
+    images, questions, _ = pages
+    metadata = make_task.metadata
+    rows = {
+        PromptType.query: Dataset.from_dict({"id": ["q", "q"], "text": [next(iter(questions.values()))] * 2}),
+        PromptType.document: Dataset.from_dict({"id": ["a", "b"], "image": list(images.values())[:2]}),
+    }
+
+    def load(side):
+        return create_dataloader(rows[side], task_metadata=metadata, prompt_type=side)
+
+    given = {"task_metadata": metadata, "hf_split": "test", "hf_subset": "default"}
+    # The wrapper sets the official limits of pixels for vectors, and leaves those of the checkpoint for pairs.
+    options = {"dtype": "float32", "image_reading": "reference"}
+    data = Path(qwen3_vl_pocket.__file__).parent / "data"
+    theirs = qwen3_vl_embedding_models.Qwen3VLEmbeddingWrapper(str(data / "embedding"), device="cpu")
+    theirs.model.float()
+    ours = MTEBEncoder(Qwen3VLEmbedder.from_pretrained("pocket", pixel_budget=PixelBudget(), **options))
+    for side in PromptType:
+        wanted = theirs.encode(load(side), prompt_type=side, **given)
+        wanted = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
+        found = ours.encode(load(side), prompt_type=side, show_progress_bar=False, **given)
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+    theirs = qwen3_vl_reranker.Qwen3VLRerankerWrapper(str(data / "reranker"), device="cpu")
+    theirs.model.float()
+    theirs.mteb_model_meta = qwen3_vl_reranker.qwen3_vl_reranker_2b
+    ours = MTEBCrossEncoder(Qwen3VLReranker.from_pretrained("pocket", **options), revision="1")
+    wanted = theirs.predict(load(PromptType.query), load(PromptType.document), **given)
+    found = ours.predict(load(PromptType.query), load(PromptType.document), show_progress_bar=False, **given)
+    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    # The answer is told from the near miss.
+    assert found[0] != pytest.approx(found[1], abs=0.1)
