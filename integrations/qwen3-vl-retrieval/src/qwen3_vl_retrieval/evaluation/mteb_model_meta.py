@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from qwen3_vl_retrieval.evaluation.extra_packages import import_package
-from qwen3_vl_retrieval.evaluation.mteb.batches import MODALITIES
+from qwen3_vl_retrieval.evaluation.mteb_batches import MODALITIES
 
 __all__ = ["describe_model"]
 

@@ -11,9 +11,9 @@ from jaxtyping import Float32
 from tqdm.auto import tqdm
 
 from qwen3_vl_retrieval.errors import InputError
-from qwen3_vl_retrieval.evaluation.mteb.batches import Batch, iterate_rows
-from qwen3_vl_retrieval.evaluation.mteb.instructions import Task, choose_reranking_instruction
-from qwen3_vl_retrieval.evaluation.mteb.model_meta import describe_model
+from qwen3_vl_retrieval.evaluation.mteb_batches import Batch, iterate_rows
+from qwen3_vl_retrieval.evaluation.mteb_instructions import Task, choose_reranking_instruction
+from qwen3_vl_retrieval.evaluation.mteb_model_meta import describe_model
 from qwen3_vl_retrieval.protocols import Reranker
 
 __all__ = ["MTEBCrossEncoder"]

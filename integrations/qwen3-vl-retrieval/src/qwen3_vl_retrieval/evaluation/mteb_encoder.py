@@ -14,9 +14,9 @@ from jaxtyping import Float32
 from tqdm.auto import tqdm
 
 from qwen3_vl_retrieval.errors import InputError, quote
-from qwen3_vl_retrieval.evaluation.mteb.batches import Batch, list_items
-from qwen3_vl_retrieval.evaluation.mteb.instructions import Task, choose_embedding_instruction
-from qwen3_vl_retrieval.evaluation.mteb.model_meta import describe_model
+from qwen3_vl_retrieval.evaluation.mteb_batches import Batch, list_items
+from qwen3_vl_retrieval.evaluation.mteb_instructions import Task, choose_embedding_instruction
+from qwen3_vl_retrieval.evaluation.mteb_model_meta import describe_model
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.options import InputType, Precision
 from qwen3_vl_retrieval.outputs.vectors import decode_embeddings

@@ -1,1 +1,0 @@
-"""An embedder and a reranker as models of mteb, whose benchmarks then run with them."""
