@@ -31,7 +31,7 @@ class Task(Protocol):
 
     @property
     def prompt(self) -> str | Mapping[str, str] | None:
-        """Its instruction, the same for both sides; or one for `query` and one for `document`, of which one may lack."""
+        """Its instruction, the same for both sides; or one for `query` and one for `document`, or of one of them."""
         ...
 
 
