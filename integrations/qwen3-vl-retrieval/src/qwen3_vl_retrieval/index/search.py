@@ -295,11 +295,9 @@ def find_candidates(store: Store, query: CandidateQuery) -> list[Candidate]:
     similarities |= store.score_rows([row for row in matches.rows if row not in similarities], query.vector)
     # What was removed since it was found is no candidate.
     worded = [row for row in matches.rows if row in similarities]
-    if matches.is_exact:
-        # Of two units with the same sum the one with the words comes first.
-        ordered = [row for row, _ in fuse_ranks([worded, nearest])]
-    else:
-        ordered = insert_hints(nearest, worded)
+    # Of two units with the same sum the one with the words comes first.
+    fused = [row for row, _ in fuse_ranks([worded, nearest])] if matches.is_exact else None
+    ordered = insert_hints(nearest, worded) if fused is None else fused
     places = {row: place for place, row in enumerate(worded, start=1)}
     return [
         Candidate(row=row, similarity=similarities[row], keyword_rank=places.get(row)) for row in ordered[: query.limit]

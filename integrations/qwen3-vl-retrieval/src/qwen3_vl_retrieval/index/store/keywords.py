@@ -1,9 +1,9 @@
 """Exact words and numbers of text layers, in any script, through SQLite's full-text index.
 
-Vectors of pages that differ in one digit nearly coincide; a keyword index tells them apart. Where units hold all that a
-query says, or a number of it, their ranking and that of the vectors are joined by `fuse_ranks`. A word or two of a sentence
-are hints, see `insert_hints`: fused, they took nDCG@10 of the first stage from 0.99 to 0.65 over the pocket world, where
-most answers are images and have no words (benchmarks/keyword_hints.py and LOG.md).
+Vectors of pages that differ in one digit nearly coincide; a keyword index tells them apart. Where units hold all that
+a query says, or a number of it, their ranking and that of the vectors are joined by `fuse_ranks`. A word or two of a
+sentence are hints, see `insert_hints`: fused, they took nDCG@10 of the first stage from 0.99 to 0.65 over the pocket
+world, where most answers are images and have no words (benchmarks/keyword_hints.py and LOG.md).
 """
 
 from __future__ import annotations
@@ -230,8 +230,8 @@ def fuse_ranks(rankings: Sequence[Sequence[int]], *, constant: int = 60) -> list
 def insert_hints(ranking: Sequence[int], hints: Sequence[int]) -> list[int]:
     """Returns the rows of a ranking in its order, with a hint that is not among the best in every fifth place.
 
-    Four of five places are the ranking's, whatever shares a word with the query; and a reranker sees the best of what the
-    ranking may have missed.
+    Four of five places are the ranking's, whatever shares a word with the query; and a reranker sees the best of what
+    the ranking may have missed.
 
     Args:
         ranking: Rows, best first.
