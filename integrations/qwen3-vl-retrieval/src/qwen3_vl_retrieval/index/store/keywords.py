@@ -287,8 +287,8 @@ def _find_words(connection: sqlite3.Connection, text: str, cutoff: int) -> Itera
             word = _find_grams(connection, piece, _SYLLABLES_PER_GRAM, cutoff)
         elif word.count == 0 and script == "letters":
             word = _find_grams(connection, piece, _LETTERS_PER_GRAM, cutoff)
-        # Punctuation by itself is no word, and one in too many units orders nothing.
-        if word.count <= cutoff and any(letter.isalnum() for letter in piece):
+        # Punctuation by itself is no word that might have been found, and one in too many units orders nothing.
+        if word.count <= cutoff and (word.count or any(letter.isalnum() for letter in piece)):
             yield word
 
 
