@@ -102,7 +102,7 @@ def _build_thresholds(evaluated: EvaluatedStore) -> Table:
         for rate, cut in fitted.cut_offs.items():
             table.add_row(
                 f"{_STAGES[fitted.stage]}, fpr={rate}",
-                f"{cut.score:.4f}",
+                f"{cut.score:.4g}",
                 f"{100 * cut.false_positive_rate:.2f} %",
                 f"{100 * cut.recall:.1f} %",
             )

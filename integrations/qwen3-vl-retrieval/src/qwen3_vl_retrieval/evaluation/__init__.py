@@ -7,7 +7,8 @@ evaluation = evaluate_index(index, read_questions("questions.jsonl"))
 print(evaluation)
 ```
 
-Needs the extra `evaluation`; importing this package imports none of it.
+Needs the extra `evaluation`, and `MTEBEncoder` and `MTEBCrossEncoder` the extra `mteb`; importing this package imports
+none of them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.evaluation.datasets import DatasetReport, index_dataset
     from qwen3_vl_retrieval.evaluation.evaluate import evaluate_index
     from qwen3_vl_retrieval.evaluation.evaluation import Evaluation, compare_evaluations
+    from qwen3_vl_retrieval.evaluation.mteb_cross_encoder import MTEBCrossEncoder
+    from qwen3_vl_retrieval.evaluation.mteb_encoder import MTEBEncoder
     from qwen3_vl_retrieval.evaluation.question_runs import RunOptions
     from qwen3_vl_retrieval.evaluation.questions import Judgement, Question, QuestionSet
     from qwen3_vl_retrieval.evaluation.readers.files import read_questions
@@ -35,6 +38,8 @@ __all__ = [
     "FittedThresholds",
     "Interval",
     "Judgement",
+    "MTEBCrossEncoder",
+    "MTEBEncoder",
     "Question",
     "QuestionSet",
     "RunOptions",
@@ -56,6 +61,8 @@ _MODULES = {
     "FittedThresholds": "index.thresholds",
     "Interval": "evaluation.confidence",
     "Judgement": "evaluation.questions",
+    "MTEBCrossEncoder": "evaluation.mteb_cross_encoder",
+    "MTEBEncoder": "evaluation.mteb_encoder",
     "Question": "evaluation.questions",
     "QuestionSet": "evaluation.questions",
     "RunOptions": "evaluation.question_runs",

@@ -131,7 +131,9 @@ def _show_question(
         replace(
             _draw_tile(hits[unit_id], evaluation, folder),
             rank=number,
-            note=_describe_place(unit_id, ranking, candidates, depth),
+            # What could not be asked has compared nothing.
+            note=_describe_place(unit_id, ranking, candidates, depth) if run.error is None else None,
+            similarity_score=hits[unit_id].similarity_score if run.error is None else None,
             is_answer=True,
         )
         for number, unit_id in enumerate(wanted[:_SHOWN_ANSWERS], start=1)
