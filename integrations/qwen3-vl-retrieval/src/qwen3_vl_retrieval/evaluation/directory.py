@@ -48,6 +48,14 @@ class NamedUnit:
     start: float | None
     end: float | None
 
+    def judge(self, grade: int) -> Judgement:
+        """Returns a judgement about this unit and no other, with page or time where its name has them."""
+        name = self.names[0]
+        placed = Judgement(
+            source=name.rpartition("#")[0], page=self.page, start=self.start, end=self.end, grade=grade
+        )
+        return placed if placed.name == name else Judgement(source=name, grade=grade)
+
     def covers(self, judgement: Judgement) -> bool:
         """Returns whether the page or the moment of a judgement is this one, as far as it names one.
 
@@ -177,12 +185,12 @@ class UnitDirectory:
         Raises:
             InputError: A source is the end of several paths.
         """
-        return [one for question in questions.questions for one in question.judgements if not self._find_units(one)]
+        return [one for question in questions.questions for one in question.judgements if not self.find_units(one)]
 
     def _resolve_question(self, question: Question) -> JudgedQuestion:
         targets: dict[frozenset[str] | str, Target] = {}
         for judgement in question.judgements:
-            units = self._find_units(judgement)
+            units = self.find_units(judgement)
             ids = frozenset(unit.id for unit in units)
             # A page that is named as such and as all of its file is one thing that is looked for; of entries with
             # the same content each has its own name.
@@ -195,7 +203,12 @@ class UnitDirectory:
         ordered = sorted(targets.values(), key=lambda one: (-one.grade, len(one.unit_ids)))
         return JudgedQuestion(question=question, targets=tuple(ordered))
 
-    def _find_units(self, judgement: Judgement) -> list[NamedUnit]:
+    def find_units(self, judgement: Judgement) -> list[NamedUnit]:
+        """Returns the units that a judgement is about; none if the index does not hold them.
+
+        Raises:
+            InputError: Its source is the end of several paths.
+        """
         for name in (judgement.name, judgement.source):
             if name in self._by_name:
                 return [self._by_name[name]]
