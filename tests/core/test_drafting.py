@@ -1,4 +1,4 @@
-"""Questions drafted by a scripted model: what is kept and what is rejected, what is drawn, and what a killed run keeps."""
+"""Questions drafted by a scripted model: what is kept and rejected, what is drawn, and what a killed run keeps."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def test_questions_that_one_unit_answers_are_kept_and_the_others_named_with_thei
     assert first["relevant"] == [{"source": f"{color}/mug.txt", "grade": 2}]
     rejected = {one["name"]: one for one in read_lines(report.rejections)}
     assert len(rejected) == 16
-    assert rejected["red/chair.txt"]["detail"] == "the answer 'I would rather not.' holds no JSON object with a question"
+    assert (
+        rejected["red/chair.txt"]["detail"] == "the answer 'I would rather not.' holds no JSON object with a question"
+    )
     assert "lamp.txt 0." in rejected["red/lamp.txt"]["detail"]
     assert rejected["red/lamp.txt"]["question"] == "lamp"
 
@@ -199,7 +201,14 @@ def test_kinds_and_files_are_drawn_in_turn(tmp_path):
         again = draft_questions(index, writer, tmp_path / "r.jsonl", DraftOptions(n=2, most_tries=3))
         other = draft_questions(index, writer, tmp_path / "s.jsonl", DraftOptions(n=2, most_tries=3, seed=1))
     names = [one["name"] for one in read_lines(report.rejections)]
-    assert {name.partition("#")[0] for name in names} == {"0.png", "1.png", "2.png", "long.txt", "short.txt", "other.txt"}
+    assert {name.partition("#")[0] for name in names} == {
+        "0.png",
+        "1.png",
+        "2.png",
+        "long.txt",
+        "short.txt",
+        "other.txt",
+    }
     assert [one["name"] for one in read_lines(again.rejections)] == names
     assert [one["name"] for one in read_lines(other.rejections)] != names
     shown = [prompt for prompt in writer.prompts if prompt.images]
@@ -256,7 +265,10 @@ def test_the_prompt_asks_in_the_language_of_the_item_and_marks_its_words_as_mate
     ("said", "expected"),
     [
         ('{"question": "Who signed?", "language": "en"}', ("Who signed?", "en")),
-        ('<think>{"a": {"question"} maybe {}</think> {"question": "Wer\\nzahlt?", "language": "de"}', ("Wer zahlt?", "de")),
+        (
+            '<think>{"a": {"question"} maybe {}</think> {"question": "Wer\\nzahlt?", "language": "de"}',
+            ("Wer zahlt?", "de"),
+        ),
         ('{"question": "first"} no, rather {"question": "second", "language": "the usual one"}', ("second", None)),
         ('{"question": null, "language": "en"}', None),
     ],

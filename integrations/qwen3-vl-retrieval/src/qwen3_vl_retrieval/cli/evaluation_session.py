@@ -210,4 +210,3 @@ def _choose_working_file(index: MultimodalIndex, questions: QuestionSet, request
         return None
     described = json.dumps(describe_run(index, questions, request.options), sort_keys=True)
     return store.layout.folder / f"evaluation-{hashlib.sha256(described.encode()).hexdigest()[:12]}.jsonl"
-

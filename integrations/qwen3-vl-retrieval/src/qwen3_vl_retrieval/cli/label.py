@@ -67,7 +67,9 @@ def label_questions(
     with keep_noise_out() as messages, explain_errors(messages):
         for name in _EXTRA:
             if find_spec(name) is None:
-                raise ModelError(f"a page needs {name}, which is not installed: pip install 'qwen3-vl-retrieval[server]'")
+                raise ModelError(
+                    f"a page needs {name}, which is not installed: pip install 'qwen3-vl-retrieval[server]'"
+                )
         from qwen3_vl_retrieval.cli.store_session import load_index
         from qwen3_vl_retrieval.evaluation.question_file import name_question_file
         from qwen3_vl_retrieval.labelling.app import LABEL_PATH, create_label_app

@@ -23,13 +23,13 @@ _KINDS: Mapping[MediaType, str] = {
 }
 
 _INSTRUCTIONS = """\
-You write questions that test a search engine over a large collection of documents, images and videos. You are shown one \
-item of the collection. Write one question that somebody who has never seen the item might ask, and that this item alone \
-answers, among thousands that are much like it.
+You write questions that test a search engine over a large collection of documents, images and videos. You are shown \
+one item of the collection. Write one question that somebody who has never seen the item might ask, and that this item \
+alone answers, among thousands that are much like it.
 
 - Ask for one fact that can be read or seen in the item: a name, a number, a date, a thing, where something is.
-- Say in the question what it is about (which company, product, person, place, event, chapter), so that a similar item \
-with other facts does not answer it, and do not give the answer away.
+- Say in the question what it is about (which company, product, person, place or event), so that a similar \
+item with other facts does not answer it, and do not give the answer away.
 - The question is asked of the whole collection: never refer to the item itself ("this page", "the image", "the video", \
 "shown here", "above").
 - Use your own words and not whole sentences of the item; at most 25 words.

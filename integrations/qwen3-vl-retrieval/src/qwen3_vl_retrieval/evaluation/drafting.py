@@ -33,8 +33,9 @@ from qwen3_vl_retrieval.protocols import Reranker
 __all__ = ["DraftOptions", "DraftReport", "Rejection", "draft_questions"]
 
 Rejection: TypeAlias = Literal["unreadable", "no question", "broken answer", "repeated", "not answered", "not unique"]
-"""Why a unit has no question: its file cannot be opened; the model found nothing to ask for; its answer holds no question;
-the question is there already; the reranker does not see the answer in the unit; or sees it in a neighbour, too."""
+"""Why a unit has no question: its file cannot be opened; the model found nothing to ask for; its answer holds no
+question; the question is there already; the reranker does not see the answer in the unit; or sees it in a neighbour,
+too."""
 
 _GRADE = 2
 """Of the unit that a question was written from: as a person grades what answers fully."""
@@ -107,7 +108,7 @@ class DraftReport:
     rejections: Path
     drafted: tuple[Question, ...]
     total: int
-    rejected: Mapping[Rejection, int]
+    rejected: Mapping[str, int]
     failures: tuple[str, ...]
 
 
@@ -182,7 +183,9 @@ class _Rejections(AppendedLines):
             "question": rejected.text,
             "model": self._model,
         }
-        self.append(json.dumps({name: value for name, value in values.items() if value is not None}, ensure_ascii=False))
+        self.append(
+            json.dumps({name: value for name, value in values.items() if value is not None}, ensure_ascii=False)
+        )
         self.unit_ids.add(unit.id)
 
 
@@ -208,7 +211,7 @@ class _Drafting:
         self._texts = {_normalize(question.text) for question in questions}
         self._total = sum(question.model is not None and not question.is_rejected for question in questions)
         self._drafted: list[Question] = []
-        self._rejected: Counter[Rejection] = Counter()
+        self._rejected: Counter[str] = Counter()
         self._failures: list[str] = []
 
     def run(self, on_progress: OnProgress | None) -> DraftReport:
@@ -295,7 +298,10 @@ class _Drafting:
             return _Rejected(reason="no question", detail="the model found nothing to ask for")
         if _normalize(drafted.text) in self._texts:
             return _Rejected(reason="repeated", detail="the question is in the file already", text=drafted.text)
-        rejected = self._judge(hits[0], drafted.text)
+        try:
+            rejected = self._judge(hits[0], drafted.text)
+        except InputError as error:
+            return _Rejected(reason="broken answer", detail=error.reason, text=drafted.text)
         return drafted if rejected is None else rejected
 
     def _judge(self, own: Hit, text: str) -> _Rejected | None:
@@ -347,9 +353,7 @@ class _Drafting:
 
     def _recall_units(self, vector: Float[np.ndarray, " dimensions"], *, words: str) -> list[Candidate]:
         # One more: the unit itself is among them.
-        query = CandidateQuery(
-            vector=vector, words=words, limit=self._options.neighbours + 1, oversample=4, where=None
-        )
+        query = CandidateQuery(vector=vector, words=words, limit=self._options.neighbours + 1, oversample=4, where=None)
         return find_candidates(self._index.store, query)
 
 
@@ -360,7 +364,7 @@ class _WriterError(Exception):
 def _write_question(writer: QuestionWriter, prompt: DraftPrompt) -> str:
     try:
         return writer.write_question(prompt)
-    except Exception as error:  # noqa: BLE001 - clients of models raise whatever their libraries do
+    except Exception as error:
         raise _WriterError(explain(error)) from error
 
 
@@ -374,9 +378,7 @@ def _show_unit(hit: Hit, *, language: str) -> DraftPrompt:
     return build_prompt(
         hit.media_type,
         text=find_text(hit),
-        images=[
-            encode_jpeg(image, max_pixels=_MOST_IMAGE_PIXELS, max_bytes=_MOST_IMAGE_BYTES) for image in images
-        ],
+        images=[encode_jpeg(image, max_pixels=_MOST_IMAGE_PIXELS, max_bytes=_MOST_IMAGE_BYTES) for image in images],
         language=language,
     )
 

@@ -30,7 +30,7 @@ _MOST_SECONDS = 30.0
 
 
 def name_question_file(store: Path) -> Path:
-    """Returns the file of the questions of an index, unless another is named: beside its folder, which may be rebuilt."""
+    """Returns the file of the questions of an index: beside its folder, which may be built again."""
     folder = store.absolute()
     return folder.with_name(f"{folder.name}-questions.jsonl")
 

@@ -48,9 +48,7 @@ class UnitDraw:
             none; `None` if it has not.
     """
 
-    def __init__(
-        self, units: Iterable[NamedUnit], *, seed: int, is_done: Callable[[NamedUnit], bool | None]
-    ) -> None:
+    def __init__(self, units: Iterable[NamedUnit], *, seed: int, is_done: Callable[[NamedUnit], bool | None]) -> None:
         self._left: dict[MediaType, list[NamedUnit]] = {}
         self._weights: dict[MediaType, float] = {}
         for media_type, members in order_units(units, seed=seed).items():
@@ -63,10 +61,8 @@ class UnitDraw:
 
     def draw(self) -> NamedUnit | None:
         """Returns the next unit, of the kind of which there are fewest questions; `None` if none is left."""
-        kinds = [media_type for media_type, left in self._left.items() if left]
-        if not kinds:
-            return None
-        return self._left[min(kinds, key=lambda media_type: self._weights[media_type])].pop()
+        waiting = [(self._weights[media_type], left) for media_type, left in self._left.items() if left]
+        return min(waiting, key=lambda one: one[0])[1].pop() if waiting else None
 
     def note(self, media_type: MediaType, *, is_hit: bool) -> None:
         """Notes what came of a unit of a kind: a question, or none."""

@@ -1,1 +1,1 @@
-"""A page on which a person checks and judges questions; it stands on `server` and `evaluation`, and needs both extras."""
+"""A page on which a person checks and judges questions. It stands on `server`, whose extra it needs, and `evaluation`."""

@@ -1,4 +1,4 @@
-"""`/v1/label`: questions and what may answer them, and what a person says of both, which is saved before it is answered."""
+"""`/v1/label`: questions, what may answer them, and what a person says of both: saved before it is answered."""
 
 from __future__ import annotations
 

@@ -21,11 +21,9 @@ from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.evaluation.questions import Judgement, Question, QuestionSet
 from qwen3_vl_retrieval.evaluation.readers.lines import read_json_lines, read_text
 
-__all__ = ["read_judgement", "read_jsonl", "read_question"]
+__all__ = ["read_jsonl", "read_judgement", "read_question"]
 
-_NAMES = frozenset(
-    {"id", "text", "image", "language", "tags", "relevant", "model", "draft", "rejected", "note"}
-)
+_NAMES = frozenset({"id", "text", "image", "language", "tags", "relevant", "model", "draft", "rejected", "note"})
 _JUDGED_NAMES = frozenset({"source", "page", "time", "start", "end", "grade"})
 
 
