@@ -49,5 +49,5 @@ def test_a_chat_model_is_made_by_its_name(monkeypatch):
     pytest.importorskip("langchain_openai")
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     assert adapt_question_writer("openai:gpt-4o").name == "openai:gpt-4o"
-    with pytest.raises(ModelError, match="the chat model 'nowhere:model' cannot be made: Unsupported"):
+    with pytest.raises(ModelError, match="the chat model 'nowhere:model' cannot be made: Unable to infer"):
         adapt_question_writer("nowhere:model")

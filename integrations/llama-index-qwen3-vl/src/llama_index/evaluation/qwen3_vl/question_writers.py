@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole, TextBlock
-from llama_index.core.multi_modal_llms import MultiModalLLM
 
 from qwen3_vl_retrieval.evaluation import DraftPrompt, QuestionWriter
 
 __all__ = ["adapt_llm", "find_question_writer"]
 
 
-def adapt_llm(llm: BaseLLM | MultiModalLLM, *, name: str | None = None) -> QuestionWriter:
+def adapt_llm(llm: BaseLLM, *, name: str | None = None) -> QuestionWriter:
     """Returns a language model as `draft_questions` asks it.
 
     ```python
@@ -19,21 +18,18 @@ def adapt_llm(llm: BaseLLM | MultiModalLLM, *, name: str | None = None) -> Quest
     ```
 
     Args:
-        llm: The language model, which should see images.
+        llm: The language model, which should see the images in blocks of a message.
         name: What is kept with each question; `None` is the name of the model, as its metadata have it.
     """
-    chosen = llm.metadata.model_name if name is None else name
-    return _MultiModalWriter(llm, chosen) if isinstance(llm, MultiModalLLM) else _ChatWriter(llm, chosen)
+    return _ChatWriter(llm, llm.metadata.model_name if name is None else name)
 
 
 def find_question_writer(model: object) -> QuestionWriter | None:
     """Returns a language model as a question writer; `None` for anything else."""
-    return adapt_llm(model) if isinstance(model, (BaseLLM, MultiModalLLM)) else None
+    return adapt_llm(model) if isinstance(model, BaseLLM) else None
 
 
 class _ChatWriter(QuestionWriter):
-    """A model that takes images as blocks of a message."""
-
     def __init__(self, llm: BaseLLM, name: str) -> None:
         self._llm = llm
         self._name = name
@@ -48,24 +44,6 @@ class _ChatWriter(QuestionWriter):
         asked = ChatMessage(role=MessageRole.USER, blocks=[TextBlock(text=prompt.text), *_show_images(prompt)])
         messages = [ChatMessage(role=MessageRole.SYSTEM, content=prompt.instructions), asked]
         return self._llm.chat(messages).message.content or ""
-
-
-class _MultiModalWriter(QuestionWriter):
-    """A model that takes images beside one text."""
-
-    def __init__(self, llm: MultiModalLLM, name: str) -> None:
-        self._llm = llm
-        self._name = name
-
-    @property
-    def name(self) -> str:
-        """What the model is called."""
-        return self._name
-
-    def write_question(self, prompt: DraftPrompt) -> str:
-        """Returns the text of the model's answer."""
-        text = f"{prompt.instructions}\n{prompt.text}"
-        return self._llm.complete(text, image_documents=[*_show_images(prompt)]).text
 
 
 def _show_images(prompt: DraftPrompt) -> list[ImageBlock]:
