@@ -146,14 +146,15 @@ function showQuestion() {
   showState(question);
 }
 
-async function openQuestion(place, { focus = true } = {}) {
+async function openQuestion(place) {
   if (place < 0 || place >= desk.questions.length) return;
   desk.place = place;
   hideMessage();
   showQuestion();
   history.replaceState(null, "", `#${encodeURIComponent(current().id)}`);
   await loadCandidates();
-  if (focus && document.activeElement === document.body) focusCandidate(0);
+  // The question is read first: it stays in sight.
+  if (document.activeElement === document.body) focusCandidate(0, { preventScroll: true });
 }
 
 async function loadCandidates() {
@@ -415,11 +416,11 @@ function placeFocus(place) {
   });
 }
 
-function focusCandidate(place) {
+function focusCandidate(place, options = {}) {
   const tile = listTiles()[place];
   if (!tile) return;
   placeFocus(place);
-  tile.focus();
+  tile.focus(options);
 }
 
 function countColumns(tiles) {
