@@ -20,7 +20,7 @@ _NAME_FIELDS = ("model_name", "model", "model_id")
 
 
 def adapt_chat_model(model: BaseChatModel | str, *, name: str | None = None) -> QuestionWriter:
-    """Returns a chat model as `draft_questions` asks it: `draft_questions(index, adapt_chat_model(llm), "questions.jsonl")`.
+    """Returns a chat model as `draft_questions` asks it, which is given the index, this, and a file.
 
     Args:
         model: The chat model, which should see images; or its name, as `init_chat_model` takes it: `openai:gpt-4o`.

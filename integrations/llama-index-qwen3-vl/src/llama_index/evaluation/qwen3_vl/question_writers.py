@@ -11,7 +11,7 @@ __all__ = ["adapt_llm", "find_question_writer"]
 
 
 def adapt_llm(llm: BaseLLM, *, name: str | None = None) -> QuestionWriter:
-    """Returns a language model as `draft_questions` asks it: `draft_questions(index, adapt_llm(llm), "questions.jsonl")`.
+    """Returns a language model as `draft_questions` asks it, which is given the index, this, and a file.
 
     Args:
         llm: The language model, which should see the images in blocks of a message.
