@@ -44,8 +44,8 @@ If there is nothing in the item to ask for (an empty page, a table of contents, 
 _MOST_TEXT_CHARACTERS = 6_000
 """Two dense pages."""
 
-_MOST_ANSWER_CHARACTERS = 100_000
-"""Models that think aloud say a lot before they answer."""
+_MOST_ANSWER_CHARACTERS = 20_000
+"""Of the end: models that think aloud say a lot before they answer."""
 
 _MOST_QUESTION_CHARACTERS = 500
 
