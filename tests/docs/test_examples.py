@@ -114,6 +114,8 @@ NOT_RUN = {
     "qwen3vl export store store.parquet": "shows the command; docs/command-line.md runs it",
     "qwen3vl index FOLDER --to STORE [OPTIONS]": "is a synopsis",
     "qwen3vl eval STORE --questions FILE [OPTIONS]": "is a synopsis",
+    "qwen3vl eval draft STORE --llm PROVIDER:MODEL [OPTIONS]": "is a synopsis",
+    "qwen3vl eval label STORE [OPTIONS]": "is a synopsis",
     "qwen3vl mcp STORE [OPTIONS]": "is a synopsis",
     "qwen3vl serve [OPTIONS]": "is a synopsis",
     "qwen3vl vllm-command MODEL [OPTIONS]": "is a synopsis",

@@ -26,7 +26,7 @@ from qwen3_vl_retrieval.server.indexed_units import IndexedUnit, find_unit
 from qwen3_vl_retrieval.server.request_errors import RequestError
 from qwen3_vl_retrieval.server.source_names import SourceNames
 
-__all__ = ["build_search_router"]
+__all__ = ["FoundHit", "build_search_router", "describe_found"]
 
 _T = TypeVar("_T")
 
@@ -340,7 +340,7 @@ def _search(index: MultimodalIndex, request: SearchRequest, image: bytes | None)
 
 def _describe_results(results: SearchResults, names: SourceNames, *, seconds: float) -> SearchResponse:
     return SearchResponse(
-        results=[_describe_hit(hit, names) for hit in results],
+        results=[describe_found(hit, names) for hit in results],
         is_reranked=results.is_reranked,
         seconds=seconds,
         timings=dict(results.seconds),
@@ -348,7 +348,8 @@ def _describe_results(results: SearchResults, names: SourceNames, *, seconds: fl
     )
 
 
-def _describe_hit(hit: Hit, names: SourceNames) -> FoundHit:
+def describe_found(hit: Hit, names: SourceNames) -> FoundHit:
+    """Returns a hit as clients are told of it: with the name of its file, and where its images are."""
     return FoundHit(
         rank=hit.rank,
         id=hit.id,

@@ -44,6 +44,7 @@ __all__ = [
     "describe_hit",
     "explain_hits",
     "find_folder",
+    "find_text",
     "make_tile",
     "name_failures",
     "name_hit",
@@ -291,7 +292,7 @@ def make_tile(hit: Hit, *, folder: str | None, explanation: Explanation | InputE
         explanation: Why it was found, or why that cannot be said.
     """
     name = name_hit(hit, folder=folder)
-    text = _find_text(hit)
+    text = find_text(hit)
     is_text = hit.media_type == "text"
     image, unreadable = (None, "") if is_text else _draw_thumbnail(hit)
     return Tile(
@@ -365,7 +366,8 @@ def _draw_thumbnail(hit: Hit) -> tuple[str | None, str]:
         return None, "no longer readable"
 
 
-def _find_text(hit: Hit) -> str:
+def find_text(hit: Hit) -> str:
+    """Returns the chunk, the text layer of the page, or the text of the item; `""` if there is none."""
     if hit.text is not None:
         return hit.text
     return "" if hit.stored_item is None else read_text(hit.stored_item)

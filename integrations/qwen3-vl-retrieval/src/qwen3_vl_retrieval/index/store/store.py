@@ -53,6 +53,7 @@ __all__ = [
     "Snapshot",
     "Store",
     "measure_store",
+    "sync_folder",
 ]
 
 
@@ -681,7 +682,7 @@ class Store:
                 self._copy_to_collection(rows[first : first + _SETTLED_ROWS], collection)
             if written is not None:
                 self.sidecar.copy([slot for slot, _ in self.catalog.list_slots()], written)
-            _sync_folder(self.layout.folder)
+            sync_folder(self.layout.folder)
         except BaseException:
             collection.close()
             self._remove_leftovers()
@@ -836,7 +837,7 @@ def _measure_file(file: Path) -> int:
         return 0
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Puts the names of new files on the disk, where folders can be opened."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)

@@ -2,8 +2,9 @@
 //
 // Names and texts come from documents that nobody checked: they are only ever set as text, never as HTML.
 
+import { KIND_NAMES, ServerError, describePlace, find, make, readReason, showName, splitName } from "./elements.js";
+
 const KINDS = { page: "Pages", image: "Images", video: "Videos", text: "Texts", mixed: "Mixed" };
-const KIND_NAMES = { page: "page", image: "image", video: "video", text: "text", mixed: "item" };
 const ASK = "Ask, or drop an image";
 const FIRST_HITS = 12;
 const MOST_HITS = 96;
@@ -13,7 +14,6 @@ const SLOW_MILLISECONDS = 3000;
 const LISTED_SOURCES = 1000;
 const KEY = "qwen3vl-api-key";
 
-const find = (id) => document.getElementById(id);
 const question = find("question");
 const hitList = find("hits");
 const viewer = find("viewer");
@@ -26,8 +26,6 @@ const answer = { body: {}, hits: [], shown: -1, abort: null, urls: new Map() };
 const index = { kinds: {}, hasReranker: false };
 
 // Talking to the server
-
-class ServerError extends Error {}
 
 async function request(path, options = {}) {
   for (;;) {
@@ -47,18 +45,6 @@ async function request(path, options = {}) {
     if (!response.ok) throw new ServerError(await readReason(response));
     return response;
   }
-}
-
-async function readReason(response) {
-  try {
-    const body = await response.json();
-    if (typeof body.error?.message === "string") return body.error.message;
-    if (typeof body.detail === "string") return body.detail;
-    if (Array.isArray(body.detail)) return body.detail.map((one) => `${one.loc?.at(-1)}: ${one.msg}`).join("; ");
-  } catch {
-    // Something between us and the server answered in its own words.
-  }
-  return `The server answered with status ${response.status}.`;
 }
 
 /** One dialog for all requests that wait for the key. */
@@ -115,15 +101,6 @@ function releaseImages() {
 
 // Making elements
 
-function make(name, { className = "", text = null, ...attributes } = {}, ...children) {
-  const element = document.createElement(name);
-  if (className) element.className = className;
-  if (text !== null) element.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children.filter((child) => child !== null));
-  return element;
-}
-
 function makeFigure(label, value, kind, tag = "span") {
   const meter = make("span", { className: "meter", "aria-hidden": "true" }, make("i"));
   meter.firstChild.style.setProperty("--share", Math.min(1, Math.max(0, value)).toFixed(4));
@@ -136,22 +113,6 @@ function listFigures(hit, tag) {
   const figures = [makeFigure("similarity", hit.similarity_score, "similarity", tag)];
   if (hit.relevance_score !== null) figures.unshift(makeFigure("relevance", hit.relevance_score, "relevance", tag));
   return figures;
-}
-
-/** A name without what cannot be seen: marks that turn the direction of writing make `gpj.exe` of `exe.jpg`. */
-function showName(source) {
-  return source.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
-}
-
-function splitName(source) {
-  const shown = showName(source);
-  const at = shown.lastIndexOf("/");
-  return [shown.slice(at + 1), at < 0 ? "" : shown.slice(0, at)];
-}
-
-function describePlace(hit) {
-  if (hit.place) return hit.place;
-  return hit.media_type === "video" ? "whole video" : "";
 }
 
 function describeHit(hit) {
