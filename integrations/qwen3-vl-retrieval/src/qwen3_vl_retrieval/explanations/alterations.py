@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
 from qwen3_vl_retrieval.explanations.boxes import Box
 
-__all__ = ["blank_image", "cover_part", "shuffle_part"]
+__all__ = ["COARSE_ORDER", "FINE_ORDER", "blank_image", "cover_part", "shuffle_part"]
 
-_PIECE_ORDER = (3, 6, 1, 4, 7, 2, 5, 0)
-"""Eight pieces along the longer side, none of them beside one that it was beside."""
+COARSE_ORDER = (2, 0, 4, 1, 3)
+FINE_ORDER = (6, 3, 0, 9, 1, 7, 4, 11, 8, 2, 10, 5)
+"""Pieces along the longer side, none of them beside one that it was beside: about a letter, and less than one."""
 
 _MARGIN = 0.012
 """What is covered around a part, as a share of the longer side of the image: its edges must not remain."""
 
 
-def shuffle_part(image: Image.Image, box: Box) -> Image.Image:
+def shuffle_part(image: Image.Image, box: Box, order: Sequence[int]) -> Image.Image:
     """Returns a copy of an RGB image in which pieces of a part are in another order.
 
     What was a word is still something like a word, in the same colours: a model that looks for a word denies it more
     firmly than it denies a blank, of which it has seen few.
+
+    Args:
+        image: The image.
+        box: The part.
+        order: Numbers of the pieces, as they shall lie along the longer side.
     """
     left, top, right, bottom = _find_pixels(image, box, margin=0.0)
     changed = np.array(image)
     part = changed[top:bottom, left:right]
     axis = 1 if part.shape[1] >= part.shape[0] else 0
-    length, count = part.shape[axis], len(_PIECE_ORDER)
+    length, count = part.shape[axis], len(order)
     bounds = [round(length * place / count) for place in range(count + 1)]
-    order = [pixel for place in _PIECE_ORDER for pixel in range(bounds[place], bounds[place + 1])]
-    changed[top:bottom, left:right] = part.take(order, axis=axis)
+    pixels = [pixel for place in order for pixel in range(bounds[place], bounds[place + 1])]
+    changed[top:bottom, left:right] = part.take(pixels, axis=axis)
     return Image.fromarray(changed)
 
 

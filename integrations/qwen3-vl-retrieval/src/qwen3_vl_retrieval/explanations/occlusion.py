@@ -1,10 +1,10 @@
 """What a score depends on: parts of an image, or spans of a video, that lower it when they cannot be made out.
 
-First each part is shuffled by itself, all in one call of a model. Then the parts that this took most from are covered
-as well, in a second call, since a large figure is still made out when it is shuffled. Where the search had a reranker,
-the embedder is asked the same, whose mistakes are others. Parts are ordered by the sum of what they took. A strongest
-part that is large is looked into. benchmarks/explanations.py says how often that is right, and benchmarks/LOG.md what it
-was preferred to.
+First each part is shuffled by itself, in coarse pieces, all in one call of a model. Then the parts that this took most
+from are shuffled in fine pieces and covered as well, in a second call: one alteration by itself misleads a model too
+often. Where the search had a reranker, the embedder is asked the same, whose mistakes are others. Parts are ordered by
+the sum of what they took. A strongest part that is large is looked into. benchmarks/explanations.py says how often that is
+right, and benchmarks/LOG.md what it was preferred to.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from qwen3_vl_retrieval.explanations.alterations import blank_image, cover_part, shuffle_part
+from qwen3_vl_retrieval.explanations.alterations import (
+    COARSE_ORDER,
+    FINE_ORDER,
+    blank_image,
+    cover_part,
+    shuffle_part,
+)
 from qwen3_vl_retrieval.explanations.explanation import Explanation, Region
 from qwen3_vl_retrieval.explanations.image_parts import find_parts, group_parts
 from qwen3_vl_retrieval.explanations.judges import Judge
@@ -24,7 +30,7 @@ from qwen3_vl_retrieval.items import Item
 __all__ = ["FRAME_COUNT", "occlude_frames", "occlude_image"]
 
 _MOST_PARTS = 8
-_MOST_COVERED = 4
+_MOST_ALTERED_AGAIN = 3
 _MOST_MEMBERS = 3
 
 _LOG_ODDS_PER_COSINE = 10.0
@@ -76,22 +82,27 @@ def occlude_image(
             _Vote(judge, shuffled=1.0, covered=_COVERED_SHARE),
             _Vote(second_judge, shuffled=_LOG_ODDS_PER_COSINE, covered=_LOG_ODDS_PER_COSINE),
         ]
-    shuffled = [build_item(one) for one in (image, *(shuffle_part(image, part.box) for part in parts))]
+    shuffled = [build_item(one) for one in (image, *(shuffle_part(image, part.box, COARSE_ORDER) for part in parts))]
     scores = [vote.judge.score(shuffled) for vote in judges]
     lost = sum(vote.shuffled * (own[0] - own[1:]) for vote, own in zip(judges, scores, strict=True))
     order = np.argsort(-lost, kind="stable").tolist()
-    covered = [build_item(cover_part(image, parts[at].box)) for at in order[:_MOST_COVERED]]
-    more = sum(vote.covered * (own[0] - vote.judge.score(covered)) for vote, own in zip(judges, scores, strict=True))
-    effects = {at: float(lost[at] + added) for at, added in zip(order, more, strict=False)}
-    # What was not covered is weaker than what was, whatever the sum.
-    effects |= {at: min(float(lost[at]), *effects.values()) for at in order[_MOST_COVERED:]}
+    first = order[:_MOST_ALTERED_AGAIN]
+    altered = [build_item(shuffle_part(image, parts[at].box, FINE_ORDER)) for at in first]
+    altered += [build_item(cover_part(image, parts[at].box)) for at in first]
+    more = np.zeros(len(first))
+    for vote, own in zip(judges, scores, strict=True):
+        fine, covered = (own[0] - vote.judge.score(altered)).reshape(2, -1)
+        more += vote.shuffled * fine + vote.covered * covered
+    effects = {at: float(lost[at] + added) for at, added in zip(first, more, strict=True)}
+    # What was not altered again is weaker than what was, whatever the sum.
+    effects |= {at: min(float(lost[at]), *effects.values()) for at in order[_MOST_ALTERED_AGAIN:]}
     strongest = max(effects, key=lambda at: effects[at])
     boxes = {at: parts[at].box for at in effects}
     base, by_first = float(scores[0][0]), float(scores[0][0] - scores[0][1 + strongest])
     members = group_parts(parts[strongest].members, most=_MOST_MEMBERS)
     is_divided = len(members) > 1 and boxes[strongest].area > _LARGE_AREA and by_first > 0
     if is_divided:
-        found = base - judge.score([build_item(shuffle_part(image, member.box)) for member in members])
+        found = base - judge.score([build_item(shuffle_part(image, member.box, COARSE_ORDER)) for member in members])
         best = int(found.argmax())
         if found[best] >= _KEPT_SHARE * by_first:
             boxes[strongest] = members[best].box
@@ -100,7 +111,7 @@ def occlude_image(
         measure=judge.measure,
         regions=_weigh([(effect, Region(weight=1.0, box=boxes[at])) for at, effect in effects.items()]),
         score=base,
-        judged=len(judges) * (len(shuffled) + len(covered)) + (len(members) if is_divided else 0),
+        judged=len(judges) * (len(shuffled) + len(altered)) + (len(members) if is_divided else 0),
         image=image,
     )
 
