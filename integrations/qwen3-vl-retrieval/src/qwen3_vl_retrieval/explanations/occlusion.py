@@ -3,8 +3,8 @@
 First each part is shuffled by itself, in coarse pieces, all in one call of a model. Then the parts that this took most
 from are shuffled in fine pieces and covered as well, in a second call: one alteration by itself misleads a model too
 often. Where the search had a reranker, the embedder is asked the same, whose mistakes are others. Parts are ordered by
-the sum of what they took. A strongest part that is large is looked into. benchmarks/explanations.py says how often that is
-right, and benchmarks/LOG.md what it was preferred to.
+the sum of what they took. A strongest part that is large is looked into. benchmarks/explanations.py says how often
+that is right, and benchmarks/LOG.md what it was preferred to.
 """
 
 from __future__ import annotations
