@@ -123,7 +123,7 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
     explain: bool = Field(
         default=False,
         description="Whether a copy of the node is returned with `explanation` among its metadata: where the words of "
-        "the query stand, or which parts the probability depends on. Of an image that takes as long as judging a dozen.",
+        "the query stand, or which parts the probability depends on. An image takes as long as judging a dozen.",
     )
 
     _ready_name = "reranker"
