@@ -140,6 +140,20 @@ def test_a_folder_is_filtered_and_shown_on_a_page_as_an_index_is(small_folder, t
     assert page.read_text(encoding="utf-8").count('<li class="tile">') == 2
 
 
+def test_results_are_explained_in_json_and_on_a_page(small_folder, tmp_path_factory):
+    page = tmp_path_factory.mktemp("pages") / "found.html"
+    result = search(small_folder, "the price of a mug", *MODELS, "--explain", "--json", "--html", page)
+    assert result.exit_code == 0, result.stderr
+    found = {found["source"]: found["explanation"] for found in json.loads(result.stdout)["results"]}
+    assert {name: explanation["method"] for name, explanation in found.items()} == {
+        "price-list.csv": "words",
+        "red-mug.png": "occlusion",
+        "parking-camera.mp4": "occlusion",
+    }
+    assert all(region["text"] for region in found["price-list.csv"]["regions"])
+    assert page.read_text(encoding="utf-8").count("Why this hit") == 3
+
+
 def test_a_search_leaves_nothing_behind(small_folder, tmp_path_factory, monkeypatch):
     temporary = tmp_path_factory.mktemp("temporary")
     monkeypatch.setattr("tempfile.tempdir", str(temporary))

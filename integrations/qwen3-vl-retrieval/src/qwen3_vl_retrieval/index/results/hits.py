@@ -224,8 +224,8 @@ class Hit:
 
         The words of the question are looked for in the text layer of a page of a PDF, and in texts; that asks no model.
         Occlusion alters parts of the image, or blanks spans of the video, and tells what takes most from the score of
-        the reranker, or from the cosine if the search had none; that takes as long as judging about a dozen. Neither says
-        what is true: the one is where words stand, the other what a score depends on.
+        the reranker, or from the cosine if the search had none; that takes as long as judging about a dozen. Neither
+        says what is true: the one is where words stand, the other what a score depends on.
 
         Args:
             method: `"words"`, `"occlusion"`, or `"auto"`: the words, and occlusion where none of them stands.
