@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import random
 
 import numpy as np
+import pypdfium2
 import pytest
 from explanations import draw_cases, is_right
 from PIL import Image
@@ -75,6 +77,27 @@ def test_boxes_of_characters_are_those_of_their_ink():
     assert abs(rows.max() + 1 - box.bottom) <= 2
     assert abs(columns.min() - box.left) <= 2
     assert abs(columns.max() + 1 - box.right) <= 2
+
+
+@pytest.mark.parametrize("crop", [None, (5, 150, 190, 280)], ids=["whole", "cropped"])
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_boxes_are_those_of_a_page_as_it_is_turned_and_cropped(degrees, crop):
+    with pypdfium2.PdfDocument(write_pdf("Invoice No 57")) as document:
+        page = document[0]
+        page.set_rotation(degrees)
+        if crop is not None:
+            page.set_cropbox(*crop)
+        changed = io.BytesIO()
+        document.save(changed)
+    pixels = np.asarray(render_pdf_page(changed.getvalue(), 1, MediaPolicy()))
+    # The page has a red square, too, which is no text.
+    rows, columns = np.nonzero((pixels < 100).all(axis=2))
+    layer = read_pdf_text_layer(changed.getvalue(), 1, MediaPolicy())
+    boxes = layer.boxes[layer.boxes[:, 2] > layer.boxes[:, 0]]
+    height, width = pixels.shape[:2]
+    found = (*boxes[:, :2].min(axis=0) * (width, height), *boxes[:, 2:].max(axis=0) * (width, height))
+    ink = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert found == pytest.approx(ink, abs=3)
 
 
 @pytest.mark.parametrize(
