@@ -53,7 +53,7 @@ nitpick_ignore_regex = [
         r"py:(class|obj)",
         r"(collections\.abc\.|pathlib\.)?(Callable|Collection|Generator|Iterable|Iterator|Mapping|MutableMapping|Sequence|Path|PurePath)",
     ),
-    (r"py:(class|obj)", r"(typing\.)?(Any|Literal|TypeAlias|Protocol)"),
+    (r"py:(class|obj)", r"(typing\.)?(Any|Literal|TypeAlias|Protocol)|enum\.Enum"),
     # NumPy, PyTorch, Pillow, transformers and the shapes of jaxtyping.
     (r"py:(class|obj)", r"(numpy|numpy\.typing)\.(NDArray|ndarray|dtype|float32)"),
     (r"py:(class|obj)", r"(NDArray|ndarray|Float|Float32|Tensor|PIL\..*|Image|PreTrainedModel|ProcessorMixin)"),

@@ -140,6 +140,18 @@ def test_a_folder_is_filtered_and_shown_on_a_page_as_an_index_is(small_folder, t
     assert page.read_text(encoding="utf-8").count('<li class="tile">') == 2
 
 
+def test_results_are_explained_in_json_and_on_a_page(small_folder, tmp_path_factory):
+    page = tmp_path_factory.mktemp("pages") / "found.html"
+    result = search(small_folder, "the price of a mug", *MODELS, "--explain", "--json", "--html", page)
+    assert result.exit_code == 0, result.stderr
+    results = json.loads(result.stdout)["results"]
+    methods = {found["media_type"]: found["explanation"]["method"] for found in results}
+    assert methods == {"text": "words", "image": "occlusion", "video": "occlusion"}
+    words = [region["text"] for found in results for region in found["explanation"]["regions"] if "text" in region]
+    assert "Mug" in {word.title() for word in words}
+    assert page.read_text(encoding="utf-8").count("Why this hit") == len(results)
+
+
 def test_a_search_leaves_nothing_behind(small_folder, tmp_path_factory, monkeypatch):
     temporary = tmp_path_factory.mktemp("temporary")
     monkeypatch.setattr("tempfile.tempdir", str(temporary))

@@ -5,6 +5,10 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pyarrow
@@ -89,6 +93,19 @@ def test_the_report_shows_plots_and_what_should_have_come(measured):
     assert "default-src 'none'" in page
 
 
+def test_a_question_that_could_not_be_asked_shows_its_answer_without_scores(measured, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    (tmp_path / "asked.jsonl").write_text('{"image": "broken.png", "relevant": ["10"]}\n')
+    command = ("eval", measured / "store", "--questions", tmp_path / "asked.jsonl", *QUICK)
+    result = run(*command, "--report", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    (worst,) = (tmp_path / "page.html").read_text().split("worst question 1")[1:]
+    assert "The question could not be asked" in worst
+    assert "Should have come" in worst
+    assert "cosine" not in worst
+    assert "candidates" not in worst
+
+
 def test_two_indexes_are_compared(measured, dataset, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(measured / "store", other)
@@ -132,6 +149,93 @@ def test_an_interrupted_command_goes_on(measured, dataset, monkeypatch):
     assert resumed.exit_code == 0, resumed.output
     assert "2 of 3 questions were asked before" in resumed.output
     assert asked == ["1", "2", "3"]
+
+
+@pytest.fixture
+def many_questions(tmp_path):
+    path = tmp_path / "many.jsonl"
+    asked = [{"id": f"q{place}", "text": f"a red mug for {place}", "relevant": ["10"]} for place in range(12)]
+    path.write_text("".join(f"{json.dumps(one)}\n" for one in asked))
+    return path
+
+
+def wait_for_lines(folder, count):
+    """Waits until the working file of a run in a folder has so many lines."""
+    for _ in range(12_000):
+        if any(path.read_bytes().count(b"\n") >= count for path in folder.glob("evaluation-*.jsonl")):
+            return
+        time.sleep(0.01)
+    raise AssertionError("nothing is asked")
+
+
+def test_a_command_that_was_killed_goes_on_without_asking_anything_again(
+    measured, many_questions, tmp_path, monkeypatch
+):
+    store = tmp_path / "store"
+    shutil.copytree(measured / "store", store)
+    command = ("eval", str(store), "--questions", str(many_questions), *QUICK)
+    begun = [sys.executable, "-c", "from qwen3_vl_retrieval.cli import app; app()", *command]
+    with subprocess.Popen(begun, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # noqa: S603 - our own
+        wait_for_lines(store, 5)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    (kept,) = store.glob("evaluation-*.jsonl")
+    # The first line says what is run.
+    done = kept.read_bytes().count(b"\n") - 1
+    assert 4 <= done < 12
+    asked = []
+    add = WorkingFile.add
+    monkeypatch.setattr(WorkingFile, "add", lambda self, one: (asked.append(one.question_id), add(self, one)))
+    resumed = run(*command, "--json", tmp_path / "all.json")
+    assert resumed.exit_code == 0, resumed.output
+    assert f"{done} of 12 questions were asked before" in resumed.output
+    assert asked == [f"q{place}" for place in range(done, 12)]
+    assert len(json.loads((tmp_path / "all.json").read_text())["per_question"]) == 12
+    assert list(store.glob("evaluation-*")) == []
+
+
+def test_a_folder_of_beir_and_files_of_trec_give_the_same_numbers(tmp_path):
+    root = tmp_path / "notes"
+    (root / "qrels").mkdir(parents=True)
+    corpus = {"d1": ("Lamp", "A green lamp."), "d2": ("", "A red mug."), "d3": ("Chair", "A blue chair of wood.")}
+    asked = {"q1": "something to drink from", "q2": "light", "q3": "furniture"}
+    judged = [("q1", "d2", 1), ("q2", "d1", 2), ("q3", "d3", 1), ("q3", "d1", 1)]
+    lines = [json.dumps({"_id": name, "title": title, "text": text}) for name, (title, text) in corpus.items()]
+    (root / "corpus.jsonl").write_text("\n".join(lines))
+    (root / "queries.jsonl").write_text("\n".join(json.dumps({"_id": one, "text": asked[one]}) for one in asked))
+    rows = [f"{question}\t{document}\t{grade}" for question, document, grade in judged]
+    (root / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]))
+    outputs = [tmp_path / "beir.json", tmp_path / "trec.json"]
+    command = ("eval", "--dataset", root, "--to", tmp_path / "store", "--model", "pocket", *QUICK)
+    filled = run(*command, "--json", outputs[0])
+    assert filled.exit_code == 0, filled.output
+    (tmp_path / "topics.tsv").write_text("\n".join(f"{name}\t{text}" for name, text in asked.items()))
+    (tmp_path / "judged.qrels").write_text("\n".join(f"{one} 0 {other} {grade}" for one, other, grade in judged))
+    files = ("--questions", tmp_path / "topics.tsv", "--qrels", tmp_path / "judged.qrels")
+    again = run("eval", tmp_path / "store", *files, *QUICK, "--json", outputs[1])
+    assert again.exit_code == 0, again.output
+    beir, trec = (json.loads(path.read_text()) for path in outputs)
+    assert beir["dataset"]["entries"] == beir["dataset"]["embedded_units"] == 3
+    assert beir["stages"] == trec["stages"]
+    assert beir["per_question"] == trec["per_question"]
+    assert beir["stages"]["first"]["recall@10"] == 1.0
+
+
+def test_indexes_with_vectors_of_different_lengths_are_compared(measured, dataset, tmp_path):
+    short = tmp_path / "short"
+    command = ("eval", "--dataset", dataset, "--to", short, "--model", "pocket", "--dimensions", 32, *QUICK)
+    filled = run(*command, "--json", tmp_path / "short.json")
+    assert filled.exit_code == 0, filled.output
+    both = ("eval", measured / "store", short, "--questions", dataset, "--allow-unknown", *QUICK)
+    compared = run(*both, "--json", tmp_path / "both.json", "--report", tmp_path / "page.html")
+    assert compared.exit_code == 0, compared.output
+    document = json.loads((tmp_path / "both.json").read_text())
+    assert [document[one]["fingerprint"]["dimensions"] for one in "ab"] == [192, 32]
+    assert document["b"]["stages"] == json.loads((tmp_path / "short.json").read_text())["stages"]
+    found = document["comparison"]["first"]["ndcg@10"]["difference"]
+    means = [document[one]["stages"]["first"]["ndcg@10"] for one in "ab"]
+    assert found == pytest.approx(means[1] - means[0])
+    assert {path.name for path in tmp_path.glob("*.html")} == {"page-a.html", "page-b.html"}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from qwen3_vl_retrieval.index.store.keywords import (
     add_words,
     find_rows,
     fuse_ranks,
+    insert_hints,
     remove_words,
     segment_text,
 )
@@ -34,7 +35,7 @@ def list_words(connection):
 
 
 def find(connection, query, *, limit=10):
-    return find_rows(connection, query, limit=limit)
+    return list(find_rows(connection, query, limit=limit).rows)
 
 
 # What is put into the index
@@ -278,12 +279,12 @@ def test_a_condition_limits_what_is_found():
         "('e', 4, '{}'), ('f', 5, '{}');"
     )
     second = compile_filter({"page": 2})
-    assert find_rows(index, "turbine 4812", limit=9, condition=second) == [2]
-    assert find_rows(index, "turbine 4812", limit=9, condition=compile_filter({"x": 1})) == [3]
-    assert find_rows(index, "请问价格是四十二吗", limit=9, condition=second) == [5]
-    assert find_rows(index, "turbine", limit=9, condition=compile_filter({"page": 3})) == []
+    assert list(find_rows(index, "turbine 4812", limit=9, condition=second).rows) == [2]
+    assert list(find_rows(index, "turbine 4812", limit=9, condition=compile_filter({"x": 1})).rows) == [3]
+    assert list(find_rows(index, "请问价格是四十二吗", limit=9, condition=second).rows) == [5]
+    assert list(find_rows(index, "turbine", limit=9, condition=compile_filter({"page": 3})).rows) == []
     # Of the terms that no unit holds together, the rarest that the condition leaves.
-    assert find_rows(index, "四十二 4812", limit=9, condition=compile_filter({"source": "b"})) == [2]
+    assert list(find_rows(index, "四十二 4812", limit=9, condition=compile_filter({"source": "b"})).rows) == [2]
 
 
 @pytest.mark.parametrize(
@@ -366,3 +367,40 @@ def test_ties_keep_the_order_of_first_appearance():
 
 def test_a_row_counts_once_in_a_ranking():
     assert fuse_ranks([[4, 4, 5]]) == [(4, pytest.approx(1 / 61)), (5, pytest.approx(1 / 62))]
+
+
+def test_hints_take_every_fifth_place_and_leave_the_order_of_the_rest():
+    assert insert_hints([1, 2, 3, 4, 5, 6, 7, 8, 9], [90, 3, 91, 92]) == [1, 2, 3, 4, 90, 5, 6, 7, 8, 91, 9, 92]
+    # What the ranking has further down comes forward, and stands once.
+    assert insert_hints([1, 2, 3, 4, 5, 6], [6]) == [1, 2, 3, 4, 6, 5]
+    assert insert_hints([1, 2], []) == [1, 2]
+    assert insert_hints([], [7]) == [7]
+
+
+@given(st.lists(st.integers(0, 30), unique=True), st.lists(st.integers(0, 30), unique=True))
+def test_with_hints_every_row_stands_once_and_four_of_five_keep_their_order(ranking, hints):
+    ordered = insert_hints(ranking, hints)
+    assert sorted(ordered) == sorted({*ranking, *hints})
+    others = [row for row in ordered if row not in hints]
+    assert others == [row for row in ranking if row not in hints]
+    assert ordered[:4] == ranking[:4] or len(ranking) < 4
+
+
+@pytest.mark.parametrize(
+    ("query", "is_exact"),
+    [
+        ("turbine blade", True),
+        ("turbine 4812", True),
+        # A number, or what was in quotes, is looked up.
+        ("which turbine is 4812", True),
+        ('show me the "turbine blade" please', True),
+        # Words that no unit holds may be what the question is about.
+        ("photo of a turbine", False),
+        # No unit holds both.
+        ("turbine invoice", False),
+        ("nothing of this", False),
+    ],
+)
+def test_a_match_is_exact_if_it_is_all_that_was_asked_or_a_number_of_it(query, is_exact):
+    index = build_index("turbine blade", "turbine 4812", "invoice of May")
+    assert find_rows(index, query, limit=9).is_exact == is_exact

@@ -205,6 +205,38 @@ def test_a_large_page_and_the_moments_of_a_video_are_shown(page, url, office):
 
 
 @IN_A_BROWSER
+def test_why_a_result_was_found_is_drawn_over_it(page, url, office):
+    page.show(f"{url}/?q={quote(office.question)}")
+    page.wait_for(FOUND)
+    page.evaluate("document.querySelector('.tile').click()")
+    page.wait_for("document.querySelector('#viewer-image').naturalHeight > 1000")
+    page.evaluate("document.querySelector('#explain').click()")
+    page.wait_for("document.querySelectorAll('#viewer-marks rect').length > 0")
+    assert "score depends on" in read_text(page, "#why")
+    # The image is fitted into its element; the frames lie where its pixels are.
+    assert page.evaluate(
+        "(() => { const image = document.querySelector('#viewer-image'), box = image.getBoundingClientRect();"
+        " const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);"
+        " const left = (box.width - scale * image.naturalWidth) / 2;"
+        " const top = (box.height - scale * image.naturalHeight) / 2;"
+        " return [...document.querySelectorAll('#viewer-marks rect')].every(mark => {"
+        "  const at = mark.getBoundingClientRect();"
+        "  return Math.abs(at.left - box.left - left - scale * mark.x.baseVal.value) < 2"
+        "   && Math.abs(at.top - box.top - top - scale * mark.y.baseVal.value) < 2"
+        "   && at.width > 4 && at.right <= box.right + 2 && at.bottom <= box.bottom + 2; }); })()"
+    )
+    page.press("ArrowRight")
+    page.wait_for("document.querySelector('#viewer-marks').childElementCount === 0")
+    assert read_text(page, "#why") == ""
+    page.show(f"{url}/?q=zanzibar&kind=text")
+    page.wait_for(FOUND)
+    page.evaluate("[...document.querySelectorAll('.tile')].find(t => t.textContent.includes('zanzibar')).click()")
+    page.evaluate("document.querySelector('#explain').click()")
+    page.wait_for("document.querySelectorAll('#why-regions li').length === 1")
+    assert read_text(page, "#why-regions") == "zanzibar"
+
+
+@IN_A_BROWSER
 def test_an_image_is_pasted_searched_with_and_removed(page, url, office):
     content = base64.b64encode((office.folder / "photos" / "photo-01.png").read_bytes()).decode()
     page.show(url)
@@ -315,7 +347,7 @@ def test_everything_that_can_be_used_has_a_name_for_screen_readers(page, url, of
     used = [
         node for node in nodes if node.get("role", {}).get("value") in ("button", "textbox", "slider", "dialog", "link")
     ]
-    assert len(used) == 4
+    assert len(used) == 5
     assert [node for node in used if not node.get("name", {}).get("value")] == []
     page.press("Escape")
     page.wait_for("!document.querySelector('#viewer').open")

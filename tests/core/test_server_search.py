@@ -300,3 +300,20 @@ def test_what_the_reranker_can_no_longer_open_is_a_failure_without_its_path(clie
     assert "can no longer be read" in found["failures"][0]["reason"]
     assert str(office.folder.parent) not in json.dumps(found)
     assert len(found["results"]) == 12
+
+
+def test_hits_say_why_they_were_found_where_that_is_asked(client):
+    asked = {"query": "an invoice", "k": 2, "media_types": ["image", "page"]}
+    plain = client.post("/v1/search", json=asked).json()
+    assert all(hit["explanation"] is None for hit in plain["results"])
+    found = client.post("/v1/search", json=asked | {"explain": True}).json()
+    assert [hit["id"] for hit in found["results"]] == [hit["id"] for hit in plain["results"]]
+    for hit in found["results"]:
+        explanation = hit["explanation"]
+        assert explanation["error"] is None
+        assert explanation["method"] in ("words", "occlusion")
+        for region in explanation["regions"]:
+            assert 0 < region["weight"] <= 1
+            left, top, right, bottom = region["box"]
+            assert 0 <= left < right <= 1
+            assert 0 <= top < bottom <= 1

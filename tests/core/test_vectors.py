@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from qwen3_vl_retrieval.outputs.scoring import compute_margins, compute_probabilities, rank_scores
-from qwen3_vl_retrieval.outputs.vectors import check_dimensions, int8_step, quantize_embeddings, truncate_dimensions
+from qwen3_vl_retrieval.outputs.vectors import (
+    check_dimensions,
+    decode_embeddings,
+    int8_step,
+    quantize_embeddings,
+    truncate_dimensions,
+)
 
 finite_margins = arrays.arrays(np.float32, st.integers(0, 20), elements=st.floats(-200, 200, width=32))
 
@@ -70,6 +76,21 @@ def test_binary_packs_signs_eight_to_a_byte(unit_vectors):
     assert packed.shape == (200, 32)
     assert np.array_equal(np.unpackbits(packed, axis=1), unit_vectors > 0)
     assert np.array_equal(quantize_embeddings(unit_vectors, "binary").astype(np.int16) + 128, packed)
+
+
+@pytest.mark.parametrize(
+    ("precision", "error"),
+    [("float32", 0), ("float16", 2e-4), ("int8", 0.5), ("uint8", 0.5), ("binary", None), ("ubinary", None)],
+)
+def test_decoded_codes_stand_for_the_vectors(unit_vectors, precision, error):
+    decoded = decode_embeddings(quantize_embeddings(unit_vectors, precision), precision, dimensions=256)
+    assert decoded.dtype == np.float32
+    if error is None:
+        assert np.array_equal(decoded > 0, unit_vectors > 0)
+        np.testing.assert_allclose(np.linalg.norm(decoded, axis=1), 1, atol=1e-6)
+    else:
+        step = int8_step(256) if precision in ("int8", "uint8") else 1
+        assert np.abs(decoded - unit_vectors).max() <= error * step + 1e-7
 
 
 @pytest.mark.parametrize(

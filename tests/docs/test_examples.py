@@ -133,6 +133,8 @@ NOT_RUN = {
         "needs a run, devices or a cluster; tests/core/test_jobs.py and its neighbours have small ones",
     ),
     "qwen3vl eval STORE --questions FILE [OPTIONS]": "is a synopsis",
+    "qwen3vl eval draft STORE --llm PROVIDER:MODEL [OPTIONS]": "is a synopsis",
+    "qwen3vl eval label STORE [OPTIONS]": "is a synopsis",
     "qwen3vl mcp STORE [OPTIONS]": "is a synopsis",
     "qwen3vl serve [OPTIONS]": "is a synopsis",
     "qwen3vl vllm-command MODEL [OPTIONS]": "is a synopsis",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
     from langchain_qwen3_vl.ingestion import FailedDocument, add_multimodal_documents
     from langchain_qwen3_vl.middleware import MultimodalToolImagesMiddleware
+    from langchain_qwen3_vl.question_writers import adapt_chat_model
     from langchain_qwen3_vl.rerank import Qwen3VLRerank
     from langchain_qwen3_vl.retrievers import Qwen3VLRetriever
     from langchain_qwen3_vl.tools import create_multimodal_retriever_tool
@@ -42,6 +43,7 @@ __all__ = [
     "Qwen3VLFolderLoader",
     "Qwen3VLRerank",
     "Qwen3VLRetriever",
+    "adapt_chat_model",
     "add_multimodal_documents",
     "create_multimodal_retriever_tool",
     "document_to_content_blocks",
@@ -63,6 +65,7 @@ _MODULES = {
     "Qwen3VLFolderLoader": "document_loaders",
     "Qwen3VLRerank": "rerank",
     "Qwen3VLRetriever": "retrievers",
+    "adapt_chat_model": "question_writers",
     "add_multimodal_documents": "ingestion",
     "create_multimodal_retriever_tool": "tools",
     "document_to_content_blocks": "documents",

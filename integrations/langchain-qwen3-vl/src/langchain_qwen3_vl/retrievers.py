@@ -27,6 +27,7 @@ from pydantic import ConfigDict, Field, model_validator
 from langchain_qwen3_vl.contents import LangChainItem, coerce_item
 from langchain_qwen3_vl.documents import hit_to_document
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
+from langchain_qwen3_vl.explaining import add_explanations
 from langchain_qwen3_vl.models import NamedReranker
 from langchain_qwen3_vl.rerank import Qwen3VLRerank
 from langchain_qwen3_vl.tracing import describe_item
@@ -54,7 +55,7 @@ _INDEX_NAMES = {"where": "filter", "threshold": "score_threshold"}
 """What `MultimodalIndex.search` calls fields of the retriever."""
 
 _EMBEDDER_OPTIONS = ("dimensions", "query_instruction", "document_instruction", "media_key")
-_RERANKER_OPTIONS = ("score_threshold", "instruction", "media_key", "on_error")
+_RERANKER_OPTIONS = ("score_threshold", "instruction", "media_key", "on_error", "explain")
 """Options that an index has arguments of its own for, or no use."""
 
 _INNER_PRODUCT = 0
@@ -69,6 +70,7 @@ class RetrieverOptions(TypedDict, total=False):
     search_kwargs: dict[str, Any]
     filter: Any
     score_threshold: float | str | None
+    explain: bool
 
 
 class StoreRetrieverOptions(RetrieverOptions, total=False):
@@ -127,6 +129,11 @@ class Qwen3VLRetriever(BaseRetriever):
         default=None,
         description="Lowest score to return: the reranker's probability, without one the cosine. Over a "
         "`MultimodalIndex` also `fpr=0.01` or `probability=0.9`, as `qwen3vl eval` has measured them.",
+    )
+    explain: bool = Field(
+        default=False,
+        description="Put `explanation` into the metadata of what is returned: where the words of the query stand, or "
+        "which parts the score of the last stage depends on. Of an image that takes as long as judging a dozen.",
     )
 
     @model_validator(mode="before")
@@ -189,8 +196,8 @@ class Qwen3VLRetriever(BaseRetriever):
             path_or_index: Folder of an index, or an open one, which has its models already.
             embedder: With a folder: the embedder that wrote it, or its name.
             reranker: With a folder: judges what was found. It becomes the index's own, so that the field is `None`.
-            fields: `k`, `fetch_k`, `search_kwargs`, `filter` (the index's `where`) and `score_threshold` (its
-                `threshold`).
+            fields: `k`, `fetch_k`, `search_kwargs`, `filter` (the index's `where`), `score_threshold` (its
+                `threshold`) and `explain`.
 
         Raises:
             FingerprintMismatchError: Another embedder wrote the index.
@@ -248,7 +255,7 @@ class Qwen3VLRetriever(BaseRetriever):
         if self.reranker is not None and found:
             judge = _prepare_judge(self.reranker, len(found))
             found = judge.compress_documents(found, call.query, callbacks=run_manager.get_child())
-        return self._choose(found, call)
+        return self._explain(self._choose(found, call), call)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Any
@@ -259,7 +266,7 @@ class Qwen3VLRetriever(BaseRetriever):
             # In a thread: the first use loads the model.
             judge = await asyncio.to_thread(_prepare_judge, self.reranker, len(found))
             found = await judge.acompress_documents(found, call.query, callbacks=run_manager.get_child())
-        return self._choose(found, call)
+        return await asyncio.to_thread(self._explain, self._choose(found, call), call)
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)
@@ -356,6 +363,33 @@ class Qwen3VLRetriever(BaseRetriever):
             )
         return [document for document in found if document.metadata[key] >= lowest][: call.k]
 
+    def _explain(self, found: list[Document], call: _Call) -> list[Document]:
+        """The documents with why they were found, by the models that found them, as far as they are ours."""
+        if not self.explain or not found:
+            return found
+        embeddings = self.base.embeddings if isinstance(self.base, VectorStore) else None
+        models: dict[str, Any] = {"instruction": self.search_kwargs.get("instruction")}
+        if isinstance(self.base, MultimodalIndex):
+            models |= {
+                "embedder": self.base.embedder,
+                "reranker": self.base.reranker,
+                "media_policy": self.base.media_policy,
+            }
+        elif isinstance(embeddings, Qwen3VLEmbeddings):
+            models |= {
+                "embedder": embeddings.embedder,
+                "media_key": embeddings.media_key,
+                "media_policy": embeddings.media_policy,
+            }
+        if isinstance(self.reranker, Qwen3VLRerank):
+            models |= {
+                "reranker": self.reranker.reranker,
+                "instruction": self.reranker.instruction,
+                "media_key": self.reranker.media_key,
+                "media_policy": self.reranker.media_policy,
+            }
+        return add_explanations(found, call.query, **models)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
@@ -418,7 +452,7 @@ def _check_plain(wrapper: _Wrapper, options: Sequence[str]) -> _Wrapper:
     if given:
         raise ValueError(
             f"{given[0]} of {type(wrapper).__name__} has no effect in an index; give a ready core object that has it, "
-            "or search_kwargs={'instruction': …} and score_threshold to the retriever"
+            "or search_kwargs={'instruction': …}, score_threshold and explain to the retriever"
         )
     return wrapper
 

@@ -7,7 +7,7 @@ import typer
 from qwen3_vl_retrieval.cli.demo import run_demo
 from qwen3_vl_retrieval.cli.doctor import check_installation
 from qwen3_vl_retrieval.cli.embed import embed_files
-from qwen3_vl_retrieval.cli.evaluate import evaluate_stores
+from qwen3_vl_retrieval.cli.evaluation_commands import evaluation_app
 from qwen3_vl_retrieval.cli.load import load_units
 from qwen3_vl_retrieval.cli.mcp import serve_tools
 from qwen3_vl_retrieval.cli.remote import print_vllm_command, save_golden_figures
@@ -40,7 +40,7 @@ app.command("compact")(compact_index)
 app.command("export")(export_units)
 app.command("embed")(embed_files)
 app.command("load")(load_units)
-app.command("eval")(evaluate_stores)
+app.add_typer(evaluation_app, name="eval")
 app.command("vllm-command")(print_vllm_command)
 app.command("golden")(save_golden_figures)
 app.command("serve")(serve_models)

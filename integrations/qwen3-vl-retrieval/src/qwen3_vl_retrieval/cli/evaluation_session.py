@@ -5,25 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from qwen3_vl_retrieval.cli.limits import Limits
 from qwen3_vl_retrieval.cli.models import load_embedder
 from qwen3_vl_retrieval.cli.options import DEFAULT_EMBEDDER, LoadingOptions
+from qwen3_vl_retrieval.cli.progress import show_progress
 from qwen3_vl_retrieval.cli.store_session import load_index, remember_embedder
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.evaluation.confidence import Difference
 from qwen3_vl_retrieval.evaluation.datasets import DatasetReport, index_dataset
 from qwen3_vl_retrieval.evaluation.evaluate import evaluate_index
 from qwen3_vl_retrieval.evaluation.evaluation import Evaluation, StageName, compare_evaluations, describe_difference
-from qwen3_vl_retrieval.evaluation.question_runs import OnProgress, RunOptions, WorkingFile, describe_run
+from qwen3_vl_retrieval.evaluation.question_runs import RunOptions, WorkingFile, describe_run
 from qwen3_vl_retrieval.evaluation.questions import QuestionSet
 from qwen3_vl_retrieval.evaluation.readers.files import read_questions
 from qwen3_vl_retrieval.evaluation.report import render_report
@@ -168,7 +167,7 @@ def evaluate_store(
                 done = len(file.done)
         if done:
             messages.print(f"{done:,} of {len(questions):,} questions were asked before; going on", highlight=False)
-        with _show_progress(messages, "asking") as on_progress:
+        with show_progress(messages, "asking") as on_progress:
             evaluation = evaluate_index(
                 index,
                 questions,
@@ -200,7 +199,7 @@ def _fill(
         embedder = load_embedder(name, loading, policy)
     with MultimodalIndex.open(folder, embedder, media_policy=policy) as index:
         remember_embedder(index.store, name, loading)
-        with _show_progress(messages, "indexing") as on_progress:
+        with show_progress(messages, "indexing") as on_progress:
             return index_dataset(index, dataset, on_progress=on_progress)
 
 
@@ -211,12 +210,3 @@ def _choose_working_file(index: MultimodalIndex, questions: QuestionSet, request
         return None
     described = json.dumps(describe_run(index, questions, request.options), sort_keys=True)
     return store.layout.folder / f"evaluation-{hashlib.sha256(described.encode()).hexdigest()[:12]}.jsonl"
-
-
-@contextmanager
-def _show_progress(console: Console, what: str) -> Generator[OnProgress, None, None]:
-    """Yields a callback that moves a bar; nothing is drawn where nobody watches."""
-    columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from qwen3_vl_retrieval.cli.evaluation_session import ComparedStores, EvaluatedStore
 from qwen3_vl_retrieval.documents.labels import clean_text
-from qwen3_vl_retrieval.evaluation.evaluation import Evaluation, StageName
+from qwen3_vl_retrieval.evaluation.evaluation import Evaluation, StageName, describe_drafts
 
 __all__ = ["print_comparison", "print_evaluation"]
 
@@ -102,7 +102,7 @@ def _build_thresholds(evaluated: EvaluatedStore) -> Table:
         for rate, cut in fitted.cut_offs.items():
             table.add_row(
                 f"{_STAGES[fitted.stage]}, fpr={rate}",
-                f"{cut.score:.4f}",
+                f"{cut.score:.4g}",
                 f"{100 * cut.false_positive_rate:.2f} %",
                 f"{100 * cut.recall:.1f} %",
             )
@@ -111,7 +111,8 @@ def _build_thresholds(evaluated: EvaluatedStore) -> Table:
 
 def _print_notes(evaluated: EvaluatedStore, console: Console) -> None:
     evaluation = evaluated.evaluation
-    notes = [f"not in the index: {name}" for name in evaluation.unknown]
+    notes = [describe_drafts(evaluation.drafts, len(evaluation.questions))] if evaluation.drafts else []
+    notes += [f"not in the index: {name}" for name in evaluation.unknown]
     notes += [f"question {name}: {line}" for name, lines in evaluation.failures.items() for line in lines]
     if evaluated.dataset is not None:
         notes += [f"entry {name}: {reason}" for name, reason in evaluated.dataset.failures.items()]

@@ -33,12 +33,20 @@ def search_folder(
     json: JsonOption = False,
     html: Annotated[Path | None, typer.Option(dir_okay=False, help="Write a page with images here.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Rank nothing if a file cannot be read.")] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Say why each result was found, in --json and --html; takes as long as a dozen more each."
+        ),
+    ] = False,
     exclude: ExcludeOption = None,
     loading: LoadingOptions,
     limits: Limits,
 ) -> None:
     """Searches an index, or a folder of images, PDFs, videos and texts that is read and embedded for this once."""
     is_index = StoreLayout(folder).exists()
+    if explain and not json and html is None:
+        raise typer.BadParameter("--explain has no effect without --json or --html; give one of them")
     if is_index and exclude:
         raise typer.BadParameter("--exclude has no effect on an index; give it to qwen3vl index, or use --where")
     with keep_noise_out() as messages:
@@ -55,13 +63,14 @@ def search_folder(
             is_refused = strict and bool(search.results.failures)
             if is_refused:
                 search = replace(search, results=replace(search.results, hits=()), ranked_files=0)
+            explanations = search.results.explain() if explain else None
             if html is not None:
-                search.results.to_html(html)
+                search.results.to_html(html, explain=explanations)
         from qwen3_vl_retrieval.cli.tables import encode_search, print_profile
 
         if json:
             # As bytes: JSON is UTF-8 whatever the terminal's encoding.
-            typer.echo(encode_search(search, request).encode("utf-8", "replace"))
+            typer.echo(encode_search(search, request, explanations).encode("utf-8", "replace"))
         else:
             _print_search(search, messages, is_refused=is_refused)
             if html is not None:

@@ -18,6 +18,9 @@ from qwen3_vl_retrieval.cli.options import SearchRequest
 from qwen3_vl_retrieval.cli.thumbnails import COLUMNS, draw_thumbnail
 from qwen3_vl_retrieval.documents.files import SkippedFile
 from qwen3_vl_retrieval.documents.labels import clean_text, cut_excerpt, describe_place
+from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.explanations.explaining import describe_explanation
+from qwen3_vl_retrieval.explanations.explanation import Explanation
 from qwen3_vl_retrieval.index.ingest.progress import describe_failure
 from qwen3_vl_retrieval.index.results.hits import Hit
 from qwen3_vl_retrieval.paths import decode_path, encode_path, show_path
@@ -128,10 +131,16 @@ def print_profile(models: Models, console: Console) -> None:
     console.print(table)
 
 
-def encode_search(search: Search, request: SearchRequest) -> str:
+def encode_search(
+    search: Search, request: SearchRequest, explanations: Sequence[Explanation | InputError] | None = None
+) -> str:
     """Returns a search as one JSON document; times are in seconds, and paths relative to a folder that was read."""
     failures = [describe_failure(rename_failure(failure)) for failure in search.results.failures]
     image = request.query_image
+    results = [_describe_hit(hit, search.folder) for hit in search.results]
+    if explanations is not None:
+        for result, explanation in zip(results, explanations, strict=True):
+            result["explanation"] = describe_explanation(explanation)
     document = {
         "query": {"text": request.query, "image": None if image is None else encode_path(image)},
         "models": {"embedding": search.embedder_name, "reranker": request.reranker_name},
@@ -143,7 +152,7 @@ def encode_search(search: Search, request: SearchRequest) -> str:
             "skipped": len(search.skipped),
             "hidden": search.hidden,
         },
-        "results": [_describe_hit(hit, search.folder) for hit in search.results],
+        "results": results,
         "errors": [
             {**failure, "source": _shorten_source(str(failure["source"]), search.folder)} for failure in failures
         ],

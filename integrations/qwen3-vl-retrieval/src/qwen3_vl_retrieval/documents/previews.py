@@ -32,6 +32,7 @@ __all__ = [
     "encode_jpeg",
     "encode_png",
     "encode_thumbnail",
+    "measure_window",
     "read_frames",
     "read_view",
     "share_images",
@@ -60,6 +61,9 @@ _SHRINKING = 0.7
 # Four moments of a video, row by row: one frame does not show what moves.
 _SHARES = (0.04, 0.35, 0.65, 0.96)
 _GAP_PIXELS = 4
+
+_LISTED_FRAME_RATE = 2.0
+"""Frames per second of a list of frames that has no rate, as in the official scripts."""
 
 _PAPER = (255, 253, 246)
 _INK = (51, 58, 69)
@@ -175,6 +179,25 @@ def read_frames(
     else:
         wanted = [min(int(moment * index.frame_rate), index.total - 1) for moment in moments]
     return [Image.fromarray(frame) for frame in decode_frames(source, policy, index, wanted, shown=shown)]
+
+
+def measure_window(video: VideoPart, policy: MediaPolicy) -> tuple[float, float]:
+    """Returns the first and the last second of what is shown of a video: its window, or all of it.
+
+    Raises:
+        MediaPolicyError: The policy refuses the file.
+        MediaError: The file is gone, damaged, or no longer a video.
+    """
+    start = 0.0 if video.start is None else video.start
+    if video.end is not None:
+        return start, video.end
+    if not isinstance(video.source, (str, Path, bytes)):
+        return start, len(video.source) / (_LISTED_FRAME_RATE if video.fps is None else video.fps)
+    from qwen3_vl_retrieval.media.container import find_index
+
+    named = "given as bytes" if isinstance(video.source, bytes) else repr(shorten_name(str(video.source)))
+    index = find_index(open_source(video.source, policy), policy, shown=f"the video {named}")
+    return start, index.duration_seconds
 
 
 def draw_miniature(view: View, policy: MediaPolicy, *, side_pixels: int = SIDE_PIXELS) -> Image.Image:

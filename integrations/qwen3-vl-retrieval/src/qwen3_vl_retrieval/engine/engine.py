@@ -23,7 +23,7 @@ from qwen3_vl_retrieval.media import FrameSampling, ImageReading, MediaPolicy, P
 from qwen3_vl_retrieval.options import OnOverflow, PairTruncation
 from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 
-__all__ = ["Engine", "compute_alone_in_children"]
+__all__ = ["Engine", "compute_alone_in_children", "keep_freed_memory"]
 
 
 class _OneThread:
@@ -45,6 +45,21 @@ _ONE_THREAD = _OneThread()
 def compute_alone_in_children() -> None:
     """Makes child processes that are forked from now on compute with one thread each; this process is not changed."""
     renew_in_children(_ONE_THREAD)
+
+
+_LARGEST_KEPT_BYTES = (32 << 20) - (64 << 10)
+"""A little less than the largest block for which glibc raises its thresholds (`DEFAULT_MMAP_THRESHOLD_MAX` on 64 bits,
+malloc/malloc.c of glibc 2.36)."""
+
+
+def keep_freed_memory() -> None:
+    """Lets the C library keep freed blocks of up to 32 MiB, 64 MiB in all, as it does once one of that size was freed.
+
+    Until then it gives the states of a layer back to the system and asks for them again in the next one: embedding
+    short texts takes a tenth longer (benchmarks/LOG.md). Nothing is written to the block, so it takes no memory; where
+    the C library is another one, nothing happens.
+    """
+    torch.empty(_LARGEST_KEPT_BYTES, dtype=torch.uint8)
 
 
 _CACHE_BYTES = 2**30
@@ -92,6 +107,8 @@ class Engine:
     ) -> None:
         if max_batch_tokens is not None and index(max_batch_tokens) < 1:
             raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
+        if model.device.type == "cpu":
+            keep_freed_memory()
         compute_alone_in_children()
         layout = PatchLayout.from_processor(processor.image_processor)
         features = _build_cache(model.device, vision_cache_bytes)

@@ -31,6 +31,7 @@ class NamedUnit:
     Attributes:
         row: Its row in the store.
         id: Its id there.
+        key: What it is called by where it has no name of its own: the same in indexes of other embedders.
         names: What it is called in runs: the ids of its entries in a corpus, or its file with page or time.
         sources: The files that hold it.
         media_type: What it is.
@@ -41,12 +42,19 @@ class NamedUnit:
 
     row: int
     id: str
+    key: str
     names: tuple[str, ...]
     sources: tuple[str, ...]
     media_type: MediaType
     page: int | None
     start: float | None
     end: float | None
+
+    def judge(self, grade: int) -> Judgement:
+        """Returns a judgement about this unit and no other, with page or time where its name has them."""
+        name = self.names[0]
+        placed = Judgement(source=name.rpartition("#")[0], page=self.page, start=self.start, end=self.end, grade=grade)
+        return placed if placed.name == name else Judgement(source=name, grade=grade)
 
     def covers(self, judgement: Judgement) -> bool:
         """Returns whether the page or the moment of a judgement is this one, as far as it names one.
@@ -177,12 +185,12 @@ class UnitDirectory:
         Raises:
             InputError: A source is the end of several paths.
         """
-        return [one for question in questions.questions for one in question.judgements if not self._find_units(one)]
+        return [one for question in questions.questions for one in question.judgements if not self.find_units(one)]
 
     def _resolve_question(self, question: Question) -> JudgedQuestion:
         targets: dict[frozenset[str] | str, Target] = {}
         for judgement in question.judgements:
-            units = self._find_units(judgement)
+            units = self.find_units(judgement)
             ids = frozenset(unit.id for unit in units)
             # A page that is named as such and as all of its file is one thing that is looked for; of entries with
             # the same content each has its own name.
@@ -195,7 +203,12 @@ class UnitDirectory:
         ordered = sorted(targets.values(), key=lambda one: (-one.grade, len(one.unit_ids)))
         return JudgedQuestion(question=question, targets=tuple(ordered))
 
-    def _find_units(self, judgement: Judgement) -> list[NamedUnit]:
+    def find_units(self, judgement: Judgement) -> list[NamedUnit]:
+        """Returns the units that a judgement is about; none if the index does not hold them.
+
+        Raises:
+            InputError: Its source is the end of several paths.
+        """
         for name in (judgement.name, judgement.source):
             if name in self._by_name:
                 return [self._by_name[name]]
@@ -234,6 +247,8 @@ def _name_unit(stored: StoredUnit, folder: str | None) -> NamedUnit:
     return NamedUnit(
         row=stored.row,
         id=stored.record.id,
+        # The hash of a chunk is that of its words; of what is in a file with others, that of the file.
+        key=stored.record.sha256 if unit.media_type == "text" else stored.record.id,
         names=tuple(names),
         sources=stored.sources,
         media_type=unit.media_type,
@@ -244,6 +259,6 @@ def _name_unit(stored: StoredUnit, folder: str | None) -> NamedUnit:
 
 
 def _distinguish(unit: NamedUnit, repeated: set[str]) -> NamedUnit:
-    """The unit with its id in its names where they are those of others, too: chunks of a text have no page."""
-    names = [f"{name}#id={unit.id[:_ID_CHARACTERS]}" if name in repeated else name for name in unit.names]
+    """The unit with its key in its names where they are those of others, too: chunks of a text have no page."""
+    names = [f"{name}#id={unit.key[:_ID_CHARACTERS]}" if name in repeated else name for name in unit.names]
     return replace(unit, names=tuple(names))

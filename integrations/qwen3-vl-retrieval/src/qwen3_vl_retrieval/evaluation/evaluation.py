@@ -29,6 +29,7 @@ __all__ = [
     "VectorPoint",
     "compare_evaluations",
     "describe_difference",
+    "describe_drafts",
 ]
 
 StageName: TypeAlias = Literal["first", "reranked"]
@@ -173,6 +174,11 @@ class Evaluation:
         return "reranked" if "reranked" in self.stages else "first"
 
     @property
+    def drafts(self) -> int:
+        """Questions that nobody has checked."""
+        return sum(one.question.is_draft for one in self.questions)
+
+    @property
     def failures(self) -> dict[str, list[str]]:
         """What could not be read or judged, by question."""
         said = {run.question_id: [*([] if run.error is None else [run.error]), *run.failures] for run in self.runs}
@@ -211,6 +217,7 @@ class Evaluation:
                 for name, stage in self.stages.items()
             },
             "questions": len(self.questions),
+            "drafts": self.drafts,
             "origin": self.origin,
             "k": self.options.k,
             "fetch_k": self.options.fetch_k,
@@ -276,6 +283,8 @@ class Evaluation:
         if difference is not None:
             said = difference.describe(first="the first stage", second="reranking")
             lines.append(f"{self.main_measure}: {said}")
+        if self.drafts:
+            lines.append(describe_drafts(self.drafts, len(self.questions)))
         return "\n".join(lines)
 
 
@@ -310,6 +319,14 @@ def describe_difference(difference: Difference, first: str, second: str) -> dict
         "needed_questions": difference.needed,
         "sentence": difference.describe(first=first, second=second),
     }
+
+
+def describe_drafts(drafts: int, questions: int) -> str:
+    """Returns the sentence that warns of questions which nobody has checked."""
+    return (
+        f"{drafts:,} of {questions:,} questions are unchecked drafts of a language model, which may be ambiguous or "
+        "wrong: check them with qwen3vl eval label"
+    )
 
 
 def _average(values: Values) -> dict[str, float]:

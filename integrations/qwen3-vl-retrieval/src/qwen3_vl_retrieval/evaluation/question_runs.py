@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import IO, Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32
 
-from qwen3_vl_retrieval.errors import InputError, explain_disk_errors
+from qwen3_vl_retrieval.errors import InputError
+from qwen3_vl_retrieval.evaluation.appended_lines import AppendedLines
 from qwen3_vl_retrieval.evaluation.questions import Question, QuestionSet
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
 from qwen3_vl_retrieval.index.results.hits import Hit
@@ -132,10 +132,10 @@ class QuestionRun:
         return cls(**values, vector=decoded)
 
 
-class WorkingFile:
+class WorkingFile(AppendedLines):
     """A file in which what is done is written at once; a context manager.
 
-    What it holds of another run is left: it is begun anew. A line that a killed process has not finished is dropped.
+    What it holds of another run is left: it is begun anew.
 
     Args:
         path: The file; its folder is made.
@@ -149,48 +149,14 @@ class WorkingFile:
     """
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
-        self.path = path
-        head = json.dumps({"format": _FORMAT, **description}, sort_keys=True)
-        self.done: dict[str, QuestionRun] = {}
-        with explain_disk_errors(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kept = [head, *self._read(head)]
-            # Written anew and exchanged: a half line would be joined with the next one.
-            temporary = path.with_name(f"{path.name}.new")
-            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            temporary.replace(path)
-            self._file: IO[str] = path.open("a", encoding="utf-8")
+        super().__init__(path, head=json.dumps({"format": _FORMAT, **description}, sort_keys=True))
+        runs = [QuestionRun.from_json(line) for line in self.kept]
+        self.done = {run.question_id: run for run in runs}
 
     def add(self, run: QuestionRun) -> None:
         """Writes what was done for a question, to the disk."""
-        with explain_disk_errors(self.path.parent):
-            self._file.write(f"{run.to_json()}\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+        self.append(run.to_json())
         self.done[run.question_id] = run
-
-    def close(self) -> None:
-        """Lets go of the file, which stays."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _read(self, head: str) -> list[str]:
-        """The whole lines of a file that was begun with the same head."""
-        if not self.path.is_file():
-            return []
-        text = self.path.read_bytes().decode("utf-8", "replace")
-        lines = text.split("\n")[:-1]
-        if not lines or lines[0] != head:
-            return []
-        for line in lines[1:]:
-            run = QuestionRun.from_json(line)
-            self.done[run.question_id] = run
-        return lines[1:]
 
 
 def describe_run(index: MultimodalIndex, questions: QuestionSet, options: RunOptions) -> dict[str, Any]:

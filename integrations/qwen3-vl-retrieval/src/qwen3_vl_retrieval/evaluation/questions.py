@@ -14,6 +14,9 @@ from qwen3_vl_retrieval.items import Item
 
 __all__ = ["Judgement", "Question", "QuestionSet"]
 
+_ABOUT_ITS_ORIGIN = ("model", "is_draft", "is_rejected")
+"""What makes no difference to what a question finds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
@@ -57,6 +60,9 @@ class Question:
         judgements: What is known of its answers.
         language: Language of the words; `None` if nobody has said.
         tags: What it is counted by besides.
+        model: The language model that wrote it; `None` if a person did.
+        is_draft: Whether nobody has checked it yet.
+        is_rejected: Whether somebody has, and it is not to be asked.
         where: File and line, for messages.
     """
 
@@ -66,6 +72,9 @@ class Question:
     image: Path | None = None
     language: str | None = None
     tags: tuple[str, ...] = ()
+    model: str | None = None
+    is_draft: bool = False
+    is_rejected: bool = False
     where: str = ""
 
     def __post_init__(self) -> None:
@@ -77,6 +86,11 @@ class Question:
             )
         if not self.text.strip() and self.image is None:
             raise InputError(f"{where}: the question has neither text nor image; give one of them")
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether anything is known to answer it."""
+        return any(judgement.grade > 0 for judgement in self.judgements)
 
     @property
     def item(self) -> Item:
@@ -115,7 +129,7 @@ class QuestionSet:
                 "each needs its own"
             )
         for question in self.questions:
-            if not any(judgement.grade > 0 for judgement in question.judgements):
+            if not question.has_answer:
                 raise InputError(
                     f"{question.where or self.origin}: question {quote(question.id)} has no answer: name at least one "
                     "source with a grade of 1 or more"
@@ -132,6 +146,11 @@ class QuestionSet:
         """Returns the number of questions."""
         return len(self.questions)
 
+    @property
+    def drafts(self) -> int:
+        """How many of them nobody has checked."""
+        return sum(question.is_draft for question in self.questions)
+
     def select(self, ids: Sequence[str]) -> QuestionSet:
         """Returns the questions with these ids."""
         wanted = set(ids)
@@ -143,7 +162,8 @@ class QuestionSet:
         digest = hashlib.sha256()
         for question in self.questions:
             judged = [asdict(judgement) | {"where": None} for judgement in question.judgements]
-            values = asdict(question) | {"where": None, "image": None, "judgements": judged}
+            values = {name: value for name, value in asdict(question).items() if name not in _ABOUT_ITS_ORIGIN}
+            values |= {"where": None, "image": None, "judgements": judged}
             digest.update(json.dumps(values, sort_keys=True).encode())
             if question.image is not None:
                 digest.update(question.image.read_bytes() if question.image.is_file() else str(question.image).encode())

@@ -14,7 +14,7 @@ from qwen3_vl_retrieval.documents.previews import encode_thumbnail
 from qwen3_vl_retrieval.errors import InputError
 from qwen3_vl_retrieval.evaluation.confidence import Interval
 from qwen3_vl_retrieval.evaluation.directory import JudgedQuestion
-from qwen3_vl_retrieval.evaluation.evaluation import Evaluation, StageName
+from qwen3_vl_retrieval.evaluation.evaluation import Evaluation, StageName, describe_drafts
 from qwen3_vl_retrieval.evaluation.plots import draw_depths, draw_stages, draw_vectors
 from qwen3_vl_retrieval.evaluation.question_runs import QuestionRun
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
@@ -90,6 +90,7 @@ def render_report(
             stage_names=_STAGE_NAMES,
             intervals={name: stage.intervals for name, stage in evaluation.stages.items()},
             show_interval=_show_interval,
+            describe_drafts=describe_drafts,
             sentence=None if difference is None else difference.describe(first="the first stage", second="reranking"),
             plots=plots,
             thresholds=thresholds,
@@ -131,7 +132,9 @@ def _show_question(
         replace(
             _draw_tile(hits[unit_id], evaluation, folder),
             rank=number,
-            note=_describe_place(unit_id, ranking, candidates, depth),
+            # What could not be asked has compared nothing.
+            note=_describe_place(unit_id, ranking, candidates, depth) if run.error is None else None,
+            similarity_score=hits[unit_id].similarity_score if run.error is None else None,
             is_answer=True,
         )
         for number, unit_id in enumerate(wanted[:_SHOWN_ANSWERS], start=1)

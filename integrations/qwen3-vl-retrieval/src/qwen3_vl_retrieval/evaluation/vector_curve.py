@@ -10,7 +10,12 @@ from jaxtyping import Float32, Int64
 
 from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.options import Precision
-from qwen3_vl_retrieval.outputs.vectors import MIN_DIMENSIONS, int8_step, quantize_embeddings, truncate_dimensions
+from qwen3_vl_retrieval.outputs.vectors import (
+    MIN_DIMENSIONS,
+    decode_embeddings,
+    quantize_embeddings,
+    truncate_dimensions,
+)
 
 __all__ = ["VectorSetting", "list_settings", "rank_by_vectors"]
 
@@ -88,14 +93,7 @@ def _encode(vectors: Float32[np.ndarray, "n dimensions"], setting: VectorSetting
     """The numbers that stand for the vectors in a setting."""
     short = truncate_dimensions(vectors, setting.dimensions, normalize=True)
     codes = quantize_embeddings(short, setting.precision)
-    match setting.precision:
-        case "int8":
-            return codes.astype(np.float32) * np.float32(int8_step(setting.dimensions))
-        case "ubinary":
-            signs = np.unpackbits(codes, axis=1, count=setting.dimensions).astype(np.float32)
-            return (2 * signs - 1) / np.float32(np.sqrt(setting.dimensions))
-        case _:
-            return codes.astype(np.float32)
+    return decode_embeddings(codes, setting.precision, dimensions=setting.dimensions)
 
 
 class _Nearest:

@@ -413,8 +413,8 @@ class MultimodalIndex:
                 and `"probability=0.9"` stand for what `qwen3vl eval` has measured on this index.
             instruction: What makes a document relevant, for both stages; by default each model's own.
             oversample: How many times as many short vectors are recalled as are kept after rescoring.
-            match_words: Join the order of the vectors with that of the keyword index, which finds exact words and
-                numbers.
+            match_words: Join the order of the vectors with that of the keyword index: what holds all words of the
+                query, a number of it or what it has in quotes; and as every fifth what shares some of its words.
             rerank: Let the reranker judge what was found, if there is one; `False` leaves the order to the vectors,
                 which is faster.
 

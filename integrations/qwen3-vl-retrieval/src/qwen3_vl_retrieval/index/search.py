@@ -15,10 +15,11 @@ from jaxtyping import Float
 from qwen3_vl_retrieval.documents.kept_media import decode_item
 from qwen3_vl_retrieval.documents.units import MediaType
 from qwen3_vl_retrieval.errors import InputError, StoreError, quote
+from qwen3_vl_retrieval.explanations.search_context import SearchContext
 from qwen3_vl_retrieval.index.results.hits import FailedFile, Hit, SearchResults
 from qwen3_vl_retrieval.index.store.catalog import StoredUnit
 from qwen3_vl_retrieval.index.store.filters import SqlFilter, compile_filter
-from qwen3_vl_retrieval.index.store.keywords import fuse_ranks
+from qwen3_vl_retrieval.index.store.keywords import fuse_ranks, insert_hints
 from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.index.thresholds import find_threshold
 from qwen3_vl_retrieval.items import Item, describe_text
@@ -122,8 +123,9 @@ def search_in_stages(
         hits, failures = judge_hits(reranker, query, hits, options.instruction)
         seconds["reranking"] = perf_counter() - begun
     kept = [hit for hit in hits if lowest is None or _score(hit) >= lowest][: options.k]
+    context = SearchContext(query=query, instruction=options.instruction, embedder=embedder, reranker=reranker)
     return SearchResults(
-        hits=[replace(hit, rank=rank) for rank, hit in enumerate(kept, start=1)],
+        hits=[replace(hit, rank=rank, context=context) for rank, hit in enumerate(kept, start=1)],
         query=query,
         is_reranked=reranker is not None,
         failures=failures,
@@ -281,7 +283,7 @@ class Candidate:
 
 
 def find_candidates(store: Store, query: CandidateQuery) -> list[Candidate]:
-    """Returns the best units, best first: by cosine, joined by reciprocal rank with the order of the keyword index.
+    """Returns the best units, best first: by cosine, joined with the order of the keyword index as `keywords` says.
 
     Raises:
         ValueError: `where` is malformed.
@@ -291,12 +293,13 @@ def find_candidates(store: Store, query: CandidateQuery) -> list[Candidate]:
     rows = _recall(store, query, condition)
     similarities = store.score_rows(rows, query.vector)
     nearest = sorted(similarities, key=lambda row: (-similarities[row], row))[: query.limit]
-    worded = store.catalog.find_words(query.words, limit=query.limit, condition=condition) if query.words else []
-    similarities |= store.score_rows([row for row in worded if row not in similarities], query.vector)
+    matches = store.catalog.find_words(query.words, limit=query.limit, condition=condition)
+    similarities |= store.score_rows([row for row in matches.rows if row not in similarities], query.vector)
     # What was removed since it was found is no candidate.
-    worded = [row for row in worded if row in similarities]
+    worded = [row for row in matches.rows if row in similarities]
     # Of two units with the same sum the one with the words comes first.
-    ordered = [row for row, _ in fuse_ranks([worded, nearest])] if worded else nearest
+    fused = [row for row, _ in fuse_ranks([worded, nearest])] if matches.is_exact else None
+    ordered = insert_hints(nearest, worded) if fused is None else fused
     places = {row: place for place, row in enumerate(worded, start=1)}
     return [
         Candidate(row=row, similarity=similarities[row], keyword_rank=places.get(row)) for row in ordered[: query.limit]

@@ -22,8 +22,15 @@ if TYPE_CHECKING:
         read_image_header,
         resize_image,
     )
-    from qwen3_vl_retrieval.media.pdf import count_pdf_pages, read_pdf_text, read_pdf_texts, render_pdf_page
+    from qwen3_vl_retrieval.media.pdf import (
+        count_pdf_pages,
+        read_pdf_text,
+        read_pdf_text_layer,
+        read_pdf_texts,
+        render_pdf_page,
+    )
     from qwen3_vl_retrieval.media.policy import MediaPolicy
+    from qwen3_vl_retrieval.media.text_layer import TextLayer
     from qwen3_vl_retrieval.media.video import Video, measure_video, read_video
 
 __all__ = [
@@ -34,6 +41,7 @@ __all__ = [
     "ImageReading",
     "MediaPolicy",
     "PixelBudget",
+    "TextLayer",
     "Video",
     "count_pdf_pages",
     "fetch_url",
@@ -45,6 +53,7 @@ __all__ = [
     "read_image",
     "read_image_header",
     "read_pdf_text",
+    "read_pdf_text_layer",
     "read_pdf_texts",
     "read_video",
     "render_page",
@@ -61,6 +70,7 @@ _MODULES = {
     "ImageReading": "items",
     "MediaPolicy": "media.policy",
     "PixelBudget": "media.budgets",
+    "TextLayer": "media.text_layer",
     "count_pdf_pages": "media.pdf",
     "fetch_url": "media.download",
     "find_page": "media.documents",
@@ -72,6 +82,7 @@ _MODULES = {
     "read_image": "media.images",
     "read_image_header": "media.images",
     "read_pdf_text": "media.pdf",
+    "read_pdf_text_layer": "media.pdf",
     "read_pdf_texts": "media.pdf",
     "render_page": "media.documents",
     "render_pdf_page": "media.pdf",

@@ -8,8 +8,10 @@ not once for each page (`kept_document`).
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
+import sys
 from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from functools import cache
@@ -18,7 +20,7 @@ from typing import Any, cast
 
 import numpy as np
 import pypdfium2
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError
@@ -29,8 +31,16 @@ from qwen3_vl_retrieval.media.pages import GuardedPage, describe_page, describe_
 from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file, open_source, resolve_path
 from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs, stream
 from qwen3_vl_retrieval.media.sizing import MAX_ASPECT_RATIO
+from qwen3_vl_retrieval.media.text_layer import TextLayer
 
-__all__ = ["count_pdf_pages", "find_pdf_page", "read_pdf_text", "read_pdf_texts", "render_pdf_page"]
+__all__ = [
+    "count_pdf_pages",
+    "find_pdf_page",
+    "read_pdf_text",
+    "read_pdf_text_layer",
+    "read_pdf_texts",
+    "render_pdf_page",
+]
 
 _LOCK = ForkSafeLock()
 """Held while PDFium works on a document where it runs in the caller's process (`isolate_reading=False`)."""
@@ -40,6 +50,12 @@ _PASSWORD_ERRORS = (4, 5)
 
 _PAGE_PIXELS = PixelBudget().max_pixels
 """Pixels of a rendered page: the most that the models see of an image by default."""
+
+_DEVICE_UNITS = 1_000_000
+"""Units of a page's width and height in which PDFium is asked for places, as it answers in whole ones."""
+
+_MOST_BOXES = 100_000
+"""Characters of a page whose places are read; the text of a dense page has some ten thousand."""
 
 _BISECTIONS = 64
 """Halvings of a scale: more than a float has digits."""
@@ -121,6 +137,26 @@ def read_pdf_text(source: str | Path | bytes, page: int, policy: MediaPolicy) ->
     )
 
 
+def read_pdf_text_layer(source: str | Path | bytes, page: int, policy: MediaPolicy) -> TextLayer:
+    """Returns the characters of page `page`, counted from 1, with their places on the rendered page; none of a scan.
+
+    Raises:
+        MediaPolicyError: The policy refuses the source, it has more than `max_pages`, or takes too much to read.
+        MediaError: The source is empty, encrypted or not a PDF, or there is no such page.
+    """
+    shown = describe_pdf(source)
+    text, boxes = read(
+        _read_text_layer,
+        policy,
+        f"page {page} of {shown}",
+        _open_source(source, policy),
+        page,
+        resolve_dirs(policy),
+        shown=shown,
+    )
+    return TextLayer(text, boxes)
+
+
 def read_pdf_texts(
     source: str | Path | bytes, policy: MediaPolicy, *, first_page: int = 1
 ) -> Generator[str | MediaError, None, None]:
@@ -182,6 +218,40 @@ def _read_text(opened: Path | bytes, page: int, policy: MediaPolicy, *, shown: s
             return str(layer.get_text_range()).replace("\r\n", "\n").replace("\r", "\n")
         finally:
             layer.close()
+
+
+def _read_text_layer(
+    opened: Path | bytes, page: int, policy: MediaPolicy, *, shown: str
+) -> tuple[str, Float32[np.ndarray, "characters 4"]]:
+    with _open_pdf(opened, policy, shown) as document, _open_page(document, page, shown) as found:
+        layer = found.get_textpage()
+        try:
+            count: int = min(layer.count_chars(), _MOST_BOXES)
+            codes: list[int] = [pypdfium2.raw.FPDFText_GetUnicode(layer, place) for place in range(count)]
+            boxes = np.array([_find_character(found, layer, place) for place in range(count)], dtype=np.float32)
+        finally:
+            layer.close()
+    return "".join(map(_decode_character, codes)), boxes.reshape(-1, 4)
+
+
+def _decode_character(code: int) -> str:
+    return "\N{REPLACEMENT CHARACTER}" if 0xD800 <= code <= 0xDFFF or code > sys.maxunicode else chr(code)
+
+
+def _find_character(page: Any, layer: Any, place: int) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom in shares of the page as it is rendered, cropped and turned."""
+    left, right, bottom, top = ctypes.c_double(), ctypes.c_double(), ctypes.c_double(), ctypes.c_double()
+    if not pypdfium2.raw.FPDFText_GetCharBox(layer, place, left, right, bottom, top):
+        return (0.0, 0.0, 0.0, 0.0)
+    corners = [_find_point(page, x.value, y.value) for x, y in ((left, top), (right, bottom))]
+    (first_x, first_y), (second_x, second_y) = corners
+    return (min(first_x, second_x), min(first_y, second_y), max(first_x, second_x), max(first_y, second_y))
+
+
+def _find_point(page: Any, x: float, y: float) -> tuple[float, float]:
+    column, row = ctypes.c_int(), ctypes.c_int()
+    pypdfium2.raw.FPDF_PageToDevice(page, 0, 0, _DEVICE_UNITS, _DEVICE_UNITS, 0, x, y, column, row)
+    return column.value / _DEVICE_UNITS, row.value / _DEVICE_UNITS
 
 
 def _read_texts(

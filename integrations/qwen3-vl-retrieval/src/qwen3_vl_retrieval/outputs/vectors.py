@@ -28,6 +28,7 @@ __all__ = [
     "VectorSpace",
     "check_dimensions",
     "check_precision",
+    "decode_embeddings",
     "int8_step",
     "quantize_embeddings",
     "truncate_dimensions",
@@ -112,6 +113,25 @@ def quantize_embeddings(vectors: Float32[np.ndarray, "n dimensions"], precision:
         case "binary" | "ubinary":
             packed = np.packbits(vectors > 0, axis=1)
             return packed if precision == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
+
+
+def decode_embeddings(
+    codes: npt.NDArray[Any], precision: Precision, *, dimensions: int
+) -> Float32[np.ndarray, "n dimensions"]:
+    """Returns the numbers that stand for the vectors of `quantize_embeddings`, in float32.
+
+    Bits come back as plus and minus 1/√dimensions: their dot products with a unit vector are estimates of its cosines.
+    """
+    match precision:
+        case "float32" | "float16":
+            return codes.astype(np.float32)
+        case "int8" | "uint8":
+            steps = codes.astype(np.float32) - (128 if precision == "uint8" else 0)
+            return steps * np.float32(int8_step(dimensions))
+        case "binary" | "ubinary":
+            packed = codes if precision == "ubinary" else codes.astype(np.int16) + 128
+            signs = np.unpackbits(packed.astype(np.uint8), axis=1, count=dimensions).astype(np.float32)
+            return (2 * signs - 1) / np.float32(np.sqrt(dimensions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,15 @@
-"""The page at `/`: static files that fetch nothing but this server's answers."""
+"""The page at `/`, and files of pages in general: they fetch nothing but this server's answers."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from fastapi import APIRouter, Request, Response
 
-__all__ = ["PAGE_PATHS", "build_page_router"]
+__all__ = ["PAGE_PATHS", "build_files_router", "build_page_router"]
 
 _POLICY = "; ".join(
     (
@@ -36,6 +38,7 @@ _HEADERS = {
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page/style.css": ("style.css", "text/css; charset=utf-8"),
+    "/page/elements.js": ("elements.js", "text/javascript; charset=utf-8"),
     "/page/script.js": ("script.js", "text/javascript; charset=utf-8"),
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
 }
@@ -46,9 +49,18 @@ PAGE_PATHS = frozenset(_FILES)
 
 def build_page_router() -> APIRouter:
     """Returns the route of the page and those of its files."""
+    return build_files_router(files("qwen3_vl_retrieval.server").joinpath("page"), _FILES)
+
+
+def build_files_router(folder: Traversable, names: Mapping[str, tuple[str, str]]) -> APIRouter:
+    """Returns the routes of the files of a page, which may fetch and run nothing from elsewhere.
+
+    Args:
+        folder: Where the files are.
+        names: Name and media type of the file at each path.
+    """
     router = APIRouter(include_in_schema=False)
-    folder = files("qwen3_vl_retrieval.server").joinpath("page")
-    for path, (name, media_type) in _FILES.items():
+    for path, (name, media_type) in names.items():
         _add_file(router, path, folder.joinpath(name).read_bytes(), media_type)
     return router
 

@@ -15,8 +15,9 @@ from qwen3_vl_retrieval.documents.labels import describe_place
 from qwen3_vl_retrieval.documents.previews import encode_jpeg
 from qwen3_vl_retrieval.documents.units import MediaType
 from qwen3_vl_retrieval.errors import InputError, MediaPolicyError, StoreError, quote
+from qwen3_vl_retrieval.explanations.explaining import describe_explanation
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
-from qwen3_vl_retrieval.index.results.hits import FailedFile, Hit, SearchResults, name_hit
+from qwen3_vl_retrieval.index.results.hits import FailedFile, Hit, SearchResults, explain_hits, name_hit
 from qwen3_vl_retrieval.paths import encode_path
 from qwen3_vl_retrieval.server.answering import answer_request, render_json
 from qwen3_vl_retrieval.server.context import ServerContext
@@ -25,7 +26,7 @@ from qwen3_vl_retrieval.server.indexed_units import IndexedUnit, find_unit
 from qwen3_vl_retrieval.server.request_errors import RequestError
 from qwen3_vl_retrieval.server.source_names import SourceNames
 
-__all__ = ["build_search_router"]
+__all__ = ["FoundHit", "build_search_router", "describe_found"]
 
 _T = TypeVar("_T")
 
@@ -33,6 +34,7 @@ _LOGGER = logging.getLogger(__name__)
 
 _MOST_HITS = 100
 _MOST_CANDIDATES = 500
+_MOST_EXPLAINED = 10
 _MOST_QUERY_CHARACTERS = 20_000
 _MOST_SOURCES = 1_000
 _MOST_LISTED = 1_000
@@ -85,6 +87,32 @@ class SearchRequest(BaseModel):
     threshold: float | None = Field(
         None, description="Lowest score of a hit: its relevance score, or its similarity score without a reranker."
     )
+    explain: bool = Field(
+        False,
+        description="Say why each hit was found: boxes of the words of the query, or of what the score depends on. "
+        f"Of the first {_MOST_EXPLAINED}, each of which may take as long as a dozen candidates.",
+    )
+
+
+class FoundRegion(BaseModel):
+    """A region of a hit: `box` is left, top, right and bottom in shares of width and height, times are seconds."""
+
+    weight: float
+    box: list[float] | None = None
+    start: float | None = None
+    end: float | None = None
+    text: str | None = None
+    effect: float | None = None
+
+
+class HitExplanation(BaseModel):
+    """Why a hit was found, strongest region first; or the error that kept it from being said."""
+
+    method: str | None = None
+    measure: str | None = None
+    statement: str | None = None
+    regions: list[FoundRegion] = []
+    error: str | None = None
 
 
 class FoundHit(BaseModel):
@@ -107,6 +135,7 @@ class FoundHit(BaseModel):
     keyword_rank: int | None
     thumbnail_url: str
     media_url: str
+    explanation: HitExplanation | None = None
 
 
 class FailedSource(BaseModel):
@@ -302,12 +331,16 @@ def _search(index: MultimodalIndex, request: SearchRequest, image: bytes | None)
         threshold=request.threshold,
     )
     results = search_index(index, query, names)
-    return _describe_results(results, names, seconds=perf_counter() - begun)
+    explanations = explain_hits(results[:_MOST_EXPLAINED]) if request.explain else []
+    found = _describe_results(results, names, seconds=perf_counter() - begun)
+    for hit, explanation in zip(found.results, explanations, strict=False):
+        hit.explanation = HitExplanation.model_validate(describe_explanation(explanation))
+    return found
 
 
 def _describe_results(results: SearchResults, names: SourceNames, *, seconds: float) -> SearchResponse:
     return SearchResponse(
-        results=[_describe_hit(hit, names) for hit in results],
+        results=[describe_found(hit, names) for hit in results],
         is_reranked=results.is_reranked,
         seconds=seconds,
         timings=dict(results.seconds),
@@ -315,7 +348,8 @@ def _describe_results(results: SearchResults, names: SourceNames, *, seconds: fl
     )
 
 
-def _describe_hit(hit: Hit, names: SourceNames) -> FoundHit:
+def describe_found(hit: Hit, names: SourceNames) -> FoundHit:
+    """Returns a hit as clients are told of it: with the name of its file, and where its images are."""
     return FoundHit(
         rank=hit.rank,
         id=hit.id,

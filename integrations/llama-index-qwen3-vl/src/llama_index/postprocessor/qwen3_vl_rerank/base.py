@@ -12,11 +12,12 @@ from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.instrumentation import get_dispatcher  # pyright: ignore[reportPrivateImportUsage] - as its own modules
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.schema import NodeWithScore, QueryBundle
 from pydantic import Field
 
 from llama_index.embeddings.qwen3_vl.model_component import ModelComponent, ModelOptions
-from llama_index.schema.qwen3_vl.nodes import build_node_item, read_caption
+from llama_index.schema.qwen3_vl.explanations import add_explanations
+from llama_index.schema.qwen3_vl.nodes import add_hidden_metadata, build_each_item, read_caption
 from llama_index.schema.qwen3_vl.queries import build_query_item
 from llama_index.schema.qwen3_vl.sources import Item
 from qwen3_vl_retrieval import (
@@ -47,6 +48,7 @@ class RerankOptions(ModelOptions, total=False):
     thresholds: str | None
     keep_retrieval_score: bool
     on_error: OnUnreadable
+    explain: bool
 
 
 class _Asked(TypedDict):
@@ -118,6 +120,11 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
         description="What becomes of a node whose media cannot be read: `raise` names its position, `text` judges its "
         "text instead, if it has one, and `drop` leaves it out; either is logged as a warning.",
     )
+    explain: bool = Field(
+        default=False,
+        description="Whether a copy of the node is returned with `explanation` among its metadata: where the words of "
+        "the query stand, or which parts the probability depends on. An image takes as long as judging a dozen.",
+    )
 
     _ready_name = "reranker"
 
@@ -168,7 +175,7 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
         with self._report(nodes, query_bundle) as found:
             if nodes:
                 ranking = rank_documents(self.reranker, **self._build(nodes, query_bundle), **self._list_options())
-                found += self._list_ranked(nodes, ranking.ranked)
+                found += self._explain(self._list_ranked(nodes, ranking.ranked), query_bundle)
         return found
 
     async def _apostprocess_nodes(
@@ -180,7 +187,7 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
                 built = await asyncio.to_thread(self._build, nodes, query_bundle)
                 reranker = await asyncio.to_thread(lambda: self.reranker)
                 ranking = await arank_documents(reranker, **built, **self._list_options())
-                found += self._list_ranked(nodes, ranking.ranked)
+                found += await asyncio.to_thread(self._explain, self._list_ranked(nodes, ranking.ranked), query_bundle)
         return found
 
     def _build(self, nodes: Sequence[NodeWithScore], query: QueryBundle | None) -> _Asked:
@@ -188,15 +195,9 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
             raise ValueError("there is nothing to judge by: give query_str or query_bundle")
         return {
             "query": build_query_item(query, media_policy=self.media_policy),
-            "documents": [self._build_item(node) for node in nodes],
+            "documents": build_each_item(nodes, media_policy=self.media_policy),
             "texts": {place: read_caption(node) for place, node in enumerate(nodes)},
         }
-
-    def _build_item(self, node: NodeWithScore) -> Item | InputError:
-        try:
-            return build_node_item(node, media_policy=self.media_policy, render_pages=False)
-        except InputError as error:
-            return error
 
     def _find_lowest(self) -> float | None:
         return find_relevance_threshold(
@@ -218,11 +219,20 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
     def _list_ranked(self, nodes: Sequence[NodeWithScore], ranked: Sequence[Ranked]) -> list[NodeWithScore]:
         return [
             NodeWithScore(
-                node=_note_score(nodes[place.index]) if self.keep_retrieval_score else nodes[place.index].node,
+                node=add_hidden_metadata(nodes[place.index].node, {_RETRIEVAL_SCORE: nodes[place.index].score})
+                if self.keep_retrieval_score
+                else nodes[place.index].node,
                 score=place.score,
             )
             for place in ranked
         ]
+
+    def _explain(self, found: list[NodeWithScore], query: QueryBundle | None) -> list[NodeWithScore]:
+        if not self.explain or query is None:
+            return found
+        return add_explanations(
+            found, query, reranker=self.reranker, instruction=self.instruction, media_policy=self.media_policy
+        )
 
     @contextmanager
     def _report(self, nodes: list[NodeWithScore], query: QueryBundle | None) -> Generator[list[NodeWithScore]]:
@@ -239,13 +249,3 @@ class Qwen3VLRerank(ModelComponent, BaseNodePostprocessor):
             yield found
             event.on_end(payload={EventPayload.NODES: found})
         _DISPATCHER.event(ReRankEndEvent(nodes=found))
-
-
-def _note_score(found: NodeWithScore) -> BaseNode:
-    """A copy of the node that says with which score it came."""
-    node = found.node
-    hidden = {
-        name: list(dict.fromkeys([*getattr(node, name), _RETRIEVAL_SCORE]))
-        for name in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys")
-    }
-    return node.model_copy(update={"metadata": {**node.metadata, _RETRIEVAL_SCORE: found.score}, **hidden})

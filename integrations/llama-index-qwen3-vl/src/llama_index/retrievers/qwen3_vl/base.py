@@ -25,6 +25,7 @@ from llama_index.core.vector_stores.types import (
 
 from llama_index.embeddings.qwen3_vl import MultiModalQueryBundle
 from llama_index.embeddings.qwen3_vl.base import Qwen3VLEmbedding, require_embedding
+from llama_index.postprocessor.qwen3_vl_rerank import Qwen3VLRerank
 from llama_index.retrievers.qwen3_vl.filters import build_where, join_media_types
 from llama_index.retrievers.qwen3_vl.found_nodes import (
     FoundNode,
@@ -36,6 +37,8 @@ from llama_index.retrievers.qwen3_vl.found_nodes import (
 )
 from llama_index.retrievers.qwen3_vl.multimodal_index import MultimodalIndexStore, is_plain, open_multimodal_index
 from llama_index.retrievers.qwen3_vl.vector_stores import find_cosine, read_fingerprint
+from llama_index.schema.qwen3_vl.explanations import add_explanations
+from llama_index.schema.qwen3_vl.nodes import add_hidden_metadata
 from llama_index.schema.qwen3_vl.queries import build_query_item
 from qwen3_vl_retrieval import InputError, StoreError
 from qwen3_vl_retrieval.errors import quote
@@ -85,6 +88,8 @@ class Qwen3VLRetriever(MultiModalRetriever):
         modalities: Kinds of nodes to find, of `"text"`, `"image"`, `"page"`, `"video"` and `"mixed"`; `None` is all.
         score: `"cosine"`, or `"raw"` for what the store itself calls a score. Without a reranker.
         keep_scores: Whether `similarity_score` and `relevance_score` are put into the metadata of what is found.
+        explain: Whether `explanation` is put there: where the words of the query stand, or which parts the score of the
+            last stage depends on. Of an image that takes as long as judging a dozen.
         vector_store_query_mode: How the store chooses, for example `"mmr"`.
         vector_store_kwargs: Further arguments of the store's query, or of `MultimodalIndex.search`.
         callback_manager: Callback manager of LlamaIndex.
@@ -110,6 +115,7 @@ class Qwen3VLRetriever(MultiModalRetriever):
         modalities: Sequence[MediaKind] | None = None,
         score: Literal["cosine", "raw"] = "cosine",
         keep_scores: bool = False,
+        explain: bool = False,
         vector_store_query_mode: VectorStoreQueryMode | str = VectorStoreQueryMode.DEFAULT,
         vector_store_kwargs: Mapping[str, Any] | None = None,
         callback_manager: CallbackManager | None = None,
@@ -135,6 +141,7 @@ class Qwen3VLRetriever(MultiModalRetriever):
         self._modalities = None if modalities is None else tuple(modalities)
         self._is_cosine = score == "cosine"
         self._keep_scores = keep_scores
+        self._is_explained = explain
         self._mode = VectorStoreQueryMode(vector_store_query_mode)
         self._options = {} if vector_store_kwargs is None else dict(vector_store_kwargs)
         super().__init__(callback_manager=callback_manager, object_map=object_map, objects=objects, verbose=verbose)
@@ -215,9 +222,10 @@ class Qwen3VLRetriever(MultiModalRetriever):
             vector = model.get_query_bundle_embedding(bundle) if bundle.embedding is None else bundle.embedding
             found = self._search_store(store, replace(bundle, embedding=vector), kinds, has_image=has_image)
         if self._reranker is None or not found:
-            return self._label(found, found)
+            return self._explain(self._label(found, found), bundle)
         judge = _set_top_n(self._reranker, self._similarity_top_k)
-        return self._label(judge.postprocess_nodes([*found], query_bundle=bundle)[: self._similarity_top_k], found)
+        judged = judge.postprocess_nodes([*found], query_bundle=bundle)[: self._similarity_top_k]
+        return self._explain(self._label(judged, found), bundle)
 
     async def _afind(
         self, bundle: QueryBundle, kinds: Sequence[MediaKind] | None, *, has_image: bool = False
@@ -232,10 +240,11 @@ class Qwen3VLRetriever(MultiModalRetriever):
                 vector = await model.aget_query_bundle_embedding(bundle)
             found = await self._asearch_store(store, replace(bundle, embedding=vector), kinds, has_image=has_image)
         if self._reranker is None or not found:
-            return self._label(found, found)
+            return await asyncio.to_thread(self._explain, self._label(found, found), bundle)
         judge = _set_top_n(self._reranker, self._similarity_top_k)
         judged = await judge.apostprocess_nodes([*found], query_bundle=bundle)
-        return self._label(judged[: self._similarity_top_k], found)
+        labelled = self._label(judged[: self._similarity_top_k], found)
+        return await asyncio.to_thread(self._explain, labelled, bundle)
 
     def _open(self, searchable: Searchable, embed_model: Qwen3VLEmbedding | None) -> None:
         """Finds what is searched, opened if it is a folder, and the models that belong to it."""
@@ -436,8 +445,23 @@ class Qwen3VLRetriever(MultiModalRetriever):
             if self._reranker is not None:
                 scores["relevance_score"] = one.score
             given = {name: score for name, score in scores.items() if score is not None}
-            labelled.append(FoundNode(node=_add_metadata(one.node, given), score=one.score))
+            labelled.append(FoundNode(node=add_hidden_metadata(one.node, given), score=one.score))
         return labelled
+
+    def _explain(self, found: list[NodeWithScore], bundle: QueryBundle) -> list[NodeWithScore]:
+        """The nodes with why they were found, by the models that found them, as far as they are ours."""
+        if not self._is_explained or not found:
+            return found
+        index, model, judge = self._multimodal_index, self._embed_model, self._reranker
+        embedder = index.embedder if index is not None else None if model is None else model.embedder
+        reranker = None if index is None else index.reranker
+        policy = index.media_policy if index is not None else None if model is None else model.media_policy
+        instruction: str | None = self._options.get("instruction")
+        if isinstance(judge, Qwen3VLRerank):
+            reranker, policy, instruction = judge.reranker, judge.media_policy, judge.instruction
+        return add_explanations(
+            found, bundle, embedder=embedder, reranker=reranker, instruction=instruction, media_policy=policy
+        )
 
 
 def _check_options(similarity_top_k: int, fetch_k: int | None, modalities: Sequence[str] | None, score: str) -> None:
@@ -455,15 +479,6 @@ def _check_options(similarity_top_k: int, fetch_k: int | None, modalities: Seque
 def _set_top_n(reranker: BaseNodePostprocessor, count: int) -> BaseNodePostprocessor:
     # A copy: how many nodes it keeps elsewhere is for its owner to say.
     return reranker.model_copy(update={"top_n": count}) if "top_n" in type(reranker).model_fields else reranker
-
-
-def _add_metadata(node: BaseNode, metadata: dict[str, Any]) -> BaseNode:
-    changed = node.model_copy()
-    changed.metadata = {**node.metadata, **metadata}
-    for name in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys"):
-        hidden: list[str] = getattr(node, name)
-        setattr(changed, name, [*hidden, *(key for key in metadata if key not in hidden)])
-    return changed
 
 
 def _read_embed_model(index: VectorStoreIndex) -> Any:

@@ -28,7 +28,15 @@ __all__ = ["MultimodalIndexStore", "is_plain", "open_multimodal_index"]
 _EMBEDDING_OPTIONS = ("dimensions", "query_instruction", "text_instruction", "caption_mode")
 """Which an index of the command line has no use for."""
 
-_RERANK_OPTIONS = ("instruction", "score_threshold", "thresholds", "keep_retrieval_score", "on_error", "caption_mode")
+_RERANK_OPTIONS = (
+    "instruction",
+    "score_threshold",
+    "thresholds",
+    "keep_retrieval_score",
+    "on_error",
+    "caption_mode",
+    "explain",
+)
 """With which a reranker is more than the core's own second stage."""
 
 

@@ -26,7 +26,14 @@ from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import build_item
 
-__all__ = ["CaptionMode", "build_node_item", "build_node_items", "read_caption"]
+__all__ = [
+    "CaptionMode",
+    "add_hidden_metadata",
+    "build_each_item",
+    "build_node_item",
+    "build_node_items",
+    "read_caption",
+]
 
 CaptionMode: TypeAlias = Literal["fuse", "image_only"]
 """Whether the text of an image or video is seen together with it, or not at all."""
@@ -97,11 +104,37 @@ def build_node_items(
     return items
 
 
+def build_each_item(
+    nodes: Iterable[BaseNode | NodeWithScore], *, media_policy: MediaPolicy | None = None
+) -> list[Item | InputError]:
+    """Returns what a reranker takes for each of `nodes`, or in its place the error of one that cannot be read.
+
+    Pages are left for the reranker to render.
+    """
+    items: list[Item | InputError] = []
+    for node in nodes:
+        try:
+            items.append(build_node_item(node, media_policy=media_policy, render_pages=False))
+        except InputError as error:
+            items.append(error)
+    return items
+
+
 def read_caption(node: BaseNode | NodeWithScore) -> str:
     """Returns the text of a node alone, without metadata; empty if it has none."""
     if isinstance(node, NodeWithScore):
         node = node.node
     return node.get_content(metadata_mode=MetadataMode.NONE)
+
+
+def add_hidden_metadata(node: BaseNode, metadata: Mapping[str, Any]) -> BaseNode:
+    """Returns a copy of a node with further metadata that no model is shown."""
+    changed = node.model_copy()
+    changed.metadata = {**node.metadata, **metadata}
+    for name in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys"):
+        hidden: list[str] = getattr(node, name)
+        setattr(changed, name, [*hidden, *(key for key in metadata if key not in hidden)])
+    return changed
 
 
 def _build_media(node: BaseNode, media_policy: MediaPolicy | None, *, render_pages: bool) -> Item | None:

@@ -4,7 +4,10 @@
 {"id": "q1", "text": "total due of invoice 118", "language": "en", "tags": ["tables"],
  "relevant": [{"source": "papers/invoice.pdf", "page": 1, "grade": 2}, "notes/prices.csv"]}
 {"image": "mug.jpg", "relevant": [{"source": "talk.mp4", "time": 93.5}, {"source": "b.mp4", "start": 10, "end": 20}]}
+{"text": "who signed?", "model": "openai:gpt-4o", "draft": true, "relevant": [{"source": "deed.pdf", "page": 4}]}
 ```
+
+A draft has not been checked by a person; it is asked as long as nobody has set `"rejected": true`.
 """
 
 from __future__ import annotations
@@ -18,26 +21,41 @@ from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.evaluation.questions import Judgement, Question, QuestionSet
 from qwen3_vl_retrieval.evaluation.readers.lines import read_json_lines, read_text
 
-__all__ = ["read_jsonl"]
+__all__ = ["read_jsonl", "read_judgement", "read_question"]
 
-_NAMES = frozenset({"id", "text", "image", "language", "tags", "relevant", "model", "status", "note"})
+_NAMES = frozenset({"id", "text", "image", "language", "tags", "relevant", "model", "draft", "rejected", "note"})
 _JUDGED_NAMES = frozenset({"source", "page", "time", "start", "end", "grade"})
 
 
 def read_jsonl(path: Path) -> QuestionSet:
     """Returns the questions of a file; the images of questions are looked for beside it.
 
+    Those that somebody has rejected are left out, and so are drafts to which nobody knows an answer.
+
     Raises:
         InputError: A line is not understood; the message begins with its place.
     """
-    questions = [
-        _read_question(values, where, folder=path.absolute().parent, number=number)
+    read = [
+        read_question(values, where, folder=path.absolute().parent, number=number)
         for number, (where, values) in enumerate(read_json_lines(path), start=1)
     ]
-    return QuestionSet(questions=tuple(questions), origin=path.name)
+    wanted = [question for question in read if not question.is_rejected]
+    asked = [question for question in wanted if question.has_answer or not question.is_draft]
+    return QuestionSet(questions=tuple(asked), origin=path.name, unjudged=len(wanted) - len(asked))
 
 
-def _read_question(values: Mapping[str, Any], where: str, *, folder: Path, number: int) -> Question:
+def read_question(values: Mapping[str, Any], where: str, *, folder: Path, number: int) -> Question:
+    """Returns the question of a line.
+
+    Args:
+        values: What the line holds.
+        where: File and line, for messages.
+        folder: Where its image is looked for.
+        number: Its id if it has none.
+
+    Raises:
+        InputError: It is not understood.
+    """
     _check_names(values, _NAMES, where)
     if "relevant" not in values:
         raise InputError(f"{where}: there is no 'relevant', the list of sources that answer the question")
@@ -55,12 +73,20 @@ def _read_question(values: Mapping[str, Any], where: str, *, folder: Path, numbe
         image=image,
         language=None if values.get("language") is None else read_text(values, ("language",), where),
         tags=tuple(cast("list[str]", tags)),
-        judgements=tuple(_read_judgement(one, where) for one in judged),
+        judgements=tuple(read_judgement(one, where) for one in judged),
+        model=None if values.get("model") is None else read_text(values, ("model",), where),
+        is_draft=_read_mark(values, "draft", where),
+        is_rejected=_read_mark(values, "rejected", where),
         where=where,
     )
 
 
-def _read_judgement(given: object, where: str) -> Judgement:
+def read_judgement(given: object, where: str) -> Judgement:
+    """Returns an entry of `relevant`: the path of a source, or an object with `source`.
+
+    Raises:
+        InputError: It is not understood.
+    """
     if isinstance(given, str):
         return Judgement(source=given, where=where)
     if not isinstance(given, dict):
@@ -85,6 +111,13 @@ def _read_judgement(given: object, where: str) -> Judgement:
         grade=1 if grade is None else grade,
         where=where,
     )
+
+
+def _read_mark(values: Mapping[str, Any], name: str, where: str) -> bool:
+    value = values.get(name, False)
+    if not isinstance(value, bool):
+        raise InputError(f"{where}: {name!r} is {quote(value, with_type=True)}; it must be true or false")
+    return value
 
 
 def _read_whole(values: Mapping[str, Any], name: str, where: str, *, least: int) -> int | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, overload
 
+from markupsafe import Markup
 from PIL import Image
 from rich.cells import cell_len, set_cell_size
 
@@ -26,18 +27,24 @@ from qwen3_vl_retrieval.documents.previews import (
 )
 from qwen3_vl_retrieval.documents.units import MediaType, Unit, load_item
 from qwen3_vl_retrieval.errors import InputError, MediaPolicyError, quote
+from qwen3_vl_retrieval.explanations.explaining import explain_unit, name_failure
+from qwen3_vl_retrieval.explanations.explanation import ExplainMethod, Explanation
+from qwen3_vl_retrieval.explanations.search_context import SearchContext
 from qwen3_vl_retrieval.index.results.html import ResultsPage, Tile, render_notebook_grid, render_results_page
 from qwen3_vl_retrieval.index.store.catalog import Metadata
 from qwen3_vl_retrieval.items import Item, TextPart, VideoPart, coerce_input
 from qwen3_vl_retrieval.media.policy import MediaPolicy, resolve_path
 from qwen3_vl_retrieval.paths import decode_path, encode_path
+from qwen3_vl_retrieval.protocols import Embedder, Reranker
 
 __all__ = [
     "FailedFile",
     "Hit",
     "SearchResults",
     "describe_hit",
+    "explain_hits",
     "find_folder",
+    "find_text",
     "make_tile",
     "name_failures",
     "name_hit",
@@ -134,6 +141,7 @@ class Hit:
         metadata: The caller's own.
         stored_item: The item, if it was given in memory.
         policy: What may be opened of it.
+        context: The search that found it, for `explain`; `None` if none did. Pickled, it leaves the models behind.
     """
 
     rank: int
@@ -146,6 +154,7 @@ class Hit:
     metadata: Metadata = field(hash=False)
     stored_item: Item | None = field(repr=False, compare=False)
     policy: MediaPolicy = field(repr=False, compare=False)
+    context: SearchContext | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for a hit that has nothing to open."""
@@ -208,6 +217,34 @@ class Hit:
         """
         return draw_miniature(self._find_view(), self.policy, side_pixels=side_pixels)
 
+    def explain(
+        self, *, method: ExplainMethod = "auto", embedder: Embedder | None = None, reranker: Reranker | None = None
+    ) -> Explanation:
+        """Returns why it was found: regions of the image or page, spans of the video, or words of the text.
+
+        The words of the question are looked for in the text layer of a page of a PDF, and in texts; that asks no model.
+        Occlusion alters parts of the image, or blanks spans of the video, and tells what takes most from the score of
+        the reranker, or from the cosine if the search had none; that takes as long as judging about a dozen. Neither
+        says what is true: the one is where words stand, the other what a score depends on.
+
+        Args:
+            method: `"words"`, `"occlusion"`, or `"auto"`: the words, and occlusion where none of them stands.
+            embedder: In place of the one of the search, which a pickled hit leaves behind.
+            reranker: The same.
+
+        Raises:
+            ValueError: There is no such method.
+            InputError: No search found the hit, its models were left behind, or it is a text without an image.
+            MediaPolicyError: The policy refuses the file.
+            MediaError: The file is gone, damaged, or no longer what it was.
+        """
+        if self.context is None:
+            raise InputError("no search found this hit, so there is nothing to explain; call MultimodalIndex.search")
+        context = self.context
+        if embedder is not None or reranker is not None:
+            context = replace(context, embedder=embedder, reranker=reranker)
+        return explain_unit(self.unit, context, self.policy, stored_item=self.stored_item, method=method)
+
     def _repr_html_(self) -> str:
         folder = None if self.source is None else find_folder([self.source])
         return render_notebook_grid([make_tile(self, folder=folder)], summary="")
@@ -246,15 +283,16 @@ class Hit:
         return self.unit.text
 
 
-def make_tile(hit: Hit, *, folder: str | None) -> Tile:
+def make_tile(hit: Hit, *, folder: str | None, explanation: Explanation | InputError | None = None) -> Tile:
     """Returns the tile of a hit; where its file cannot be opened, a tile that says so.
 
     Args:
         hit: What to show.
         folder: Names are shown below it; see `name_hit`.
+        explanation: Why it was found, or why that cannot be said.
     """
     name = name_hit(hit, folder=folder)
-    text = _find_text(hit)
+    text = find_text(hit)
     is_text = hit.media_type == "text"
     image, unreadable = (None, "") if is_text else _draw_thumbnail(hit)
     return Tile(
@@ -271,7 +309,26 @@ def make_tile(hit: Hit, *, folder: str | None) -> Tile:
         badge=None if hit.keyword_rank is None else "keyword match",
         excerpt=None if is_text or not text.strip() else cut_excerpt(text, most_characters=_TILE_EXCERPT_CHARACTERS),
         details=_describe_twins(hit, folder),
+        explanation=None if explanation is None else _show_explanation(explanation),
     )
+
+
+def _show_explanation(explanation: Explanation | InputError) -> Markup:
+    if isinstance(explanation, Explanation):
+        return Markup(explanation.to_html())  # noqa: S704 - it escapes what it shows
+    # The reason may name a path, which what is shown must not.
+    return Markup("<p>{}</p>").format(name_failure(explanation))
+
+
+def explain_hits(hits: Iterable[Hit], *, method: ExplainMethod = "auto") -> list[Explanation | InputError]:
+    """Returns why each hit was found, or in its place the error of one that cannot be opened or judged."""
+    explained: list[Explanation | InputError] = []
+    for hit in hits:
+        try:
+            explained.append(hit.explain(method=method))
+        except InputError as error:
+            explained.append(error)
+    return explained
 
 
 def name_hit(hit: Hit, *, folder: str | None) -> PurePath:
@@ -309,7 +366,8 @@ def _draw_thumbnail(hit: Hit) -> tuple[str | None, str]:
         return None, "no longer readable"
 
 
-def _find_text(hit: Hit) -> str:
+def find_text(hit: Hit) -> str:
+    """Returns the chunk, the text layer of the page, or the text of the item; `""` if there is none."""
     if hit.text is not None:
         return hit.text
     return "" if hit.stored_item is None else read_text(hit.stored_item)
@@ -419,7 +477,21 @@ class SearchResults(Sequence[Hit]):
             notes.append(f"{len(self.failures)} could not be read, and took no part: see failures")
         return render_notebook_grid(tiles, summary=self._summarize(), more=". ".join(notes) if notes else None)
 
-    def to_html(self, path: str | Path | None = None, *, title: str | None = None) -> str:
+    def explain(self, *, method: ExplainMethod = "auto") -> list[Explanation | InputError]:
+        """Returns why each hit was found (see `Hit.explain`), or in its place the error of one that cannot be read.
+
+        Raises:
+            ValueError: There is no such method.
+        """
+        return explain_hits(self.hits, method=method)
+
+    def to_html(
+        self,
+        path: str | Path | None = None,
+        *,
+        title: str | None = None,
+        explain: ExplainMethod | Sequence[Explanation | InputError] | None = None,
+    ) -> str:
         """Returns the results as a page that holds everything it shows: no script, and nothing is fetched.
 
         Files that can no longer be read are said to be so. Of the paths only what differs is shown: the folder that all
@@ -429,12 +501,17 @@ class SearchResults(Sequence[Hit]):
         Args:
             path: A file to write the page to, in UTF-8; an existing one is replaced.
             title: Shown above the query; `None` is `Search results`.
+            explain: Show with each hit why it was found: by this method (see `Hit.explain`), or as `explain` returned
+                it; `None` does not.
 
         Raises:
             OSError: `path` cannot be written to.
         """
         folder = self._find_folder()
         query = cut_excerpt(read_text(self.query), most_characters=_QUERY_CHARACTERS)
+        reasons: Sequence[Explanation | InputError | None] = [None] * len(self.hits)
+        if explain is not None:
+            reasons = self.explain(method=explain) if isinstance(explain, str) else explain
         page = render_results_page(
             ResultsPage(
                 query=query if query else "What looks like this",
@@ -444,7 +521,10 @@ class SearchResults(Sequence[Hit]):
                     (name.removesuffix("_seconds").replace("_", " "), duration)
                     for name, duration in self.seconds.items()
                 ],
-                tiles=[make_tile(hit, folder=folder) for hit in self.hits],
+                tiles=[
+                    make_tile(hit, folder=folder, explanation=reason)
+                    for hit, reason in zip(self.hits, reasons, strict=True)
+                ],
                 failures=name_failures(self.failures, folder=folder),
             ),
             title="Search results" if title is None else title,

@@ -35,13 +35,14 @@ class Tile:
         image: A data URI; `None` if there is none.
         paper: Text in place of an image; `None` if an image belongs there.
         unreadable: What to say where an image belongs and there is none.
-        similarity_score: Cosine of the first stage.
+        similarity_score: Cosine of the first stage; `None` if nothing was compared.
         relevance_score: Probability of the second; `None` without one.
         note: Said beside the rank.
         badge: Said at the end of that line.
         excerpt: Text below the place.
         details: Further lines there.
         is_answer: Whether to mark it as the one that was looked for.
+        explanation: Why it was found, as HTML; `None` if that was not asked for.
     """
 
     rank: int
@@ -52,13 +53,14 @@ class Tile:
     image: str | None
     paper: str | None
     unreadable: str = "?"
-    similarity_score: float
+    similarity_score: float | None
     relevance_score: float | None
     note: str | None = None
     badge: str | None = None
     excerpt: str | None = None
     details: Sequence[str] = ()
     is_answer: bool = False
+    explanation: Markup | None = None
 
     @property
     def media_name(self) -> str:

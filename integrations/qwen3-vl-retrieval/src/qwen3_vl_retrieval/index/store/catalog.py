@@ -605,8 +605,8 @@ class Catalog:
                 units[values[0]] = _build_unit(values, places.get(values[0], []))
         return units
 
-    def find_words(self, query: str, *, limit: int, condition: SqlFilter | None = None) -> list[int]:
-        """Returns the rows of units that hold the words of `query`, best first; see `keywords.find_rows`."""
+    def find_words(self, query: str, *, limit: int, condition: SqlFilter | None = None) -> keywords.KeywordMatches:
+        """Returns the units that hold the words of `query`, best first; see `keywords.find_rows`."""
         with explain_disk_errors(self._path.parent):
             return keywords.find_rows(self._connection, query, limit=limit, condition=condition)
 

@@ -1,7 +1,9 @@
 """Exact words and numbers of text layers, in any script, through SQLite's full-text index.
 
-Vectors of pages that differ in one digit nearly coincide; a keyword index tells them apart. Its rankings and those of
-the vectors are joined by `fuse_ranks`.
+Vectors of pages that differ in one digit nearly coincide; a keyword index tells them apart. Where units hold all that
+a query says, or a number of it, their ranking and that of the vectors are joined by `fuse_ranks`. A word or two of a
+sentence are hints, see `insert_hints`: fused, they took nDCG@10 of the first stage from 0.99 to 0.65 over the pocket
+world, where most answers are images and have no words (benchmarks/keyword_hints.py and LOG.md).
 """
 
 from __future__ import annotations
@@ -13,11 +15,20 @@ import sqlite3
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qwen3_vl_retrieval.index.store.filters import SqlFilter
 
-__all__ = ["KEYWORD_SCHEMA", "add_words", "find_rows", "fuse_ranks", "remove_words", "segment_text"]
+__all__ = [
+    "KEYWORD_SCHEMA",
+    "KeywordMatches",
+    "add_words",
+    "find_rows",
+    "fuse_ranks",
+    "insert_hints",
+    "remove_words",
+    "segment_text",
+]
 
 KEYWORD_SCHEMA = """
 CREATE VIRTUAL TABLE keywords USING fts5(
@@ -72,8 +83,28 @@ Those are the words of a question that are on every page. In a small index a twe
 units are few enough to be ordered by the other words.
 """
 
+_LITERAL_DIGITS = 3
+"""A number of fewer is a count or a day as often as a name, and stands in many texts."""
+
+_HINT_PLACE = 5
+"""Every fifth place is that of a hint, so that the first four are those of the vectors."""
+
 _LONGEST_QUERY_CHARACTERS = 1024
 """What is longer is a passage, which its vector finds; every word costs a look into the index."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeywordMatches:
+    """Units that hold words of a query.
+
+    Attributes:
+        rows: Their rows, best first.
+        is_exact: Whether what they hold is all of the query that says anything, or a number or quoted phrase of it. If
+            not, it is a word or two of a sentence, which other units may mean without holding them.
+    """
+
+    rows: Sequence[int]
+    is_exact: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +114,13 @@ class _Term:
     Attributes:
         query: The term in FTS5's query language.
         count: Number of units that hold it, counted as far as matters.
+        is_literal: Whether it names something: a number of three digits or more, or what was in quotes.
         rows: The units that hold enough of it; `None` if all that `query` finds do.
     """
 
     query: str
     count: int
+    is_literal: bool = False
     rows: frozenset[int] | None = None
 
 
@@ -126,13 +159,13 @@ def remove_words(connection: sqlite3.Connection, row: int, text: str) -> None:
 
 def find_rows(
     connection: sqlite3.Connection, query: str, *, limit: int, condition: SqlFilter | None = None
-) -> list[int]:
-    """Returns the rows of the units that hold every discriminating term of `query`, best first by BM25.
+) -> KeywordMatches:
+    """Returns the units that hold every discriminating term of `query`, best first by BM25.
 
     A term is a word (`INV-2024/117` is the phrase of its parts) or a phrase in double quotes. It is discriminating if
     it occurs, and not in more than a twentieth of the units and more than 20 of them; a phrase in quotes always is. If
     no unit holds all terms, those that hold the rarest one are returned, best first by all of them. Without a
-    discriminating term the list is empty.
+    discriminating term there are none.
 
     A run of characters without spaces is a word if it occurs as it stands. Else it is a part of a sentence, and words
     are looked for inside: every two neighbouring characters (four letters of Thai, Lao, Khmer and Myanmar) are a gram,
@@ -151,19 +184,22 @@ def find_rows(
     """
     if limit < 1:
         raise ValueError(f"limit={limit} must be at least 1")
-    terms = _choose_terms(connection, query)
+    every = _choose_terms(connection, query)
+    terms = [term for term in every if term.count]
     if not terms:
-        return []
+        return KeywordMatches(rows=(), is_exact=False)
     rows = _match_rows(connection, " AND ".join(term.query for term in terms), terms, limit, condition)
     if rows or len(terms) == 1:
-        return rows
+        # Grams of a run are words by chance, and a word that occurs nowhere may be what the query is about.
+        is_whole = all(term.count and term.rows is None for term in every)
+        return KeywordMatches(rows=rows, is_exact=is_whole or any(term.is_literal for term in terms))
     any_term = " OR ".join(term.query for term in terms)
     # Of equally rare terms a number says more than a word, and a long word more than a short one.
     for term in sorted(terms, key=lambda term: (term.count, not re.search("[0-9]", term.query), -len(term.query))):
         rows = _match_rows(connection, f"{term.query} AND ({any_term})", [term], limit, condition)
         if rows:
-            return rows
-    return []
+            return KeywordMatches(rows=rows, is_exact=term.is_literal)
+    return KeywordMatches(rows=(), is_exact=False)
 
 
 def fuse_ranks(rankings: Sequence[Sequence[int]], *, constant: int = 60) -> list[tuple[int, float]]:
@@ -191,6 +227,25 @@ def fuse_ranks(rankings: Sequence[Sequence[int]], *, constant: int = 60) -> list
     return sorted(scores, key=lambda scored: -scored[1])
 
 
+def insert_hints(ranking: Sequence[int], hints: Sequence[int]) -> list[int]:
+    """Returns the rows of a ranking in its order, with a hint that is not among the best in every fifth place.
+
+    Four of five places are the ranking's, whatever shares a word with the query; and a reranker sees the best of what
+    the ranking may have missed.
+
+    Args:
+        ranking: Rows, best first.
+        hints: Rows, best first; those that the ranking has before their turn keep its place.
+    """
+    ordered: dict[int, None] = {}
+    waiting = iter(hints)
+    for row in ranking:
+        if len(ordered) % _HINT_PLACE == _HINT_PLACE - 1:
+            ordered |= dict.fromkeys(next(([hint] for hint in waiting if hint not in ordered), []))
+        ordered[row] = None
+    return list(ordered | dict.fromkeys(waiting))
+
+
 def _fold_text(text: str) -> str:
     text = _UNSTORABLE.sub(" ", text)
     if text.isascii():
@@ -204,37 +259,40 @@ def _space_characters(text: str) -> str:
 
 
 def _choose_terms(connection: sqlite3.Connection, query: str) -> list[_Term]:
-    """The discriminating terms, in the order of the query."""
+    """The discriminating terms in the order of the query, those that no unit holds (`count` 0) included."""
     (units,) = connection.execute("SELECT count(*) FROM keywords_docsize").fetchone()
     cutoff = max(_FEWEST_COMMON_UNITS, units // _COMMON_SHARE)
     folded = _fold_text(query[:_LONGEST_QUERY_CHARACTERS].translate(_CURLY_QUOTES))
     terms: dict[str, _Term] = {}
     # Every second part is what a pair of quotation marks holds.
     for place, part in enumerate(_QUOTED.split(folded)):
-        found = [_find_phrase(connection, part, cutoff)] if place % 2 else _find_words(connection, part, cutoff)
-        terms.update((term.query, term) for term in found if term is not None)
+        if place % 2:
+            found = [replace(_find_phrase(connection, part, cutoff), is_literal=True)]
+        else:
+            found = _find_words(connection, part, cutoff)
+        terms.update((term.query, term) for term in found)
     return list(terms.values())
 
 
-def _find_phrase(connection: sqlite3.Connection, phrase: str, cutoff: int) -> _Term | None:
-    """The phrase, if it occurs; one of punctuation only never does."""
+def _find_phrase(connection: sqlite3.Connection, phrase: str, cutoff: int) -> _Term:
     query = _quote_phrase(phrase)
-    count = _count_units(connection, query, cutoff)
-    return _Term(query=query, count=count) if count else None
+    is_literal = len(re.findall("[0-9]", phrase)) >= _LITERAL_DIGITS
+    return _Term(query=query, count=_count_units(connection, query, cutoff), is_literal=is_literal)
 
 
-def _find_words(connection: sqlite3.Connection, text: str, cutoff: int) -> Iterator[_Term | None]:
+def _find_words(connection: sqlite3.Connection, text: str, cutoff: int) -> Iterator[_Term]:
     for piece, script in dict.fromkeys((match[0], match.lastgroup) for match in _PIECE.finditer(text)):
         word = _find_phrase(connection, piece, cutoff)
-        if word is not None:
-            yield word if word.count <= cutoff else None
-        elif script == "syllables":
-            yield _find_grams(connection, piece, _SYLLABLES_PER_GRAM, cutoff)
-        elif script == "letters":
-            yield _find_grams(connection, piece, _LETTERS_PER_GRAM, cutoff)
+        if word.count == 0 and script == "syllables":
+            word = _find_grams(connection, piece, _SYLLABLES_PER_GRAM, cutoff)
+        elif word.count == 0 and script == "letters":
+            word = _find_grams(connection, piece, _LETTERS_PER_GRAM, cutoff)
+        # Punctuation by itself is no word that might have been found, and one in too many units orders nothing.
+        if word.count <= cutoff and (word.count or any(letter.isalnum() for letter in piece)):
+            yield word
 
 
-def _find_grams(connection: sqlite3.Connection, run: str, length: int, cutoff: int) -> _Term | None:
+def _find_grams(connection: sqlite3.Connection, run: str, length: int, cutoff: int) -> _Term:
     """The discriminating grams of a run, and the units that hold enough of them; see `find_rows`."""
     held: Counter[int] = Counter()
     queries: list[str] = []
@@ -247,7 +305,7 @@ def _find_grams(connection: sqlite3.Connection, run: str, length: int, cutoff: i
     fewest = 2 if len(run) > 2 * length else 1
     most = max(held.values(), default=0)
     enough = frozenset(row for row, count in held.items() if count >= fewest and 2 * count > most)
-    return _Term(query=f"({' OR '.join(queries)})", count=len(enough), rows=enough) if enough else None
+    return _Term(query=f"({' OR '.join(queries)})", count=len(enough), rows=enough)
 
 
 def _quote_phrase(phrase: str) -> str:

@@ -43,7 +43,7 @@ from qwen3_vl_retrieval.index.store.catalog import (
 from qwen3_vl_retrieval.index.store.filters import SqlFilter
 from qwen3_vl_retrieval.index.store.layout import SidecarPrecision, StoreHead, StoreLayout
 from qwen3_vl_retrieval.index.store.locks import StoreLocks
-from qwen3_vl_retrieval.outputs.vectors import int8_step, quantize_embeddings
+from qwen3_vl_retrieval.outputs.vectors import decode_embeddings, quantize_embeddings
 
 __all__ = [
     "Batch",
@@ -53,6 +53,7 @@ __all__ = [
     "Snapshot",
     "Store",
     "measure_store",
+    "sync_folder",
 ]
 
 
@@ -175,14 +176,7 @@ class Sidecar:
         if places.size == 0:
             return np.zeros((0, self.dimensions), dtype=np.float32)
         codes = self._map(int(places.max()))[places - 1]
-        match self.precision:
-            case "float32" | "float16":
-                return codes.astype(np.float32)
-            case "int8":
-                return codes.astype(np.float32) * np.float32(int8_step(self.dimensions))
-            case "ubinary":
-                signs = np.unpackbits(codes.astype(np.uint8), axis=1, count=self.dimensions).astype(np.float32)
-                return (2 * signs - 1) / np.float32(np.sqrt(self.dimensions))
+        return decode_embeddings(codes, self.precision, dimensions=self.dimensions)
 
     def score(self, slots: Sequence[int], query: Float[np.ndarray, " dimensions"]) -> Float32[np.ndarray, " n"]:
         """Returns the dot product of each vector with `query`: cosines, and estimates of them from binary vectors.
@@ -688,7 +682,7 @@ class Store:
                 self._copy_to_collection(rows[first : first + _SETTLED_ROWS], collection)
             if written is not None:
                 self.sidecar.copy([slot for slot, _ in self.catalog.list_slots()], written)
-            _sync_folder(self.layout.folder)
+            sync_folder(self.layout.folder)
         except BaseException:
             collection.close()
             self._remove_leftovers()
@@ -843,7 +837,7 @@ def _measure_file(file: Path) -> int:
         return 0
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Puts the names of new files on the disk, where folders can be opened."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)

@@ -2,8 +2,9 @@
 //
 // Names and texts come from documents that nobody checked: they are only ever set as text, never as HTML.
 
+import { KIND_NAMES, ServerError, describePlace, find, make, readReason, showName, splitName } from "./elements.js";
+
 const KINDS = { page: "Pages", image: "Images", video: "Videos", text: "Texts", mixed: "Mixed" };
-const KIND_NAMES = { page: "page", image: "image", video: "video", text: "text", mixed: "item" };
 const ASK = "Ask, or drop an image";
 const FIRST_HITS = 12;
 const MOST_HITS = 96;
@@ -13,7 +14,6 @@ const SLOW_MILLISECONDS = 3000;
 const LISTED_SOURCES = 1000;
 const KEY = "qwen3vl-api-key";
 
-const find = (id) => document.getElementById(id);
 const question = find("question");
 const hitList = find("hits");
 const viewer = find("viewer");
@@ -22,12 +22,10 @@ const gate = find("gate");
 /** What is asked: shown in the controls and, but for the image, in the address. */
 const asked = { image: null, kinds: new Set(), hits: FIRST_HITS };
 /** What was answered. */
-const answer = { hits: [], shown: -1, abort: null, urls: new Map() };
+const answer = { body: {}, hits: [], shown: -1, abort: null, urls: new Map() };
 const index = { kinds: {}, hasReranker: false };
 
 // Talking to the server
-
-class ServerError extends Error {}
 
 async function request(path, options = {}) {
   for (;;) {
@@ -47,18 +45,6 @@ async function request(path, options = {}) {
     if (!response.ok) throw new ServerError(await readReason(response));
     return response;
   }
-}
-
-async function readReason(response) {
-  try {
-    const body = await response.json();
-    if (typeof body.error?.message === "string") return body.error.message;
-    if (typeof body.detail === "string") return body.detail;
-    if (Array.isArray(body.detail)) return body.detail.map((one) => `${one.loc?.at(-1)}: ${one.msg}`).join("; ");
-  } catch {
-    // Something between us and the server answered in its own words.
-  }
-  return `The server answered with status ${response.status}.`;
 }
 
 /** One dialog for all requests that wait for the key. */
@@ -115,15 +101,6 @@ function releaseImages() {
 
 // Making elements
 
-function make(name, { className = "", text = null, ...attributes } = {}, ...children) {
-  const element = document.createElement(name);
-  if (className) element.className = className;
-  if (text !== null) element.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children.filter((child) => child !== null));
-  return element;
-}
-
 function makeFigure(label, value, kind, tag = "span") {
   const meter = make("span", { className: "meter", "aria-hidden": "true" }, make("i"));
   meter.firstChild.style.setProperty("--share", Math.min(1, Math.max(0, value)).toFixed(4));
@@ -136,22 +113,6 @@ function listFigures(hit, tag) {
   const figures = [makeFigure("similarity", hit.similarity_score, "similarity", tag)];
   if (hit.relevance_score !== null) figures.unshift(makeFigure("relevance", hit.relevance_score, "relevance", tag));
   return figures;
-}
-
-/** A name without what cannot be seen: marks that turn the direction of writing make `gpj.exe` of `exe.jpg`. */
-function showName(source) {
-  return source.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
-}
-
-function splitName(source) {
-  const shown = showName(source);
-  const at = shown.lastIndexOf("/");
-  return [shown.slice(at + 1), at < 0 ? "" : shown.slice(0, at)];
-}
-
-function describePlace(hit) {
-  if (hit.place) return hit.place;
-  return hit.media_type === "video" ? "whole video" : "";
 }
 
 function describeHit(hit) {
@@ -272,6 +233,12 @@ function buildBody() {
   return body;
 }
 
+async function postSearch(body, signal = null) {
+  const headers = { "Content-Type": "application/json" };
+  const options = { method: "POST", headers, body: JSON.stringify(body), signal };
+  return (await request("/v1/search", options)).json();
+}
+
 async function search({ keep = false } = {}) {
   answer.abort?.abort();
   if (!question.value.trim() && !asked.image) {
@@ -295,11 +262,11 @@ async function search({ keep = false } = {}) {
     find("status").textContent = "Searching … The first search after the start takes longest.";
   }, SLOW_MILLISECONDS);
   try {
-    const body = JSON.stringify(buildBody());
-    const headers = { "Content-Type": "application/json" };
-    const response = await request("/v1/search", { method: "POST", headers, body, signal: abort.signal });
-    const found = await response.json();
-    if (answer.abort === abort) showResults(found);
+    const body = buildBody();
+    const found = await postSearch(body, abort.signal);
+    if (answer.abort !== abort) return;
+    answer.body = body;
+    showResults(found);
   } catch (error) {
     if (error.name === "AbortError" || answer.abort !== abort) return;
     clearResults();
@@ -470,6 +437,7 @@ function showInViewer(place) {
   // A button that is disabled under the focus would take the keyboard with it.
   if (document.activeElement?.disabled) viewer.focus();
   find("stage").scrollTop = 0;
+  clearExplanation();
   showMedia(hit);
 }
 
@@ -507,6 +475,85 @@ async function showMedia(hit) {
   }
 }
 
+// Why a result was found
+
+function clearExplanation() {
+  markRegions([]);
+  find("why").textContent = "";
+  find("why-regions").replaceChildren();
+  find("explain").hidden = false;
+  find("explain").disabled = false;
+}
+
+/** The same search once more, for this one alone: its explanation may take as long as a dozen candidates. */
+async function explain() {
+  const hit = answer.hits[answer.shown];
+  const isCurrent = () => answer.hits[answer.shown] === hit;
+  const { query, image, rerank } = answer.body;
+  find("explain").disabled = true;
+  find("why").textContent = "Looking …";
+  try {
+    const found = await postSearch({ query, image, rerank, k: 1, filter: { id: hit.id }, explain: true });
+    if (isCurrent()) showExplanation(hit, found.results[0]?.explanation);
+  } catch (error) {
+    if (!isCurrent()) return;
+    find("explain").disabled = false;
+    find("why").textContent = error.message;
+  }
+}
+
+function showExplanation(hit, explanation) {
+  find("explain").hidden = true;
+  // The button that was pressed is gone, and the keyboard must not be.
+  viewer.focus();
+  if (!explanation || explanation.error) {
+    find("why").textContent = explanation?.error ?? "This result is no longer in the index.";
+    return;
+  }
+  const regions = explanation.regions;
+  const nothing = explanation.method === "words" ? "None of its words was found." : "No part by itself takes from its score.";
+  find("why").textContent = regions.length ? explanation.statement : nothing;
+  const named = regions.filter((region) => region.text || region.start != null);
+  find("why-regions").replaceChildren(...named.map((region) => makeRegion(hit, region)));
+  markRegions(regions.filter((region) => region.box));
+  const first = regions.find((region) => region.start != null);
+  if (first) showMoment(hit, first);
+}
+
+function makeRegion(hit, region) {
+  if (region.start == null) return make("li", { dir: "auto", text: region.text });
+  const times = `${formatTime(region.start)} – ${formatTime(region.end)}`;
+  const button = make("button", { type: "button", text: times });
+  button.addEventListener("click", () => showMoment(hit, region));
+  return make("li", {}, button);
+}
+
+/** Frames over the image: the drawing has the proportions of the image, and is fitted into the stage as it is. */
+function markRegions(regions) {
+  const image = find("viewer-image");
+  const marks = find("viewer-marks");
+  const [width, height] = [image.naturalWidth, image.naturalHeight];
+  // A drawing has no property of that name.
+  marks.toggleAttribute("hidden", regions.length === 0 || !width);
+  marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  marks.replaceChildren(
+    ...regions.map(({ box: [left, top, right, bottom], weight }) => {
+      const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+      const place = { x: left * width, y: top * height, width: (right - left) * width, height: (bottom - top) * height };
+      const strength = { "fill-opacity": 0.28 * weight, "stroke-opacity": Math.max(0.25, weight) };
+      for (const [name, value] of Object.entries({ ...place, ...strength })) mark.setAttribute(name, value);
+      return mark;
+    }),
+  );
+}
+
+function showMoment(hit, region) {
+  const start = hit.start ?? 0;
+  if (hit.end === null) return;
+  find("moment").value = ((region.start + region.end) / 2 - start) / (hit.end - start);
+  showMedia(hit);
+}
+
 function formatTime(seconds) {
   const whole = Math.floor(seconds);
   const pad = (number) => String(number).padStart(2, "0");
@@ -534,6 +581,7 @@ viewer.addEventListener("keydown", (event) => {
 find("previous").addEventListener("click", () => step(-1));
 find("next").addEventListener("click", () => step(1));
 find("close").addEventListener("click", () => viewer.close());
+find("explain").addEventListener("click", explain);
 find("moment").addEventListener("input", () => showMedia(answer.hits[answer.shown]));
 
 // The keyboard: one stop for all tiles, arrows between them
