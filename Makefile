@@ -27,7 +27,7 @@ test: ## Run all tests, offline, on the CPU
 BFLOAT16 = langchain_adapter/test_rerank.py langchain_adapter/test_embeddings.py llama_index_adapter/test_rerank.py \
 	llama_index_adapter/test_equality.py
 
-test-bfloat16: ## Run the tests of the adapters and the index that compare numbers, with dtype="auto" being bfloat16
+test-bfloat16: ## Run the tests of the adapters that compare numbers, with dtype="auto" being bfloat16
 	uv run pytest --automatic-dtype=bfloat16 $(BFLOAT16:%=tests/%)
 
 # In an environment of its own: torchao would stay for the tests that follow, where transformers imports it and it warns.
