@@ -23,12 +23,11 @@ imports: ## Check that imports go one way
 test: ## Run all tests, offline, on the CPU
 	uv run pytest
 
-# Files of the adapters and the index that compare numbers of models. Emulated bfloat16 is slow: not all of them.
-BFLOAT16 = langchain_adapter/test_testing.py langchain_adapter/test_rerank.py langchain_adapter/test_embeddings.py \
-	llama_index_adapter/test_rerank.py llama_index_adapter/test_equality.py \
-	llama_index_adapter/test_ingestion_pipeline.py
+# Files of the adapters that compare numbers of models. Emulated bfloat16 is slow: not all of them.
+BFLOAT16 = langchain_adapter/test_rerank.py langchain_adapter/test_embeddings.py llama_index_adapter/test_rerank.py \
+	llama_index_adapter/test_equality.py
 
-test-bfloat16: ## Run the tests of the adapters and the index that compare numbers, with dtype="auto" being bfloat16
+test-bfloat16: ## Run the tests of the adapters that compare numbers, with dtype="auto" being bfloat16
 	uv run pytest --automatic-dtype=bfloat16 $(BFLOAT16:%=tests/%)
 
 # In an environment of its own: torchao would stay for the tests that follow, where transformers imports it and it warns.
@@ -43,7 +42,7 @@ test-vllm: ## Run the tests against a real vLLM, where there is one
 # What touches other packages; the rest is the same code on any version.
 LOWEST = reference_embeddings reference_scores language vision_tower attention rotary varlen fused widening tokenization patches loading_models \
 	loading_checkpoints loading_layouts loading_weights media_images media_pdf media_video_files \
-	index_parquet index_reading index_embedding_function public_api
+	index_parquet index_embedding_function public_api
 
 lowest: .venv-lowest/pyvenv.cfg ## Make an environment of the lowest versions that the packages declare
 

@@ -7,21 +7,15 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore
 from PIL import Image
 
+from explained_index import QUERY, open_explained_index
 from langchain_qwen3_vl import Qwen3VLEmbeddings, Qwen3VLRerank, Qwen3VLRetriever, image_document
-from qwen3_vl_retrieval.index import MultimodalIndex
 from qwen3_vl_retrieval.testing import FakeEmbedder, FakeReranker
-from written_pdfs import write_pdf
-
-QUERY = "invoice of Acme"
 
 
 @pytest.fixture
 def index(tmp_path):
-    (tmp_path / "paper.pdf").write_bytes(write_pdf("Invoice 57 of Acme"))
-    (tmp_path / "note.txt").write_text("Acme is closed on Friday.", encoding="utf-8")
-    with MultimodalIndex.open(tmp_path / "store", FakeEmbedder(), FakeReranker()) as index:
-        index.add([tmp_path / "paper.pdf", tmp_path / "note.txt"])
-        yield index
+    with open_explained_index(tmp_path) as opened:
+        yield opened
 
 
 def find_words(documents):

@@ -5,22 +5,16 @@ from __future__ import annotations
 import pytest
 from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
 
+from explained_index import QUERY, open_explained_index
 from llama_index.postprocessor.qwen3_vl_rerank import Qwen3VLRerank
 from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever
-from qwen3_vl_retrieval.index import MultimodalIndex
-from qwen3_vl_retrieval.testing import FakeEmbedder, FakeReranker
-from written_pdfs import write_pdf
-
-QUERY = "invoice of Acme"
+from qwen3_vl_retrieval.testing import FakeReranker
 
 
 @pytest.fixture
 def index(tmp_path):
-    (tmp_path / "paper.pdf").write_bytes(write_pdf("Invoice 57 of Acme"))
-    (tmp_path / "note.txt").write_text("Acme is closed on Friday.", encoding="utf-8")
-    with MultimodalIndex.open(tmp_path / "store", FakeEmbedder(), FakeReranker()) as index:
-        index.add([tmp_path / "paper.pdf", tmp_path / "note.txt"])
-        yield index
+    with open_explained_index(tmp_path) as opened:
+        yield opened
 
 
 def test_a_retriever_over_an_index_says_why_it_found_a_page_and_a_text(index):

@@ -364,6 +364,7 @@ class _WriterError(Exception):
 def _write_question(writer: QuestionWriter, prompt: DraftPrompt) -> str:
     try:
         return writer.write_question(prompt)
+    # Whatever a provider's client raises costs one question, and is named; see `QuestionWriter`.
     except Exception as error:
         raise _WriterError(explain(error)) from error
 

@@ -69,7 +69,7 @@ class MTEBCrossEncoder:
         Args:
             inputs1: Batches of queries, one for each pair; pairs of the same query follow each other.
             inputs2: Batches of documents.
-            task_metadata: Of the task, for its instruction.
+            task_metadata: The task, whose instruction is used.
             hf_split: Not used.
             hf_subset: Not used.
             prompt_type: Not used.

@@ -87,7 +87,7 @@ class MTEBEncoder:
 
         Args:
             inputs: Batches.
-            task_metadata: Of the task, for its instruction.
+            task_metadata: The task, whose instruction is used.
             hf_split: Not used.
             hf_subset: Not used.
             prompt_type: Whether they are queries or documents; `None` if the task makes no difference.

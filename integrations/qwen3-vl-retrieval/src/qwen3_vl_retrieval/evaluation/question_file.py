@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from qwen3_vl_retrieval.errors import InputError, explain_disk_errors, quote
 from qwen3_vl_retrieval.evaluation.questions import Judgement, Question
 from qwen3_vl_retrieval.evaluation.readers.jsonl import read_question
 from qwen3_vl_retrieval.evaluation.readers.lines import read_json_lines
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.index.store.store import sync_folder
 
 __all__ = ["Edit", "QuestionFile", "describe_judgement", "name_question_file"]
@@ -71,7 +71,7 @@ class QuestionFile:
         self.path = path.resolve()
         self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=_MOST_SECONDS, thread_local=False)
         # File locks nest within an object, whichever thread asks: threads are kept apart by one of their own.
-        self._thread_lock = threading.Lock()
+        self._thread_lock = ForkSafeLock()
 
     def read(self) -> list[Question]:
         """Returns the questions, those included that were rejected; none if there is no file.

@@ -84,8 +84,10 @@ def occlude_image(
         ]
     shuffled = [build_item(one) for one in (image, *(shuffle_part(image, part.box, COARSE_ORDER) for part in parts))]
     scores = [vote.judge.score(shuffled) for vote in judges]
-    lost = sum(vote.shuffled * (own[0] - own[1:]) for vote, own in zip(judges, scores, strict=True))
-    order = np.argsort(-lost, kind="stable").tolist()
+    lost = np.zeros(len(parts))
+    for vote, own in zip(judges, scores, strict=True):
+        lost += vote.shuffled * (own[0] - own[1:])
+    order: list[int] = np.argsort(-lost, kind="stable").tolist()
     first = order[:_MOST_ALTERED_AGAIN]
     altered = [build_item(shuffle_part(image, parts[at].box, FINE_ORDER)) for at in first]
     altered += [build_item(cover_part(image, parts[at].box)) for at in first]

@@ -298,8 +298,7 @@ def find_candidates(store: Store, query: CandidateQuery) -> list[Candidate]:
     # What was removed since it was found is no candidate.
     worded = [row for row in matches.rows if row in similarities]
     # Of two units with the same sum the one with the words comes first.
-    fused = [row for row, _ in fuse_ranks([worded, nearest])] if matches.is_exact else None
-    ordered = insert_hints(nearest, worded) if fused is None else fused
+    ordered = [row for row, _ in fuse_ranks([worded, nearest])] if matches.is_exact else insert_hints(nearest, worded)
     places = {row: place for place, row in enumerate(worded, start=1)}
     return [
         Candidate(row=row, similarity=similarities[row], keyword_rank=places.get(row)) for row in ordered[: query.limit]

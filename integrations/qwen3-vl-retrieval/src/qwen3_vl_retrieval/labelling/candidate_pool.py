@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from qwen3_vl_retrieval.engine.bounded_cache import BoundedCache
 from qwen3_vl_retrieval.evaluation.questions import Question
+from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
 from qwen3_vl_retrieval.index.results.hits import Hit
 from qwen3_vl_retrieval.index.search import Candidate, SearchOptions, build_hits, find_hits, judge_hits
@@ -46,7 +46,7 @@ class CandidatePool:
             oversample=4,
             match_words=True,
         )
-        self._turn = threading.Lock()
+        self._turn = ForkSafeLock()
         self._found: BoundedCache[tuple[str, Path | None], list[Hit]] = BoundedCache(_MOST_QUESTIONS)
 
     def find(self, question: Question, *, judged_rows: Sequence[int] = ()) -> list[Hit]:

@@ -241,7 +241,8 @@ def insert_hints(ranking: Sequence[int], hints: Sequence[int]) -> list[int]:
     waiting = iter(hints)
     for row in ranking:
         if len(ordered) % _HINT_PLACE == _HINT_PLACE - 1:
-            ordered |= dict.fromkeys(next(([hint] for hint in waiting if hint not in ordered), []))
+            hint = next((one for one in waiting if one not in ordered), None)
+            ordered |= {} if hint is None else {hint: None}
         ordered[row] = None
     return list(ordered | dict.fromkeys(waiting))
 
