@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from job_runs import FILES, SMALL, read_parts, write_texts
-from job_workers import DEADLY, load_deadly, load_fake, load_nothing
+from job_workers import DEADLY, load_deadly, load_fake, load_nothing, load_slow
 from qwen3_vl_retrieval import ModelError
 from qwen3_vl_retrieval.jobs import ProcessExecutor, embed_source
 from qwen3_vl_retrieval.testing import FakeEmbedder
@@ -49,6 +49,22 @@ def test_a_killed_worker_loses_nothing(source, whole, tmp_path):
     assert len(set(killed)) == 2
     assert read_parts(tmp_path) == whole
     assert executor.process_ids == []
+
+
+def test_a_worker_that_hangs_is_ended_and_its_shard_goes_to_another(source, whole, tmp_path):
+    executor = ProcessExecutor(load_slow, workers=2, stall_seconds=3)
+    stopped, troubles = [], []
+
+    def stop_one(progress):
+        if not stopped:
+            stopped.append(executor.process_ids[-1])
+            os.kill(stopped[-1], signal.SIGSTOP)
+
+    report = embed_source(source, tmp_path, executor, on_progress=stop_one, on_trouble=troubles.append, **SMALL)
+    assert report.is_complete
+    assert read_parts(tmp_path) == whole
+    assert "did nothing for" in troubles[0]
+    assert not is_alive(stopped[0])
 
 
 def test_an_item_that_kills_its_worker_is_named_and_the_others_are_embedded(source, whole, tmp_path):

@@ -19,6 +19,7 @@ from qwen3_vl_retrieval.cli.options import DEFAULT_EMBEDDER, ExcludeOption, Json
 from qwen3_vl_retrieval.cli.stores import explain_errors
 from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.errors import StoreError
+from qwen3_vl_retrieval.jobs.executor import STALL_SECONDS
 from qwen3_vl_retrieval.jobs.filesystems import find_local_path
 from qwen3_vl_retrieval.media.policy import MediaPolicy
 
@@ -55,6 +56,7 @@ class WorkerOptions:
         address: The cluster.
         base_urls: Engines elsewhere.
         api_key_file: Holds the key that they ask for.
+        stall_seconds: After so long without a sign of life a worker is replaced.
     """
 
     workers: Annotated[
@@ -84,6 +86,14 @@ class WorkerOptions:
         Path | None,
         typer.Option("--api-key-file", exists=True, dir_okay=False, help="File with the key that engines ask for."),
     ] = None
+    stall_seconds: Annotated[
+        float,
+        typer.Option(
+            "--stall-seconds",
+            min=1,
+            help="A worker that neither reads a file nor embeds anything for so long is ended and replaced.",
+        ),
+    ] = STALL_SECONDS
 
     def __post_init__(self) -> None:
         """Raises a usage error for what contradicts itself."""

@@ -99,9 +99,15 @@ def _choose_executor(
         # The cluster shows an actor its own GPU alone.
         on_cluster = replace(worker, devices=() if loading.device is None else (loading.device,), threads=None)
         gpus = 0 if urls or loading.device == "cpu" else None
-        return RayExecutor(on_cluster, workers=workers, address=work.address, gpus_per_worker=gpus)
+        return RayExecutor(
+            on_cluster,
+            workers=workers,
+            address=work.address,
+            gpus_per_worker=gpus,
+            stall_seconds=work.stall_seconds,
+        )
     if workers > 1:
-        return ProcessExecutor(worker, workers=workers)
+        return ProcessExecutor(worker, workers=workers, stall_seconds=work.stall_seconds)
     with messages.status("loading the model"):
         return InProcessExecutor(worker(0))
 

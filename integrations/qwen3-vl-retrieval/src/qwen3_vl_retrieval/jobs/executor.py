@@ -9,11 +9,21 @@ from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.jobs.tasks import ShardOutcome, ShardTask, WorkSettings
 from qwen3_vl_retrieval.protocols import Embedder
 
-__all__ = ["Executor", "LoadEmbedder"]
+__all__ = ["STALL_SECONDS", "Executor", "LoadEmbedder", "check_stall_seconds"]
+
+STALL_SECONDS = 1800.0
+"""After so long without a file read or units embedded a worker hangs: on a file system, a driver or an endless file. The
+slowest honest step, 32 pages at 8B on a CPU, takes minutes."""
 
 LoadEmbedder: TypeAlias = Callable[[int], Embedder]
 """Returns the model of a worker, which is told its number, from 0. Other processes call it: a function of a module, or
 a `functools.partial` of one."""
+
+
+def check_stall_seconds(stall_seconds: float | None) -> None:
+    """Raises `ValueError` if it is no time to wait for a worker."""
+    if stall_seconds is not None and not stall_seconds > 0:
+        raise ValueError(f"stall_seconds={stall_seconds!r} must be positive, or None to wait for ever")
 
 
 class Executor(Protocol):

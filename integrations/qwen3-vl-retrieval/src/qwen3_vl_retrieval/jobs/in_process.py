@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from qwen3_vl_retrieval.errors import RetrievalError, explain
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.jobs.executor import Executor
@@ -53,10 +55,12 @@ class InProcessExecutor(Executor):
         """Does nothing: the model is the caller's."""
 
 
-def run_task(shards: ShardEmbedder, task: ShardTask) -> ShardOutcome:
-    """Returns what becomes of a task, whatever is raised."""
+def run_task(
+    shards: ShardEmbedder, task: ShardTask, *, on_sign_of_life: Callable[[], None] | None = None
+) -> ShardOutcome:
+    """Returns what becomes of a task, whatever is raised; for the callback see `ShardEmbedder.embed`."""
     try:
-        return ShardOutcome(task=task, account=shards.embed(task))
+        return ShardOutcome(task=task, account=shards.embed(task, on_sign_of_life=on_sign_of_life))
     except RetrievalError as error:
         return ShardOutcome(task=task, error=error)
     except Exception as error:  # noqa: BLE001 - whatever it is, one item may be the cause, and the others are embedded

@@ -7,15 +7,16 @@ import os
 import pickle
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from time import monotonic
 from typing import cast
 
 from qwen3_vl_retrieval.errors import ModelError, RemoteError, RetrievalError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.jobs.executor import Executor, LoadEmbedder
+from qwen3_vl_retrieval.jobs.executor import STALL_SECONDS, Executor, LoadEmbedder, check_stall_seconds
 from qwen3_vl_retrieval.jobs.in_process import run_task
 from qwen3_vl_retrieval.jobs.shard_embedder import ShardEmbedder
 from qwen3_vl_retrieval.jobs.tasks import ShardOutcome, ShardTask, WorkSettings
@@ -28,6 +29,9 @@ _MOST_STARTS = 5
 _CLOSE_SECONDS = 5.0
 """For a worker to end, before it is killed."""
 
+_SIGN_SECONDS = 1.0
+"""Between two signs of life of a worker, at least."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
@@ -39,6 +43,11 @@ class _NotReady:
     error: RetrievalError
 
 
+@dataclass(frozen=True, slots=True)
+class _SignOfLife:
+    """Another file is read, or other units are embedded."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _Worker:
     number: int
@@ -46,6 +55,7 @@ class _Worker:
     pipe: Connection
     is_ready: bool = False
     task: ShardTask | None = None
+    last_sign: float = field(default_factory=monotonic)
 
     @property
     def is_idle(self) -> bool:
@@ -61,16 +71,22 @@ class ProcessExecutor(Executor):
     Args:
         load_embedder: Loads the model of a worker by its number, in the worker.
         workers: How many.
+        stall_seconds: A worker that has a shard, and neither reads a file nor embeds anything for so long, hangs: it is
+            ended and replaced. `None` waits for ever.
 
     Raises:
-        ValueError: There are none.
+        ValueError: There are no workers, or the time is not positive.
     """
 
-    def __init__(self, load_embedder: LoadEmbedder, *, workers: int) -> None:
+    def __init__(
+        self, load_embedder: LoadEmbedder, *, workers: int, stall_seconds: float | None = STALL_SECONDS
+    ) -> None:
         if workers < 1:
             raise ValueError(f"workers={workers} must be at least 1")
+        check_stall_seconds(stall_seconds)
         self._load_embedder = load_embedder
         self._count = workers
+        self._stall_seconds = stall_seconds
         self._context = multiprocessing.get_context("spawn")
         self._settings: WorkSettings | None = None
         self._workers: list[_Worker] = []
@@ -108,6 +124,7 @@ class ProcessExecutor(Executor):
         """Gives a shard to a worker that waits."""
         worker = next(worker for worker in self._workers if worker.is_idle)
         worker.task = task
+        worker.last_sign = monotonic()
         try:
             worker.pipe.send(task)
         except OSError:
@@ -118,8 +135,11 @@ class ProcessExecutor(Executor):
         """Returns what became of a task once one has ended; `None` when a worker is ready or was replaced."""
         by_pipe = {worker.pipe: worker for worker in self._workers}
         # The end of a process closes its pipe.
-        ready = cast("list[Connection]", connection.wait(list(by_pipe)))
+        ready = cast("list[Connection]", connection.wait(list(by_pipe), self._find_patience_seconds()))
+        if not ready:
+            return self._end_stalled()
         worker = by_pipe[ready[0]]
+        worker.last_sign = monotonic()
         try:
             message: object = worker.pipe.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
@@ -129,6 +149,8 @@ class ProcessExecutor(Executor):
                 self._greet(worker, message.fingerprint)
             case _NotReady():
                 self._refuse(worker, message.error)
+            case _SignOfLife():
+                pass
             case ShardOutcome():
                 worker.task = None
                 if message.account is None:
@@ -180,10 +202,25 @@ class ProcessExecutor(Executor):
         _end(worker.process)
         self._workers.remove(worker)
 
-    def _replace(self, worker: _Worker) -> ShardOutcome | None:
+    def _find_patience_seconds(self) -> float | None:
+        """How long until a worker hangs that is silent from now on; `None` if there is none with a shard."""
+        if self._stall_seconds is None:
+            return None
+        signs = [worker.last_sign for worker in self._workers if worker.task is not None]
+        return max(0.0, min(signs) + self._stall_seconds - monotonic()) if signs else None
+
+    def _end_stalled(self) -> ShardOutcome | None:
+        at_work = [worker for worker in self._workers if worker.task is not None]
+        worker = min(at_work, key=lambda worker: worker.last_sign)
+        # It may be beyond signals that it could handle.
+        worker.process.kill()
+        silent_seconds = monotonic() - worker.last_sign
+        return self._replace(worker, f"did nothing for {silent_seconds:,.0f} s and was ended")
+
+    def _replace(self, worker: _Worker, said: str | None = None) -> ShardOutcome | None:
         task = worker.task
         self._drop(worker)
-        said = _describe_end(worker.process)
+        said = said or _describe_end(worker.process)
         if not worker.is_ready:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_STARTS:
@@ -215,11 +252,25 @@ def _work(pipe: Connection, number: int, load_embedder: LoadEmbedder, settings: 
             task: ShardTask = pipe.recv()
         except (EOFError, OSError):
             return
-        outcome = run_task(shards, task)
+        outcome = run_task(shards, task, on_sign_of_life=_SignSender(pipe).send)
         pipe.send(outcome)
         if outcome.account is None:
             # A device that has failed once fails again, and so does a connection: the next worker begins anew.
             return
+
+
+class _SignSender:
+    """Sends signs of life, and not all too many."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._sent = monotonic()
+
+    def send(self) -> None:
+        now = monotonic()
+        if now - self._sent >= _SIGN_SECONDS:
+            self._sent = now
+            self._pipe.send(_SignOfLife())
 
 
 def _end_with_parent() -> None:

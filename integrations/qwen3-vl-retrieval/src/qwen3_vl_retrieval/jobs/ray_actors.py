@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from qwen3_vl_retrieval.errors import ModelError, RemoteError, RetrievalError, explain
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.jobs.executor import Executor, LoadEmbedder
+from qwen3_vl_retrieval.jobs.executor import STALL_SECONDS, Executor, LoadEmbedder, check_stall_seconds
 from qwen3_vl_retrieval.jobs.in_process import run_task
 from qwen3_vl_retrieval.jobs.shard_embedder import ShardEmbedder
 from qwen3_vl_retrieval.jobs.tasks import ShardOutcome, ShardTask, WorkSettings
@@ -20,12 +21,23 @@ _MOST_STARTS = 5
 """How many times in a row actors may fail before they are ready; then it is not chance."""
 
 
+_CALLS_PER_ACTOR = 2
+"""At the same time: a shard, and whether there is life."""
+
+_SIGN_SECONDS = 10.0
+"""For an actor to answer whether it lives."""
+
+_LOOKS_PER_STALL = 4
+"""How often actors are asked for signs of life in the time after which they hang."""
+
+
 class ShardActor:
     """Holds a model on a node of the cluster."""
 
     def __init__(self, load_embedder: LoadEmbedder, number: int, settings: WorkSettings) -> None:
         self._error: RetrievalError | None = None
         self._shards: ShardEmbedder | None = None
+        self._signs_of_life = 0
         try:
             self._shards = ShardEmbedder(load_embedder(number), settings)
         except RetrievalError as error:
@@ -40,7 +52,14 @@ class ShardActor:
 
     def embed(self, task: ShardTask) -> ShardOutcome:
         """Returns what becomes of a task."""
-        return run_task(self._loaded, task)
+        return run_task(self._loaded, task, on_sign_of_life=self._show_life)
+
+    def count_signs_of_life(self) -> int:
+        """Returns a number that grows as files are read and units embedded; answered beside `embed`."""
+        return self._signs_of_life
+
+    def _show_life(self) -> None:
+        self._signs_of_life += 1
 
     @property
     def _loaded(self) -> ShardEmbedder:
@@ -56,6 +75,8 @@ class _Asked:
     actor: Any
     number: int
     task: ShardTask | None
+    signs_of_life: int = 0
+    last_sign: float = field(default_factory=monotonic)
 
 
 class RayExecutor(Executor):
@@ -71,9 +92,11 @@ class RayExecutor(Executor):
             `close`.
         gpus_per_worker: GPUs of an actor; `None` is one if the cluster has any now, else none.
         cpus_per_worker: Cores of an actor, for reading.
+        stall_seconds: An actor that neither reads a file nor embeds anything for so long hangs: it is ended and
+            replaced. `None` waits for ever. One that waits for room in the cluster does not hang.
 
     Raises:
-        ValueError: There are no workers.
+        ValueError: There are no workers, or the time is not positive.
     """
 
     def __init__(
@@ -84,14 +107,17 @@ class RayExecutor(Executor):
         address: str | None = None,
         gpus_per_worker: float | None = None,
         cpus_per_worker: float = 1,
+        stall_seconds: float | None = STALL_SECONDS,
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers={workers} must be at least 1")
+        check_stall_seconds(stall_seconds)
         self._load_embedder = load_embedder
         self._count = workers
         self._address = address
         self._gpus = gpus_per_worker
         self._cpus = cpus_per_worker
+        self._stall_seconds = stall_seconds
         self._ray: Any = None
         self._is_ours = False
         self._create: Any = None
@@ -100,6 +126,7 @@ class RayExecutor(Executor):
         self._asked: dict[Any, _Asked] = {}
         self._idle: list[tuple[Any, int]] = []
         self._failed_starts = 0
+        self._last_look = monotonic()
 
     def start(self, settings: WorkSettings) -> Fingerprint:
         """Starts the actors, and returns the identity of their vectors once the first of them has loaded its model."""
@@ -119,7 +146,7 @@ class RayExecutor(Executor):
             gpus = 1 if self._ray.cluster_resources().get("GPU") else 0
         # Lost nodes are the cluster's to replace, failed shards are not: they are tried again by whoever asks.
         self._create = self._ray.remote(
-            num_gpus=gpus, num_cpus=self._cpus, max_restarts=-1, max_task_retries=0, max_concurrency=1
+            num_gpus=gpus, num_cpus=self._cpus, max_restarts=-1, max_task_retries=0, max_concurrency=_CALLS_PER_ACTOR
         )(ShardActor)
         for number in range(self._count):
             self._start_actor(number)
@@ -143,7 +170,12 @@ class RayExecutor(Executor):
 
     def wait(self) -> ShardOutcome | None:
         """Returns what became of a task once one has ended; `None` when an actor is ready or was replaced."""
-        done, _ = self._ray.wait(list(self._asked), num_returns=1)
+        patience_seconds = None
+        if self._stall_seconds is not None:
+            patience_seconds = max(0.0, self._last_look + self._stall_seconds / _LOOKS_PER_STALL - monotonic())
+        done, _ = self._ray.wait(list(self._asked), num_returns=1, timeout=patience_seconds)
+        if not done:
+            return self._end_stalled()
         (reference,) = done
         asked = self._asked.pop(reference)
         try:
@@ -209,6 +241,28 @@ class RayExecutor(Executor):
         self._ray.kill(asked.actor)
         if not isinstance(error, RemoteError) or not (self._asked or self._idle):
             raise error
+
+    def _end_stalled(self) -> ShardOutcome | None:
+        """Asks actors at work for signs of life, and replaces one that has shown none for too long."""
+        now = self._last_look = monotonic()
+        at_work = {reference: asked for reference, asked in self._asked.items() if asked.task is not None}
+        signs = {asked.actor.count_signs_of_life.remote(): asked for asked in at_work.values()}
+        answered, _ = self._ray.wait(list(signs), num_returns=len(signs), timeout=_SIGN_SECONDS) if signs else ([], [])
+        for sign in answered:
+            asked = signs[sign]
+            try:
+                count = self._ray.get(sign)
+            except self._ray.exceptions.RayError:
+                # Its end is noticed by the task that it was given.
+                continue
+            if count != asked.signs_of_life:
+                asked.signs_of_life, asked.last_sign = count, now
+        for reference, asked in at_work.items():
+            silent_seconds = now - asked.last_sign
+            if self._stall_seconds is not None and silent_seconds >= self._stall_seconds:
+                del self._asked[reference]
+                return self._replace(asked, f"it did nothing for {silent_seconds:,.0f} s")
+        return None
 
     def _replace(self, asked: _Asked, said: str) -> ShardOutcome | None:
         if asked.task is None:

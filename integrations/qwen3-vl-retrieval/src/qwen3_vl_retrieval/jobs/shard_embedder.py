@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -59,8 +59,12 @@ class ShardEmbedder:
         """Identity of the vectors."""
         return self._embedder.fingerprint
 
-    def embed(self, task: ShardTask) -> PartAccount:
+    def embed(self, task: ShardTask, *, on_sign_of_life: Callable[[], None] | None = None) -> PartAccount:
         """Returns the account of a shard whose part has been written; of a trial, nothing is written.
+
+        Args:
+            task: The shard, and what is known of it.
+            on_sign_of_life: Called whenever another file is read or other units are embedded.
 
         Raises:
             StoreError: The part cannot be written.
@@ -71,7 +75,8 @@ class ShardEmbedder:
             staged = stage_entries(task.entries, folder, self._settings.policy, self._settings.storage_options)
             entries = {encode_path(path): entry for path, entry in staged.paths.items()}
             target = PartTarget(self.fingerprint, folder, entries, self._read_known(task.reuse))
-            counter = RunCounter(files_total=len(entries))
+            on_progress = None if on_sign_of_life is None else lambda _: on_sign_of_life()
+            counter = RunCounter(files_total=len(entries), on_progress=on_progress)
             run_pipeline(
                 target,
                 self._embedder,
