@@ -52,11 +52,12 @@ def test_a_killed_worker_loses_nothing(source, whole, tmp_path):
 
 
 def test_a_worker_that_hangs_is_ended_and_its_shard_goes_to_another(source, whole, tmp_path):
-    executor = ProcessExecutor(load_slow, workers=2, stall_seconds=3)
+    # Long enough for the first shard of a process, which imports what it needs.
+    executor = ProcessExecutor(load_slow, workers=2, stall_seconds=8)
     stopped, troubles = [], []
 
     def stop_one(progress):
-        if not stopped:
+        if not stopped and progress.shards_done:
             stopped.append(executor.process_ids[-1])
             os.kill(stopped[-1], signal.SIGSTOP)
 

@@ -44,7 +44,7 @@ def test_the_file_tree_of_the_readme_is_that_of_the_package():
     (tree,) = (block for block in list_blocks(read_page(Path("README.md")), "text") if "└──" in block.content)
     shown: dict[str, int] = {}
     folders: list[str] = []
-    for line in tree.content.splitlines()[1:]:
+    for line in tree.content.splitlines():
         match = re.match(r"(?P<indent>(?:│   |    )*)[├└]── (?P<name>\S+) +\S", line)
         assert match, f"{line!r} has no name with a description"
         depth = len(match["indent"]) // 4
