@@ -7,6 +7,7 @@ hold one engine, whose concurrent callers share forward passes (`qwen3_vl_retrie
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, cast, get_type_hints
@@ -40,7 +41,7 @@ _LoadingOptions: Any = TypedDict("_LoadingOptions", _LOADING_TYPES, total=False)
 _LoadingOptions.__pydantic_config__ = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
-class NamedModel(BaseModel):
+class NamedModel(BaseModel, ABC):
     """A model that is named, and how it is loaded; or a ready object.
 
     The options of loading, `qwen3_vl_retrieval.ShareOptions`, are keyword arguments like the fields, and are collected
@@ -132,9 +133,9 @@ class NamedModel(BaseModel):
         """Whether `model` is its name, and not a default beside the address of a server that has another."""
         return self._is_named and (self.base_url is None or "model" in self.model_fields_set)
 
+    @abstractmethod
     def _load(self) -> Any:
         """The model of this name and these options, or the ready object as the port has it."""
-        raise NotImplementedError
 
     def _list_share_options(self) -> ShareOptions:
         """What `share_embedder` and `share_reranker` take besides the name."""

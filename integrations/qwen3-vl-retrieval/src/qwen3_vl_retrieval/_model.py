@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +21,7 @@ from qwen3_vl_retrieval.prompting.tokenization import PromptTokenizer
 __all__ = ["ModelInProcess"]
 
 
-class ModelInProcess:
+class ModelInProcess(ABC):
     """A Qwen3-VL model in this process, ready to compute; the base of `Qwen3VLEmbedder` and `Qwen3VLReranker`.
 
     Attributes:
@@ -95,9 +96,9 @@ class ModelInProcess:
         return built
 
     @classmethod
+    @abstractmethod
     def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> Self:
         """Returns the model with the weights of a model hub or a folder."""
-        raise NotImplementedError
 
     def share_origin(self, other: Self, limits: Mapping[str, Any]) -> None:
         """Notes that the weights are those of `other`: a pickle of this loads them by the same name, with `limits`."""
