@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +33,14 @@ class LoadedStore:
         make_sink: Makes sinks of it, one after the other, with the options of the sink.
         find_nearest: The ids of the nearest rows, as its own client finds them.
         make_foreign: Makes a table or collection by its own client; `None` where anything else is no store at all.
+        read_row: The text and the metadata of a unit, where the stores of LangChain look for them; `None` if untested.
         recall: How many of the exact ten nearest it finds at least; 1 if it compares with each vector.
     """
 
     make_sink: Callable[..., Sink]
     find_nearest: Callable[[npt.NDArray[np.float32], int], Sequence[str]]
     make_foreign: Callable[[], object] | None = None
+    read_row: Callable[[str], tuple[str, Mapping[str, Any]]] | None = None
     recall: float = 1.0
 
 
@@ -114,10 +116,17 @@ def open_qdrant(folder: Path) -> LoadedStore:
             params = models.VectorParams(size=2, distance=models.Distance.COSINE)
             client.create_collection(NAME, vectors_config=params)
 
+    def read_row(unit_id: str) -> tuple[str, Mapping[str, Any]]:
+        condition = models.FieldCondition(key="metadata.id", match=models.MatchValue(value=unit_id))
+        with connect() as client:
+            (point,), _ = client.scroll(NAME, scroll_filter=models.Filter(must=[condition]))
+        return point.payload["page_content"], point.payload["metadata"]
+
     return LoadedStore(
         make_sink=lambda **options: QdrantSink(str(folder), collection=NAME, **options),
         find_nearest=find_nearest,
         make_foreign=make_foreign,
+        read_row=read_row,
     )
 
 
@@ -144,10 +153,17 @@ def open_milvus(file: Path) -> LoadedStore:
         with connect() as client:
             client.create_collection(NAME, dimension=2)
 
+    def read_row(unit_id: str) -> tuple[str, Mapping[str, Any]]:
+        with connect() as client:
+            client.load_collection(NAME)
+            (row,) = client.query(NAME, ids=[unit_id], output_fields=["*"])
+        return row["text"], {name: value for name, value in row.items() if name not in ("text", "vector")}
+
     return LoadedStore(
         make_sink=lambda **options: MilvusSink(str(file), collection=NAME, **options),
         find_nearest=find_nearest,
         make_foreign=make_foreign,
+        read_row=read_row,
         recall=0.95,
     )
 
@@ -174,10 +190,16 @@ def open_chroma(url: str, collection: str) -> LoadedStore:
         with connect() as client:
             client.create_collection(collection, embedding_function=None)
 
+    def read_row(unit_id: str) -> tuple[str, Mapping[str, Any]]:
+        with connect() as client:
+            found = client.get_collection(collection, embedding_function=None).get(ids=[unit_id])
+        return found["documents"][0], {"id": found["ids"][0], **found["metadatas"][0]}
+
     return LoadedStore(
         make_sink=lambda **options: ChromaSink(url, collection=collection, **options),
         find_nearest=find_nearest,
         make_foreign=make_foreign,
+        read_row=read_row,
         recall=0.95,
     )
 

@@ -178,6 +178,21 @@ def test_what_was_not_made_by_a_loading_is_left_alone(open_store, name, run):
         load_run(run, store.make_sink())
 
 
+@pytest.mark.parametrize("name", ["qdrant", "milvus", "chroma"])
+def test_texts_and_metadata_are_where_the_stores_of_frameworks_look_for_them(open_store, name, run, tmp_path):
+    store = open_store(name)
+    load_run(run, store.make_sink())
+    rows = read_parts(run)
+    image = next(row for row in rows.values() if row["media_type"] == "image")
+    text, metadata = store.read_row(image["id"])
+    assert text == ""
+    assert (metadata["id"], metadata["width"], metadata["height"]) == (image["id"], 32, 16)
+    assert metadata["source"] == str(tmp_path / "source" / "red.png")
+    assert list(metadata["sources"]) == [metadata["source"]]
+    chunk = next(row for row in rows.values() if row["media_type"] == "text")
+    assert store.read_row(chunk["id"])[0] == chunk["text"]
+
+
 @pytest.mark.parametrize(
     ("name", "precision"),
     [
