@@ -34,10 +34,11 @@ def serve_chroma(folder: Path) -> Generator[str, None, None]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    code = "from chromadb.cli.cli import app; app()"
+    # What the command `chroma` does, without importing all of chromadb before.
+    code = "import sys, chromadb_rust_bindings; chromadb_rust_bindings.cli(sys.argv)"
     arguments = ["run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     environment = {**os.environ, "ANONYMIZED_TELEMETRY": "False"}
-    process = subprocess.Popen(  # noqa: S603 - this interpreter
+    process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         env=environment,
         stdout=subprocess.DEVNULL,

@@ -50,9 +50,7 @@ def open_index(folder: Path) -> LoadedStore:
             store.refresh()
             return store.collection.find_nearest(store.shorten(vector[None])[0], limit=limit)
 
-    return LoadedStore(
-        make_sink=lambda **options: IndexSink(folder, **options), find_nearest=find_nearest, recall=0.95
-    )
+    return LoadedStore(make_sink=lambda **options: IndexSink(folder, **options), find_nearest=find_nearest, recall=0.95)
 
 
 def open_lancedb(folder: Path) -> LoadedStore:
@@ -176,10 +174,12 @@ def open_chroma(url: str, collection: str) -> LoadedStore:
     def connect() -> Generator[Any, None, None]:
         port = int(url.rpartition(":")[2])
         client = chromadb.HttpClient(host="127.0.0.1", port=port, settings=Settings(anonymized_telemetry=False))
+        session = client._server._session
         try:
             yield client
         finally:
             client.close()
+            session.close()
 
     def find_nearest(vector: npt.NDArray[np.float32], limit: int) -> Sequence[str]:
         with connect() as client:
@@ -202,4 +202,3 @@ def open_chroma(url: str, collection: str) -> LoadedStore:
         read_row=read_row,
         recall=0.95,
     )
-

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from poisonous_pdfs import nest_forms
-
 from store_servers import serve_postgres
+
 from served_apps import serve_app
 from vllm_servers.stand_in import StandIn
 

@@ -126,15 +126,8 @@ class LanceDbSink(Sink):
         with self._explain():
             return self._table.search().where(_name_ids(ids)).select(columns).limit(len(ids)).to_arrow()
 
-    @contextmanager
-    def _explain(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except RetrievalError:
-            raise
-        except Exception as error:
-            # Errors of LanceDB are of many classes, some of them of the Rust below it.
-            raise StoreError(f"LanceDB refuses the table {quote(self._name)}: {explain(error)}") from error
+    def _explain(self) -> AbstractContextManager[None]:
+        return explain_storage_errors(f"LanceDB refuses the table {quote(self._name)}")
 
 
 def _find_table(database: Any, name: str) -> Any:

@@ -83,7 +83,7 @@ class PostgresSink(Sink):
         require_precision(precision, tuple(_MOST_DIMENSIONS), "Postgres")
         self._url = url
         self._table = table
-        self._precision = precision
+        self._precision: SinkPrecision | None = precision
         self._connection: Any = None
         self._kind = "vector"
         self._dimensions = 0
