@@ -86,10 +86,17 @@ def open_postgres(url: str, table: str) -> LoadedStore:
         with psycopg.connect(url) as connection:
             connection.execute(f"CREATE TABLE {table} (id text)")
 
+    def read_row(unit_id: str) -> tuple[str, Mapping[str, Any]]:
+        with psycopg.connect(url) as connection:
+            statement = f"SELECT text, source, sources, width, height FROM {table} WHERE id = %s"  # noqa: S608 - our own
+            (row,) = connection.execute(statement, [unit_id]).fetchall()
+        return row[0], {"id": unit_id, **dict(zip(("source", "sources", "width", "height"), row[1:], strict=True))}
+
     return LoadedStore(
         make_sink=lambda **options: PostgresSink(url, table=table, **options),
         find_nearest=find_nearest,
         make_foreign=make_foreign,
+        read_row=read_row,
         recall=0.95,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from job_runs import FILES, read_parts, write_texts
 from qwen3_vl_retrieval import FingerprintMismatchError, StoreError
 from qwen3_vl_retrieval.cli import app
 from qwen3_vl_retrieval.index import MultimodalIndex
+from qwen3_vl_retrieval.index.store.parquet import ExportBatch
 from qwen3_vl_retrieval.jobs import (
     ChromaSink,
     IndexSink,
@@ -141,16 +143,11 @@ def test_short_vectors_are_of_another_space_and_have_unit_length(make_sink, run)
     with pytest.raises(FingerprintMismatchError, match="dimensions"):
         load_run(run, make_sink())
     unit_id, row = next(iter(read_parts(run).items()))
-    sink = make_sink()
-    sink.open(FakeEmbedder().compute_fingerprint(dimensions=32))
-    vector = sink.fetch_vectors([unit_id])[unit_id].astype(np.float32)
-    sink.close()
+    with closing(make_sink()) as sink:
+        sink.open(FakeEmbedder().compute_fingerprint(dimensions=32))
+        vector, tolerance = sink.fetch_vectors([unit_id])[unit_id].astype(np.float32), sink.vector_tolerance
     whole = np.array(row["vector"], dtype=np.float32)
-    np.testing.assert_allclose(vector, whole[:32] / np.linalg.norm(whole[:32]), atol=sink_tolerance(make_sink))
-
-
-def sink_tolerance(make_sink):
-    return 1e-3 if isinstance(make_sink(), IndexSink) else 1e-6
+    np.testing.assert_allclose(vector, whole[:32] / np.linalg.norm(whole[:32]), atol=tolerance)
 
 
 def test_dimensions_that_the_run_does_not_have_are_refused(run, tmp_path):
@@ -178,7 +175,7 @@ def test_what_was_not_made_by_a_loading_is_left_alone(open_store, name, run):
         load_run(run, store.make_sink())
 
 
-@pytest.mark.parametrize("name", ["qdrant", "milvus", "chroma"])
+@pytest.mark.parametrize("name", ["postgres", "qdrant", "milvus", "chroma"])
 def test_texts_and_metadata_are_where_the_stores_of_frameworks_look_for_them(open_store, name, run, tmp_path):
     store = open_store(name)
     load_run(run, store.make_sink())
@@ -191,6 +188,30 @@ def test_texts_and_metadata_are_where_the_stores_of_frameworks_look_for_them(ope
     assert list(metadata["sources"]) == [metadata["source"]]
     chunk = next(row for row in rows.values() if row["media_type"] == "text")
     assert store.read_row(chunk["id"])[0] == chunk["text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        ("milvus", "é" * 40_000, "é" * 32_767),
+        ("postgres", "before\0after", "beforeafter"),
+    ],
+    ids=["65,535 bytes of Milvus", "NUL in Postgres"],
+)
+def test_of_a_text_that_a_store_cannot_hold_the_rest_is_kept(open_store, name, given, kept):
+    store, unit_id = open_store(name), "a" * 40
+    batch = ExportBatch(
+        ids=[unit_id],
+        metadata=[{"media_type": "page", "page": 1, "sha256": "b" * 64}],
+        texts=[given],
+        contents=[None],
+        sources=[["/scans/a.pdf"]],
+        vectors=np.eye(1, 64, dtype=np.float32),
+    )
+    with closing(store.make_sink()) as sink:
+        sink.open(FakeEmbedder().fingerprint)
+        sink.upsert(batch, ["c" * 32])
+    assert store.read_row(unit_id)[0] == kept
 
 
 @pytest.mark.parametrize(

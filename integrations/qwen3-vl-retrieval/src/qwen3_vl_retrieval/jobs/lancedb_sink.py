@@ -80,9 +80,13 @@ class LanceDbSink(Sink):
         rows = replace(batch, texts=texts, vectors=batch.vectors.astype(_TYPES[self._precision]))
         table = build_table(fingerprint, rows)
         table = table.append_column(self._schema.field("row_hash"), pyarrow.array(list(hashes), pyarrow.string()))
+        is_new = not self.find_hashes(batch.ids)
         with self._explain():
-            merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-            merge.execute(table)
+            if is_new:
+                # What a merge needs grows with the table, because it reads of it what it may replace.
+                self._table.add(table)
+            else:
+                self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(table)
 
     def fetch_vectors(self, ids: Sequence[str]) -> Mapping[str, npt.NDArray[Any]]:
         """Returns the vectors of `ids`."""
