@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qwen3_vl_retrieval.errors import RetrievalError, StoreError, explain, quote
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.index.store.parquet import ExportBatch, build_table, import_pyarrow, read_fingerprint
-from qwen3_vl_retrieval.jobs.sink import Sink
+from qwen3_vl_retrieval.jobs.filesystems import explain_storage_errors
+from qwen3_vl_retrieval.jobs.sink import TOLERANCES, Sink, SinkPrecision, require_precision
 from qwen3_vl_retrieval.lazy_imports import import_extra
 
 __all__ = ["LanceDbSink"]
 
 _GROUP_ROWS = 10_000
+
+_TYPES: Mapping[SinkPrecision, npt.DTypeLike] = {"float32": np.float32, "float16": np.float16}
 
 
 class LanceDbSink(Sink):
@@ -29,9 +33,12 @@ class LanceDbSink(Sink):
     Args:
         path: Folder of the database, or a URL that LanceDB knows (`s3://…`).
         table: Name of the table.
+        precision: Number format of a table that is made: `"float32"`, the default, or `"float16"`.
     """
 
-    def __init__(self, path: str, *, table: str) -> None:
+    def __init__(self, path: str, *, table: str, precision: SinkPrecision | None = None) -> None:
+        require_precision(precision, tuple(_TYPES), "LanceDB")
+        self._precision: SinkPrecision = "float32" if precision is None else precision
         self._path = path
         self._name = table
         self._table: Any = None
@@ -39,8 +46,8 @@ class LanceDbSink(Sink):
 
     @property
     def vector_tolerance(self) -> float:
-        """Nothing is rounded."""
-        return 1e-6
+        """What rounding to halves leaves, if they are halves."""
+        return TOLERANCES[self._precision]
 
     def open(self, fingerprint: Fingerprint) -> None:
         """Opens the table, or makes it."""
@@ -52,8 +59,10 @@ class LanceDbSink(Sink):
         if self._table is not None:
             self._schema = self._table.schema
             fingerprint.require_match(read_fingerprint(self._schema, f"the table {self._name!r}"))
+            is_half = self._schema.field("vector").type.value_type == pyarrow.float16()
+            self._precision = "float16" if is_half else "float32"
             return
-        empty = build_table(fingerprint, _make_empty(fingerprint))
+        empty = build_table(fingerprint, self._make_empty(fingerprint))
         self._schema = empty.schema.append(pyarrow.field("row_hash", pyarrow.string(), nullable=False))
         with self._explain():
             self._table = database.create_table(self._name, schema=self._schema)
@@ -67,11 +76,17 @@ class LanceDbSink(Sink):
         """Enters rows in one version of the table."""
         pyarrow = import_pyarrow()
         fingerprint = read_fingerprint(self._schema, self._name)
-        table = build_table(fingerprint, batch)
+        texts = ["" if text is None else text for text in batch.texts]
+        rows = replace(batch, texts=texts, vectors=batch.vectors.astype(_TYPES[self._precision]))
+        table = build_table(fingerprint, rows)
         table = table.append_column(self._schema.field("row_hash"), pyarrow.array(list(hashes), pyarrow.string()))
+        is_new = not self.find_hashes(batch.ids)
         with self._explain():
-            merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-            merge.execute(table)
+            if is_new:
+                # What a merge needs grows with the table, because it reads of it what it may replace.
+                self._table.add(table)
+            else:
+                self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(table)
 
     def fetch_vectors(self, ids: Sequence[str]) -> Mapping[str, npt.NDArray[Any]]:
         """Returns the vectors of `ids`."""
@@ -107,19 +122,16 @@ class LanceDbSink(Sink):
         """Lets go of the table."""
         self._table = None
 
+    def _make_empty(self, fingerprint: Fingerprint) -> ExportBatch:
+        vectors = np.empty((0, fingerprint.dimensions), dtype=_TYPES[self._precision])
+        return ExportBatch(ids=(), metadata=(), texts=(), contents=(), sources=(), vectors=vectors)
+
     def _find(self, ids: Sequence[str], columns: list[str]) -> Any:
         with self._explain():
             return self._table.search().where(_name_ids(ids)).select(columns).limit(len(ids)).to_arrow()
 
-    @contextmanager
-    def _explain(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except RetrievalError:
-            raise
-        except Exception as error:
-            # Errors of LanceDB are of many classes, some of them of the Rust below it.
-            raise StoreError(f"LanceDB refuses the table {quote(self._name)}: {explain(error)}") from error
+    def _explain(self) -> AbstractContextManager[None]:
+        return explain_storage_errors(f"LanceDB refuses the table {quote(self._name)}")
 
 
 def _find_table(database: Any, name: str) -> Any:
@@ -130,11 +142,6 @@ def _find_table(database: Any, name: str) -> Any:
         if "was not found" in str(error):
             return None
         raise
-
-
-def _make_empty(fingerprint: Fingerprint) -> ExportBatch:
-    vectors = np.empty((0, fingerprint.dimensions), dtype=np.float32)
-    return ExportBatch(ids=(), metadata=(), texts=(), contents=(), sources=(), vectors=vectors)
 
 
 def _name_ids(ids: Sequence[str]) -> str:
