@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast
 
+import numpy as np
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
     BaseCallbackManager,
@@ -34,6 +35,7 @@ from langchain_qwen3_vl.tracing import describe_item
 from qwen3_vl_retrieval import Embedder, Reranker, StoreError
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import MultimodalIndex, Store
+from qwen3_vl_retrieval.jobs import RunVectors
 
 __all__ = ["Qwen3VLRetriever", "RetrieverOptions", "SearchType", "StoreRetrieverOptions"]
 
@@ -77,6 +79,7 @@ class StoreRetrieverOptions(RetrieverOptions, total=False):
     """Fields of a `Qwen3VLRetriever` over a vector store."""
 
     reranker: BaseDocumentCompressor | None
+    full_vectors: RunVectors | None
     search_type: SearchType
 
 
@@ -110,6 +113,11 @@ class Qwen3VLRetriever(BaseRetriever):
     reranker: BaseDocumentCompressor | None = Field(
         default=None,
         description="Judges the candidates, whatever its `top_n`; `None` leaves the order to `base`.",
+    )
+    full_vectors: RunVectors | None = Field(
+        default=None,
+        description="Over a store that `qwen3vl load` has filled with short vectors: the run, by whose full vectors the "
+        "candidates are ordered again. `similarity_score` is the cosine of those.",
     )
     k: int = Field(default=4, ge=1, description="Documents to return at most.")
     fetch_k: int = Field(default=_FETCH_K, ge=1, description="Candidates to judge; `k` if that is more.")
@@ -170,6 +178,11 @@ class Qwen3VLRetriever(BaseRetriever):
         if isinstance(self.base, BaseRetriever) and (self.filter is not None or self.search_kwargs):
             raise ValueError(
                 f"filter and search_kwargs are for stores, and base is {type(self.base).__name__}; give them to it"
+            )
+        if self.full_vectors is not None and not _has_qwen_embeddings(self.base):
+            raise ValueError(
+                f"full_vectors are for a VectorStore with Qwen3VLEmbeddings, and base is {type(self.base).__name__}; "
+                "leave them out (a MultimodalIndex has a second pass of its own)"
             )
         _check_search_options(self.base, self.search_type, self.search_kwargs)
         if self.search_type == "similarity_score_threshold" and self.score_threshold is None:
@@ -251,7 +264,7 @@ class Qwen3VLRetriever(BaseRetriever):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Any
     ) -> list[Document]:
         call = self._plan(query, **options)
-        found = self._recall(call, run_manager.get_child())
+        found = self._rescore(self._recall(call, run_manager.get_child()), call)
         if self.reranker is not None and found:
             judge = _prepare_judge(self.reranker, len(found))
             found = judge.compress_documents(found, call.query, callbacks=run_manager.get_child())
@@ -262,6 +275,8 @@ class Qwen3VLRetriever(BaseRetriever):
     ) -> list[Document]:
         call = self._plan(query, **options)
         found = await self._arecall(call, run_manager.get_child())
+        # In a thread: parts of the run are read.
+        found = await asyncio.to_thread(self._rescore, found, call)
         if self.reranker is not None and found:
             # In a thread: the first use loads the model.
             judge = await asyncio.to_thread(_prepare_judge, self.reranker, len(found))
@@ -295,7 +310,7 @@ class Qwen3VLRetriever(BaseRetriever):
         return _Call(
             query=query.query if isinstance(query, _TracedQuery) else query,
             k=chosen,
-            count=chosen if self.reranker is None else fetched,
+            count=chosen if self.reranker is None and self.full_vectors is None else fetched,
             fetch_k=fetched,
             filter=self.filter if filter is None else filter,
             score_threshold=self.score_threshold if score_threshold is None else score_threshold,
@@ -321,6 +336,23 @@ class Qwen3VLRetriever(BaseRetriever):
         method, cosine = _choose_search(self.base, self.search_type)
         found: list[Any] = await getattr(self.base, f"a{method}")(call.query, **self._list_arguments(call))
         return found if cosine is None else [_score(document, score, cosine) for document, score in found]
+
+    def _rescore(self, found: list[Document], call: _Call) -> list[Document]:
+        """The candidates in the order of their full vectors, if there are any."""
+        if self.full_vectors is None or not found:
+            return found
+        short: Qwen3VLEmbeddings = self.base.embeddings
+        full = short.model_copy(update={"dimensions": self.full_vectors.fingerprint.dimensions})
+        full.fingerprint.require_match(self.full_vectors.fingerprint)
+        cosines = self.full_vectors.score(full.embed_query_array(call.query), [_find_unit_id(one) for one in found])
+        # Equal ones keep their order.
+        order = np.argsort(-cosines, kind="stable").tolist()
+        return [
+            found[place].model_copy(
+                update={"metadata": {**found[place].metadata, "similarity_score": float(cosines[place])}}
+            )
+            for place in order
+        ]
 
     def _search_index(self, index: MultimodalIndex, call: _Call) -> list[Document]:
         results = index.search(
@@ -509,6 +541,21 @@ def _score(document: Document, score: float, cosine: Callable[[float], float]) -
     # Qdrant keeps it there.
     own_id = metadata.get("_id") if document.id is None else document.id
     return document.model_copy(update={"metadata": metadata, "id": None if own_id is None else str(own_id)})
+
+
+def _has_qwen_embeddings(base: object) -> bool:
+    return isinstance(base, VectorStore) and isinstance(base.embeddings, Qwen3VLEmbeddings)
+
+
+def _find_unit_id(document: Document) -> str:
+    """The id of the unit that `qwen3vl load` has entered: stores whose ids are others have it among the metadata."""
+    unit_id = document.metadata.get("id", document.id)
+    if not isinstance(unit_id, str):
+        raise StoreError(
+            "a document that was found has no id; full_vectors are for a store that qwen3vl load has filled: give the "
+            "name of its id to the store (id_column of PGVectorStore, primary_field of Milvus)"
+        )
+    return unit_id
 
 
 def _find_cosine(store: Any) -> Callable[[float], float] | None:

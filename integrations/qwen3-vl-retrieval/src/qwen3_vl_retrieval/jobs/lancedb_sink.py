@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from qwen3_vl_retrieval.errors import RetrievalError, StoreError, explain, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.index.store.parquet import ExportBatch, build_table, import_pyarrow, read_fingerprint
+from qwen3_vl_retrieval.index.store.parquet import FLAT_COLUMNS, ExportBatch, build_table, import_pyarrow, read_fingerprint
 from qwen3_vl_retrieval.jobs.sink import Sink
 from qwen3_vl_retrieval.lazy_imports import import_extra
 
@@ -20,11 +20,15 @@ __all__ = ["LanceDbSink"]
 
 _GROUP_ROWS = 10_000
 
+_MEDIA_NAMES = ("image", "video")
+"""Metadata of an image or a video that name its source."""
+
 
 class LanceDbSink(Sink):
     """Enters units in a table, which is made if there is none.
 
-    Columns are those of a part and `row_hash`; the fingerprint is in the metadata of the schema.
+    Columns are those of a part and `row_hash`. What a part has as JSON in `metadata` is in `own_metadata`, and `metadata`
+    is a record of the flat metadata: LlamaIndex reads them there. The fingerprint is in the metadata of the schema.
 
     Args:
         path: Folder of the database, or a URL that LanceDB knows (`s3://…`).
@@ -45,7 +49,6 @@ class LanceDbSink(Sink):
     def open(self, fingerprint: Fingerprint) -> None:
         """Opens the table, or makes it."""
         lancedb = import_extra("lancedb", purpose="tables of LanceDB", extra="lancedb")
-        pyarrow = import_pyarrow()
         with self._explain():
             database = lancedb.connect(self._path)
             self._table = _find_table(database, self._name)
@@ -53,8 +56,7 @@ class LanceDbSink(Sink):
             self._schema = self._table.schema
             fingerprint.require_match(read_fingerprint(self._schema, f"the table {self._name!r}"))
             return
-        empty = build_table(fingerprint, _make_empty(fingerprint))
-        self._schema = empty.schema.append(pyarrow.field("row_hash", pyarrow.string(), nullable=False))
+        self._schema = _build_rows(fingerprint, _make_empty(fingerprint), ()).schema
         with self._explain():
             self._table = database.create_table(self._name, schema=self._schema)
 
@@ -65,10 +67,7 @@ class LanceDbSink(Sink):
 
     def upsert(self, batch: ExportBatch, hashes: Sequence[str]) -> None:
         """Enters rows in one version of the table."""
-        pyarrow = import_pyarrow()
-        fingerprint = read_fingerprint(self._schema, self._name)
-        table = build_table(fingerprint, batch)
-        table = table.append_column(self._schema.field("row_hash"), pyarrow.array(list(hashes), pyarrow.string()))
+        table = _build_rows(read_fingerprint(self._schema, self._name), batch, hashes)
         with self._explain():
             merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(table)
@@ -130,6 +129,21 @@ def _find_table(database: Any, name: str) -> Any:
         if "was not found" in str(error):
             return None
         raise
+
+
+def _build_rows(fingerprint: Fingerprint, batch: ExportBatch, hashes: Sequence[str]) -> Any:
+    """The rows of a batch as a table of Arrow."""
+    pyarrow = import_pyarrow()
+    table = build_table(fingerprint, batch)
+    texts = pyarrow.string()
+    columns = {name: table.column(name).combine_chunks() for name in FLAT_COLUMNS}
+    for name in _MEDIA_NAMES:
+        columns[name] = pyarrow.array([metadata.get(name) for metadata in batch.metadata], texts)
+    record = pyarrow.StructArray.from_arrays([*columns.values()], [*columns])
+    names = ["own_metadata" if name == "metadata" else name for name in table.column_names]
+    table = table.rename_columns(names).append_column("metadata", record)
+    row_hash = pyarrow.field("row_hash", texts, nullable=False)
+    return table.append_column(row_hash, pyarrow.array(list(hashes), texts))
 
 
 def _make_empty(fingerprint: Fingerprint) -> ExportBatch:

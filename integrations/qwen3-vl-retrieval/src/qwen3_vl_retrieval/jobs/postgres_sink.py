@@ -40,11 +40,23 @@ CREATE TABLE {table} (
     mime_type text,
     sha256 text,
     sources text[] NOT NULL,
-    text text,
+    text text NOT NULL,
     metadata jsonb NOT NULL,
     row_hash text NOT NULL
 )
 """
+
+_VIEW = """
+CREATE OR REPLACE VIEW {view} AS SELECT
+    hashtextextended(id, 0) AS id,
+    text,
+    metadata || jsonb_strip_nulls(jsonb_build_object({pairs})) AS metadata_,
+    id AS node_id,
+    vector AS embedding,
+    to_tsvector({language}, text) AS text_search_tsv
+FROM {table}
+"""
+"""What the `PGVectorStore` of LlamaIndex selects, with the flat metadata in one JSON object."""
 
 _UPSERT = """
 INSERT INTO {table} VALUES (%s, %s::{kind}, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s)
@@ -59,16 +71,21 @@ ON CONFLICT (id) DO UPDATE SET
 class PostgresSink(Sink):
     """Enters units in a table, which is made if there is none, with an index by cosine.
 
-    Columns are `id`, `vector`, the flat metadata, `sources`, `text`, `metadata` as JSON, and `row_hash`. The
-    fingerprint is the comment of the table. Up to 2,000 dimensions vectors are `vector`s, beyond that `halfvec`s.
+    Columns are `id`, `vector`, the flat metadata, `sources`, `text`, `metadata` as JSON, and `row_hash`; the text of
+    what has none is empty. The fingerprint is the comment of the table. Up to 2,000 dimensions vectors are `vector`s,
+    beyond that `halfvec`s. Beside the table `NAME` there is a view `data_NAME` with the columns that LlamaIndex reads,
+    and an index of the words of the texts.
 
     Args:
         url: `postgresql://user@host/database`; what it leaves out is as libpq has it (`PGPASSWORD`, `~/.pgpass`).
         table: Name of the table.
+        language: What Postgres takes the texts for in its search of words: `"simple"` leaves words as they are, and
+            `"english"` or another of its text search configurations reduces them to their stems.
     """
 
-    def __init__(self, url: str, *, table: str) -> None:
+    def __init__(self, url: str, *, table: str, language: str = "simple") -> None:
         self._url = url
+        self._language = language
         self._table = table
         self._connection: Any = None
         self._kind = "vector"
@@ -112,7 +129,7 @@ class PostgresSink(Sink):
                 _write_vector(batch.vectors[place]),
                 *(batch.metadata[place].get(name) for name in _COLUMNS),
                 list(batch.sources[place]),
-                batch.texts[place],
+                (batch.texts[place] or "").replace("\0", ""),  # the one character that Postgres does not keep
                 json.dumps({name: value for name, value in batch.metadata[place].items() if name not in _COLUMNS}),
                 hashes[place],
             ]
@@ -150,8 +167,10 @@ class PostgresSink(Sink):
             return int(self._run("SELECT count(*) FROM {table}").fetchone()[0])
 
     def finish(self) -> None:
-        """Builds the index by cosine, unless it is there: it is faster once all rows are."""
+        """Builds the indexes by cosine and of words, unless they are there: it is faster once all rows are."""
         with self._explain():
+            self._run(_VIEW)
+            self._run("CREATE INDEX IF NOT EXISTS {words} ON {table} USING gin (to_tsvector({language}, text))")
             self._run("CREATE INDEX IF NOT EXISTS {index} ON {table} USING hnsw (vector {operators})")
             self._run("ANALYZE {table}")
 
@@ -172,11 +191,18 @@ class PostgresSink(Sink):
     def _compose(self, statement: str, **parts: Any) -> Any:
         """The statement with names quoted as Postgres wants them."""
         sql = import_extra("psycopg.sql", purpose="tables of Postgres", extra="postgres")
-        table = sql.Identifier(*self._table.split("."))
+        *schema, name = self._table.split(".")
+        table = sql.Identifier(*schema, name)
         return sql.SQL(statement).format(
             table=table,
             name=sql.Literal(table.as_string(self._connection)),
-            index=sql.Identifier(f"{self._table.rpartition('.')[2]}_by_cosine"),
+            view=sql.Identifier(*schema, f"data_{name}"),
+            index=sql.Identifier(f"{name}_by_cosine"),
+            words=sql.Identifier(f"{name}_by_words_{self._language}"),
+            language=sql.Literal(self._language),
+            pairs=sql.SQL(", ").join(
+                sql.SQL("{}, {}").format(sql.Literal(column), sql.Identifier(column)) for column in _COLUMNS
+            ),
             kind=sql.SQL(self._kind),
             operators=sql.SQL(f"{self._kind}_cosine_ops"),
             **parts,
