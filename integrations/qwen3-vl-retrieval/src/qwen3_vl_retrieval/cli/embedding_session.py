@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
-from qwen3_vl_retrieval.cli.embed import SourceRequest, WorkerOptions
+from qwen3_vl_retrieval.cli.embed import SourceRequest, WorkerOptions, read_key
 from qwen3_vl_retrieval.cli.options import LoadingOptions
 from qwen3_vl_retrieval.cli.worker_model import WorkerModel
 from qwen3_vl_retrieval.documents.labels import clean_text
@@ -91,7 +91,7 @@ def _choose_executor(
         policy=policy,
         devices=devices,
         base_urls=urls,
-        api_key=_read_key(work.api_key_file),
+        api_key=read_key(work.api_key_file),
         # Workers on one CPU would wait for each other's threads.
         threads=max(1, (os.cpu_count() or 1) // workers) if is_on_cpu and workers > 1 else None,
     )
@@ -111,15 +111,6 @@ def _list_devices(loading: LoadingOptions) -> tuple[str, ...]:
     if loading.device is not None:
         return () if loading.device == "cpu" else (loading.device,)
     return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
-
-
-def _read_key(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    lines = file.read_text(encoding="utf-8").split()
-    if not lines:
-        raise ValueError(f"the file {str(file)!r} of --api-key-file holds no key; write it on one line")
-    return lines[0]
 
 
 @contextmanager

@@ -20,14 +20,17 @@ from typing import TYPE_CHECKING
 from qwen3_vl_retrieval.lazy_imports import import_lazily
 
 if TYPE_CHECKING:
+    from qwen3_vl_retrieval.jobs.chroma_sink import ChromaSink
     from qwen3_vl_retrieval.jobs.executor import Executor
     from qwen3_vl_retrieval.jobs.failures import NamedFailure
     from qwen3_vl_retrieval.jobs.in_process import InProcessExecutor
     from qwen3_vl_retrieval.jobs.index_sink import IndexSink
     from qwen3_vl_retrieval.jobs.lancedb_sink import LanceDbSink
     from qwen3_vl_retrieval.jobs.loading import LoadReport, load_run
+    from qwen3_vl_retrieval.jobs.milvus_sink import MilvusSink
     from qwen3_vl_retrieval.jobs.postgres_sink import PostgresSink
     from qwen3_vl_retrieval.jobs.processes import ProcessExecutor
+    from qwen3_vl_retrieval.jobs.qdrant_sink import QdrantSink
     from qwen3_vl_retrieval.jobs.ray_actors import RayExecutor
     from qwen3_vl_retrieval.jobs.reading import ReadingOptions
     from qwen3_vl_retrieval.jobs.report import RunProgress, RunReport
@@ -37,14 +40,17 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.jobs.status import RunStatus, read_status
 
 __all__ = [
+    "ChromaSink",
     "Executor",
     "InProcessExecutor",
     "IndexSink",
     "LanceDbSink",
     "LoadReport",
+    "MilvusSink",
     "NamedFailure",
     "PostgresSink",
     "ProcessExecutor",
+    "QdrantSink",
     "RayExecutor",
     "ReadingOptions",
     "RunProgress",
@@ -58,14 +64,17 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ChromaSink": "jobs.chroma_sink",
     "Executor": "jobs.executor",
     "InProcessExecutor": "jobs.in_process",
     "IndexSink": "jobs.index_sink",
     "LanceDbSink": "jobs.lancedb_sink",
     "LoadReport": "jobs.loading",
+    "MilvusSink": "jobs.milvus_sink",
     "NamedFailure": "jobs.failures",
     "PostgresSink": "jobs.postgres_sink",
     "ProcessExecutor": "jobs.processes",
+    "QdrantSink": "jobs.qdrant_sink",
     "RayExecutor": "jobs.ray_actors",
     "ReadingOptions": "jobs.reading",
     "RunProgress": "jobs.report",

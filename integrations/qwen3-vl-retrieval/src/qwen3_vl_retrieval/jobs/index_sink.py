@@ -15,7 +15,7 @@ from qwen3_vl_retrieval.index.store.filters import compile_filter
 from qwen3_vl_retrieval.index.store.layout import SidecarPrecision
 from qwen3_vl_retrieval.index.store.parquet import ExportBatch, build_batch
 from qwen3_vl_retrieval.index.store.store import Store
-from qwen3_vl_retrieval.jobs.sink import Sink, hash_rows
+from qwen3_vl_retrieval.jobs.sink import TOLERANCES, Sink, SinkPrecision, hash_rows, require_precision
 
 __all__ = ["IndexSink"]
 
@@ -26,7 +26,8 @@ _GROUP_ROWS = 500
 _STAMP = "loaded_from_run"
 """Setting of the catalog of an index that holds the units of a run and nothing else."""
 
-_TOLERANCES: Mapping[SidecarPrecision, float] = {"float32": 1e-6, "float16": 1e-3}
+_COARSE_TOLERANCE = 1e-2
+"""Of an index that was made with a coarser number format, before there was a run."""
 
 
 class IndexSink(Sink):
@@ -37,18 +38,17 @@ class IndexSink(Sink):
         precision: Number format of its full vectors, if it is made: `"float32"` or `"float16"`.
     """
 
-    def __init__(self, folder: str | Path, *, precision: SidecarPrecision = "float16") -> None:
-        if precision not in _TOLERANCES:
-            raise ValueError(f"precision={quote(precision)} is unknown here; allowed are {', '.join(_TOLERANCES)}")
+    def __init__(self, folder: str | Path, *, precision: SinkPrecision | None = None) -> None:
+        require_precision(precision, ("float32", "float16"), "an index")
         self._folder = Path(folder)
-        self._precision: SidecarPrecision = precision
+        self._precision: SidecarPrecision = "float32" if precision == "float32" else "float16"
         self._opened = ExitStack()
         self._store: Store | None = None
 
     @property
     def vector_tolerance(self) -> float:
         """What rounding to the number format of the index leaves."""
-        return _TOLERANCES.get(self._open.head.precision, 1e-2)
+        return TOLERANCES.get(self._open.head.precision, _COARSE_TOLERANCE)
 
     def open(self, fingerprint: Fingerprint) -> None:
         """Opens the index for writing, or makes it."""

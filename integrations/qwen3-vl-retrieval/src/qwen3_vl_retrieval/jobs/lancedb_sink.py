@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qwen3_vl_retrieval.errors import RetrievalError, StoreError, explain, quote
+from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.index.store.parquet import FLAT_COLUMNS, ExportBatch, build_table, import_pyarrow, read_fingerprint
-from qwen3_vl_retrieval.jobs.sink import Sink
+from qwen3_vl_retrieval.jobs.filesystems import explain_storage_errors
+from qwen3_vl_retrieval.jobs.sink import TOLERANCES, Sink, SinkPrecision, require_precision
 from qwen3_vl_retrieval.lazy_imports import import_extra
 
 __all__ = ["LanceDbSink"]
@@ -23,19 +25,24 @@ _GROUP_ROWS = 10_000
 _MEDIA_NAMES = ("image", "video")
 """Metadata of an image or a video that name its source."""
 
+_TYPES: Mapping[SinkPrecision, npt.DTypeLike] = {"float32": np.float32, "float16": np.float16}
+
 
 class LanceDbSink(Sink):
     """Enters units in a table, which is made if there is none.
 
-    Columns are those of a part and `row_hash`. What a part has as JSON in `metadata` is in `own_metadata`, and `metadata`
-    is a record of the flat metadata: LlamaIndex reads them there. The fingerprint is in the metadata of the schema.
+    Columns are those of a part and `row_hash`; what a part has as JSON in `metadata` is in `own_metadata`, and `metadata`
+    is a record of the flat metadata, where LlamaIndex reads them. The text of what has none is empty; the fingerprint is in the metadata of the schema.
 
     Args:
         path: Folder of the database, or a URL that LanceDB knows (`s3://…`).
         table: Name of the table.
+        precision: Number format of a table that is made: `"float32"`, the default, or `"float16"`.
     """
 
-    def __init__(self, path: str, *, table: str) -> None:
+    def __init__(self, path: str, *, table: str, precision: SinkPrecision | None = None) -> None:
+        require_precision(precision, tuple(_TYPES), "LanceDB")
+        self._precision: SinkPrecision = "float32" if precision is None else precision
         self._path = path
         self._name = table
         self._table: Any = None
@@ -43,20 +50,23 @@ class LanceDbSink(Sink):
 
     @property
     def vector_tolerance(self) -> float:
-        """Nothing is rounded."""
-        return 1e-6
+        """What rounding to halves leaves, if they are halves."""
+        return TOLERANCES[self._precision]
 
     def open(self, fingerprint: Fingerprint) -> None:
         """Opens the table, or makes it."""
         lancedb = import_extra("lancedb", purpose="tables of LanceDB", extra="lancedb")
+        pyarrow = import_pyarrow()
         with self._explain():
             database = lancedb.connect(self._path)
             self._table = _find_table(database, self._name)
         if self._table is not None:
             self._schema = self._table.schema
             fingerprint.require_match(read_fingerprint(self._schema, f"the table {self._name!r}"))
+            is_half = self._schema.field("vector").type.value_type == pyarrow.float16()
+            self._precision = "float16" if is_half else "float32"
             return
-        self._schema = _build_rows(fingerprint, _make_empty(fingerprint), ()).schema
+        self._schema = _build_rows(fingerprint, self._make_empty(fingerprint), ()).schema
         with self._explain():
             self._table = database.create_table(self._name, schema=self._schema)
 
@@ -67,7 +77,9 @@ class LanceDbSink(Sink):
 
     def upsert(self, batch: ExportBatch, hashes: Sequence[str]) -> None:
         """Enters rows in one version of the table."""
-        table = _build_rows(read_fingerprint(self._schema, self._name), batch, hashes)
+        texts = ["" if text is None else text for text in batch.texts]
+        rows = replace(batch, texts=texts, vectors=batch.vectors.astype(_TYPES[self._precision]))
+        table = _build_rows(read_fingerprint(self._schema, self._name), rows, hashes)
         with self._explain():
             merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(table)
@@ -105,6 +117,10 @@ class LanceDbSink(Sink):
     def close(self) -> None:
         """Lets go of the table."""
         self._table = None
+
+    def _make_empty(self, fingerprint: Fingerprint) -> ExportBatch:
+        vectors = np.empty((0, fingerprint.dimensions), dtype=_TYPES[self._precision])
+        return ExportBatch(ids=(), metadata=(), texts=(), contents=(), sources=(), vectors=vectors)
 
     def _find(self, ids: Sequence[str], columns: list[str]) -> Any:
         with self._explain():
@@ -144,11 +160,6 @@ def _build_rows(fingerprint: Fingerprint, batch: ExportBatch, hashes: Sequence[s
     table = table.rename_columns(names).append_column("metadata", record)
     row_hash = pyarrow.field("row_hash", texts, nullable=False)
     return table.append_column(row_hash, pyarrow.array(list(hashes), texts))
-
-
-def _make_empty(fingerprint: Fingerprint) -> ExportBatch:
-    vectors = np.empty((0, fingerprint.dimensions), dtype=np.float32)
-    return ExportBatch(ids=(), metadata=(), texts=(), contents=(), sources=(), vectors=vectors)
 
 
 def _name_ids(ids: Sequence[str]) -> str:

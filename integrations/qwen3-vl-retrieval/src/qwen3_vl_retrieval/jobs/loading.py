@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,6 +20,7 @@ from qwen3_vl_retrieval.jobs.job import RESULT
 from qwen3_vl_retrieval.jobs.parts import pick_rows, read_rows
 from qwen3_vl_retrieval.jobs.run_folder import RunFolder
 from qwen3_vl_retrieval.jobs.sink import Sink, hash_rows
+from qwen3_vl_retrieval.outputs.vectors import check_dimensions, truncate_dimensions
 
 __all__ = ["LoadReport", "load_run", "read_result"]
 
@@ -50,6 +51,7 @@ def load_run(
     run: str | Path,
     sink: Sink,
     *,
+    dimensions: int | None = None,
     batch_rows: int = 500,
     storage_options: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -62,6 +64,8 @@ def load_run(
     Args:
         run: The folder of the run, or its URL.
         sink: The store. It is closed at the end.
+        dimensions: Length of the vectors in the store: they are cut, scaled to unit length again, and the fingerprint says
+            so. `None` leaves them as they are.
         batch_rows: Rows that are sent together.
         storage_options: Options of the file system of a URL.
         on_progress: Called with the number of units that are done, and of all.
@@ -70,22 +74,24 @@ def load_run(
         StoreError: The run is not complete, the store cannot be reached, holds something else, or gives back other
             vectors or another number of units than were sent.
         FingerprintMismatchError: The store holds vectors of another space.
-        ValueError: `batch_rows` is not positive.
+        ValueError: `batch_rows` is not positive, or `dimensions` is not between 32 and those of the run.
     """
     if batch_rows < 1:
         raise ValueError(f"batch_rows={batch_rows} must be at least 1")
     begun = perf_counter()
     folder = RunFolder(run, storage_options)
-    fingerprint, parts = read_result(folder)
+    stored, parts = read_result(folder)
+    length = check_dimensions(dimensions, hidden_size=stored.dimensions)
+    fingerprint = replace(stored, dimensions=length)
     total = sum(parts.values())
     entered = compared = 0
     wanted: list[npt.NDArray[np.bytes_]] = []
     with closing(sink):
         sink.open(fingerprint)
         done = 0
-        for batch in _iterate_batches(folder, fingerprint, parts, batch_rows):
+        for batch in _iterate_batches(folder, stored, parts, batch_rows):
             wanted.append(np.array(batch.ids, dtype=np.bytes_))
-            fresh = _enter(sink, batch)
+            fresh = _enter(sink, batch if length == stored.dimensions else _cut(batch, length))
             entered += fresh
             compared += min(fresh, _COMPARED_ROWS)
             done += len(batch.ids)
@@ -132,6 +138,11 @@ def _iterate_batches(
         for rows in read_rows(folder, part, fingerprint):
             for first in range(0, len(rows.ids), batch_rows):
                 yield pick_rows(rows, range(first, min(first + batch_rows, len(rows.ids))))
+
+
+def _cut(batch: ExportBatch, dimensions: int) -> ExportBatch:
+    vectors = batch.vectors[:, :dimensions].astype(np.float32)
+    return replace(batch, vectors=truncate_dimensions(vectors, dimensions, normalize=True))
 
 
 def _enter(sink: Sink, batch: ExportBatch) -> int:

@@ -13,13 +13,14 @@ import numpy.typing as npt
 from qwen3_vl_retrieval.errors import StoreError, explain, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.index.store.parquet import ExportBatch
-from qwen3_vl_retrieval.jobs.sink import Sink
+from qwen3_vl_retrieval.jobs.sink import TOLERANCES, Sink, SinkPrecision, require_precision, require_stamp
 from qwen3_vl_retrieval.lazy_imports import import_extra
 
 __all__ = ["PostgresSink"]
 
-_MOST_INDEXED = 2_000
-"""Dimensions of a `vector` that pgvector indexes at most; a `halfvec` may have twice as many."""
+_MOST_DIMENSIONS: Mapping[str, int] = {"float32": 2_000, "float16": 4_000, "binary": 16_000}
+"""What an HNSW index covers of a `vector` and of a `halfvec`, and what a `halfvec` holds, whose bits are indexed
+(https://github.com/pgvector/pgvector, README.md of 0.8)."""
 
 _GROUP_ROWS = 10_000
 
@@ -67,42 +68,59 @@ ON CONFLICT (id) DO UPDATE SET
     metadata = EXCLUDED.metadata, row_hash = EXCLUDED.row_hash
 """
 
+_FIND_KIND = "SELECT atttypid::regtype::text FROM pg_attribute WHERE attrelid = %s::oid AND attname = 'vector'"
+
+_INDEX_BY_COSINE = "CREATE INDEX IF NOT EXISTS {index} ON {table} USING hnsw (vector {operators})"
+
+_INDEX_BY_WORDS = "CREATE INDEX IF NOT EXISTS {index} ON {table} USING gin (to_tsvector({language}, text))"
+
+_INDEX_BY_BITS = """
+CREATE INDEX IF NOT EXISTS {index} ON {table}
+USING hnsw ((binary_quantize(vector)::bit({dimensions})) bit_hamming_ops)
+"""
+
 
 class PostgresSink(Sink):
     """Enters units in a table, which is made if there is none, with an index by cosine.
 
     Columns are `id`, `vector`, the flat metadata, `sources`, `text`, `metadata` as JSON, and `row_hash`; the text of
-    what has none is empty. The fingerprint is the comment of the table. Up to 2,000 dimensions vectors are `vector`s,
-    beyond that `halfvec`s. Beside the table `NAME` there is a view `data_NAME` with the columns that LlamaIndex reads,
-    and an index of the words of the texts.
+    what has none is empty. The fingerprint is the comment of the table. Beside the table `NAME` there is a view
+    `data_NAME` with the columns that LlamaIndex reads, and the table has an index of the words of its texts.
 
     Args:
         url: `postgresql://user@host/database`; what it leaves out is as libpq has it (`PGPASSWORD`, `~/.pgpass`).
         table: Name of the table.
-        language: What Postgres takes the texts for in its search of words: `"simple"` leaves words as they are, and
-            `"english"` or another of its text search configurations reduces them to their stems.
+        precision: Number format of a table that is made: `"float32"`, the default up to 2,000 dimensions, is a
+            `vector`, `"float16"` a `halfvec`, and `"binary"` a `halfvec` with an index of its signs.
+        language: Postgres's text search configuration for the index of words: `"simple"` leaves words as they are,
+            `"english"` and others reduce them to their stems.
     """
 
-    def __init__(self, url: str, *, table: str, language: str = "simple") -> None:
+    def __init__(
+        self, url: str, *, table: str, precision: SinkPrecision | None = None, language: str = "simple"
+    ) -> None:
+        require_precision(precision, tuple(_MOST_DIMENSIONS), "Postgres")
         self._url = url
-        self._language = language
         self._table = table
+        self._language = language
+        self._precision = precision
         self._connection: Any = None
         self._kind = "vector"
+        self._dimensions = 0
 
     @property
     def vector_tolerance(self) -> float:
         """What rounding to halves leaves, if they are halves."""
-        return 1e-3 if self._kind == "halfvec" else 1e-6
+        return TOLERANCES["float16" if self._kind == "halfvec" else "float32"]
 
     def open(self, fingerprint: Fingerprint) -> None:
         """Opens the table, or makes it."""
         psycopg = import_extra("psycopg", purpose="tables of Postgres", extra="postgres")
-        self._kind = "vector" if fingerprint.dimensions <= _MOST_INDEXED else "halfvec"
         try:
             self._connection = psycopg.connect(self._url, autocommit=True)
         except psycopg.Error as error:
             raise StoreError(f"Postgres cannot be reached: {explain(error)}") from error
+        self._dimensions = fingerprint.dimensions
         with self._explain():
             self._run("CREATE EXTENSION IF NOT EXISTS vector")
             found = self._run("SELECT to_regclass({name})::oid").fetchone()[0]
@@ -110,11 +128,11 @@ class PostgresSink(Sink):
                 self._create(fingerprint)
                 return
             comment = self._run("SELECT obj_description(%s::oid, 'pg_class')", [found]).fetchone()[0]
-        if comment is None or not comment.startswith("{"):
-            raise StoreError(
-                f"the table {quote(self._table)} was not made by a loading; give the name of one that does not exist"
-            )
-        fingerprint.require_match(Fingerprint.from_dict(json.loads(comment)))
+            require_stamp(comment, fingerprint, f"the table {quote(self._table)}")
+            (self._kind,) = self._run(_FIND_KIND, [found]).fetchone()
+            if self._precision is None:
+                (has_bits,) = self._run("SELECT to_regclass({index_name}) IS NOT NULL", by="bits").fetchone()
+                self._precision = "binary" if has_bits else None
 
     def find_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Returns the row hashes of those of `ids` that the table holds."""
@@ -129,7 +147,7 @@ class PostgresSink(Sink):
                 _write_vector(batch.vectors[place]),
                 *(batch.metadata[place].get(name) for name in _COLUMNS),
                 list(batch.sources[place]),
-                (batch.texts[place] or "").replace("\0", ""),  # the one character that Postgres does not keep
+                _clean_text(batch.texts[place]),
                 json.dumps({name: value for name, value in batch.metadata[place].items() if name not in _COLUMNS}),
                 hashes[place],
             ]
@@ -167,11 +185,14 @@ class PostgresSink(Sink):
             return int(self._run("SELECT count(*) FROM {table}").fetchone()[0])
 
     def finish(self) -> None:
-        """Builds the indexes by cosine and of words, unless they are there: it is faster once all rows are."""
+        """Builds the indexes, unless they are there: it is faster once all rows are."""
         with self._explain():
             self._run(_VIEW)
-            self._run("CREATE INDEX IF NOT EXISTS {words} ON {table} USING gin (to_tsvector({language}, text))")
-            self._run("CREATE INDEX IF NOT EXISTS {index} ON {table} USING hnsw (vector {operators})")
+            self._run(_INDEX_BY_WORDS, by=f"words_{self._language}")
+            if self._precision == "binary":
+                self._run(_INDEX_BY_BITS, by="bits")
+            else:
+                self._run(_INDEX_BY_COSINE, by="cosine")
             self._run("ANALYZE {table}")
 
     def close(self) -> None:
@@ -180,29 +201,33 @@ class PostgresSink(Sink):
             self._connection.close()
 
     def _create(self, fingerprint: Fingerprint) -> None:
+        self._precision = _choose_precision(self._precision, fingerprint.dimensions)
+        self._kind = "vector" if self._precision == "float32" else "halfvec"
         sql = import_extra("psycopg.sql", purpose="tables of Postgres", extra="postgres")
         with self._connection.transaction():
-            self._run(_CREATE, dimensions=sql.Literal(fingerprint.dimensions))
+            self._run(_CREATE)
             self._run("COMMENT ON TABLE {table} IS {comment}", comment=sql.Literal(json.dumps(fingerprint.to_dict())))
 
-    def _run(self, statement: str, values: Sequence[Any] | None = None, **parts: Any) -> Any:
-        return self._connection.execute(self._compose(statement, **parts), values)
+    def _run(self, statement: str, values: Sequence[Any] | None = None, *, by: str = "cosine", **parts: Any) -> Any:
+        return self._connection.execute(self._compose(statement, by=by, **parts), values)
 
-    def _compose(self, statement: str, **parts: Any) -> Any:
-        """The statement with names quoted as Postgres wants them."""
+    def _compose(self, statement: str, *, by: str = "cosine", **parts: Any) -> Any:
+        """The statement with names quoted as Postgres wants them; `by` tells one index of the table from another."""
         sql = import_extra("psycopg.sql", purpose="tables of Postgres", extra="postgres")
-        *schema, name = self._table.split(".")
-        table = sql.Identifier(*schema, name)
+        *schema, table_name = self._table.split(".")
+        table = sql.Identifier(*schema, table_name)
+        index_name = f"{table_name}_by_{by}"
         return sql.SQL(statement).format(
             table=table,
             name=sql.Literal(table.as_string(self._connection)),
-            view=sql.Identifier(*schema, f"data_{name}"),
-            index=sql.Identifier(f"{name}_by_cosine"),
-            words=sql.Identifier(f"{name}_by_words_{self._language}"),
-            language=sql.Literal(self._language),
+            index=sql.Identifier(index_name),
+            index_name=sql.Literal(sql.Identifier(*schema, index_name).as_string(self._connection)),
+            view=sql.Identifier(*schema, f"data_{table_name}"),
             pairs=sql.SQL(", ").join(
                 sql.SQL("{}, {}").format(sql.Literal(column), sql.Identifier(column)) for column in _COLUMNS
             ),
+            language=sql.Literal(self._language),
+            dimensions=sql.Literal(self._dimensions),
             kind=sql.SQL(self._kind),
             operators=sql.SQL(f"{self._kind}_cosine_ops"),
             **parts,
@@ -215,6 +240,24 @@ class PostgresSink(Sink):
             yield
         except psycopg.Error as error:
             raise StoreError(f"Postgres refuses the table {quote(self._table)}: {explain(error)}") from error
+
+
+def _choose_precision(precision: SinkPrecision | None, dimensions: int) -> SinkPrecision:
+    """The number format of a new table whose vectors can be indexed."""
+    if precision is None:
+        precision = "float32" if dimensions <= _MOST_DIMENSIONS["float32"] else "float16"
+    most = _MOST_DIMENSIONS[precision]
+    if dimensions > most:
+        raise StoreError(
+            f"Postgres indexes vectors of {most:,} dimensions at most in precision {precision!r}, and these have "
+            f"{dimensions:,}; give fewer dimensions, or another precision: {', '.join(_MOST_DIMENSIONS)}"
+        )
+    return precision
+
+
+def _clean_text(text: str | None) -> str:
+    # NUL is the one character that Postgres does not keep.
+    return "" if text is None else text.replace("\0", "")
 
 
 def _write_vector(vector: npt.NDArray[Any]) -> str:

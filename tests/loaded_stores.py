@@ -1,0 +1,227 @@
+"""Stores that tests load runs into, each searched by its own client."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import numpy as np
+import numpy.typing as npt
+
+from qwen3_vl_retrieval.chroma.collection import Collection
+from qwen3_vl_retrieval.jobs import (
+    ChromaSink,
+    IndexSink,
+    LanceDbSink,
+    MilvusSink,
+    PostgresSink,
+    QdrantSink,
+    Sink,
+)
+
+NAME = "units"
+
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedStore:
+    """A store of a test.
+
+    Attributes:
+        make_sink: Makes sinks of it, one after the other, with the options of the sink.
+        find_nearest: The ids of the nearest rows, as its own client finds them.
+        make_foreign: Makes a table or collection by its own client; `None` where anything else is no store at all.
+        recall: How many of the exact ten nearest it finds at least; 1 if it compares with each vector.
+    """
+
+    make_sink: Callable[..., Sink]
+    find_nearest: Callable[[npt.NDArray[np.float32], int], Sequence[str]]
+    make_foreign: Callable[[], object] | None = None
+    recall: float = 1.0
+
+
+def open_index(folder: Path) -> LoadedStore:
+    def find_nearest(vector: npt.NDArray[np.float32], limit: int) -> Sequence[str]:
+        collection = Collection(folder / "collection")
+        client = collection._connect()
+        rows = client.get_collection("units", embedding_function=None).query(
+            query_embeddings=[vector], n_results=limit, include=[]
+        )
+        collection.close()
+        return rows["ids"][0]
+
+    return LoadedStore(make_sink=lambda **options: IndexSink(folder, **options), find_nearest=find_nearest)
+
+
+def open_lancedb(folder: Path) -> LoadedStore:
+    import lancedb
+
+    def find_nearest(vector: npt.NDArray[np.float32], limit: int) -> Sequence[str]:
+        query = lancedb.connect(str(folder)).open_table(NAME).search(vector).metric("cosine")
+        return query.select(["id"]).limit(limit).to_arrow().column("id").to_pylist()
+
+    def make_foreign() -> None:
+        lancedb.connect(str(folder)).create_table(NAME, data=[{"id": "a", "vector": [0.0, 1.0]}])
+
+    return LoadedStore(
+        make_sink=lambda **options: LanceDbSink(str(folder), table=NAME, **options),
+        find_nearest=find_nearest,
+        make_foreign=make_foreign,
+    )
+
+
+def open_postgres(url: str, table: str) -> LoadedStore:
+    import psycopg
+
+    def find_nearest(vector: npt.NDArray[np.float32], limit: int) -> Sequence[str]:
+        with psycopg.connect(url) as connection:
+            connection.execute("SET hnsw.ef_search = 200")
+            # With so few rows the planner would compare with each.
+            connection.execute("SET enable_seqscan = off")
+            statement = f"SELECT id FROM {table} ORDER BY vector <=> %s::vector LIMIT %s"  # noqa: S608 - our own table
+            return [unit_id for (unit_id,) in connection.execute(statement, [str(vector.tolist()), limit])]
+
+    def make_foreign() -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute(f"CREATE TABLE {table} (id text)")
+
+    return LoadedStore(
+        make_sink=lambda **options: PostgresSink(url, table=table, **options),
+        find_nearest=find_nearest,
+        make_foreign=make_foreign,
+        recall=0.95,
+    )
+
+
+def open_qdrant(folder: Path) -> LoadedStore:
+    from qdrant_client import QdrantClient, models
+
+    @contextmanager
+    def connect() -> Generator[Any, None, None]:
+        client = QdrantClient(path=str(folder))
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def find_nearest(vector: npt.NDArray[np.float32], limit: int) -> Sequence[str]:
+        with connect() as client:
+            found = client.query_points(NAME, query=vector.tolist(), limit=limit, with_payload=True).points
+        return [point.payload["metadata"]["id"] for point in found]
+
+    def make_foreign() -> None:
+        with connect() as client:
+            params = models.VectorParams(size=2, distance=models.Distance.COSINE)
+            client.create_collection(NAME, vectors_config=params)
+
+    return LoadedStore(
+        make_sink=lambda **options: QdrantSink(str(folder), collection=NAME, **options),
+        find_nearest=find_nearest,
+        make_foreign=make_foreign,
+    )
+
+
+def open_milvus(file: Path) -> LoadedStore:
+    from pymilvus import MilvusClient
+
+    @contextmanager
+    def connect() -> Generator[Any, None, None]:
+        client = MilvusClient(uri=str(file))
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def find_nearest(vector: npt.NDArray[np.float32], limit: int) -> Sequence[str]:
+        with connect() as client:
+            client.load_collection(NAME)
+            (found,) = client.search(
+                NAME, data=[vector.tolist()], limit=limit, search_params={"params": {"ef": 200}}, output_fields=["id"]
+            )
+        return [hit["id"] for hit in found]
+
+    def make_foreign() -> None:
+        with connect() as client:
+            client.create_collection(NAME, dimension=2)
+
+    return LoadedStore(
+        make_sink=lambda **options: MilvusSink(str(file), collection=NAME, **options),
+        find_nearest=find_nearest,
+        make_foreign=make_foreign,
+        recall=0.95,
+    )
+
+
+def open_chroma(url: str, collection: str) -> LoadedStore:
+    import chromadb
+    from chromadb.config import Settings
+
+    @contextmanager
+    def connect() -> Generator[Any, None, None]:
+        port = int(url.rpartition(":")[2])
+        client = chromadb.HttpClient(host="127.0.0.1", port=port, settings=Settings(anonymized_telemetry=False))
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def find_nearest(vector: npt.NDArray[np.float32], limit: int) -> Sequence[str]:
+        with connect() as client:
+            rows = client.get_collection(collection, embedding_function=None)
+            return rows.query(query_embeddings=[vector], n_results=limit, include=[])["ids"][0]
+
+    def make_foreign() -> None:
+        with connect() as client:
+            client.create_collection(collection, embedding_function=None)
+
+    return LoadedStore(
+        make_sink=lambda **options: ChromaSink(url, collection=collection, **options),
+        find_nearest=find_nearest,
+        make_foreign=make_foreign,
+        recall=0.95,
+    )
+
+
+@contextmanager
+def serve_chroma(folder: Path) -> Generator[str, None, None]:
+    """Yields the URL of a Chroma server that lives as long."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = "from chromadb.cli.cli import app; app()"
+    arguments = ["run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "ANONYMIZED_TELEMETRY": "False"}
+    process = subprocess.Popen(  # noqa: S603 - this interpreter
+        [sys.executable, "-c", code, *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_until_it_answers(f"http://127.0.0.1:{port}/api/v2/heartbeat", process)
+        yield f"chroma://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urlopen(url):  # noqa: S310 - our own address
+                return
+        except URLError:
+            time.sleep(0.05)
+    raise RuntimeError("the Chroma server did not start")
