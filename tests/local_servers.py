@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+_CREDENTIALS = {"key": "key", "secret": "secret"}
+
 
 @contextmanager
 def serve_bucket() -> Generator[str, None, None]:
@@ -18,7 +20,7 @@ def serve_bucket() -> Generator[str, None, None]:
         host, port = server.get_host_and_port()
         address = f"http://{host}:{port}"
         fsspec = pytest.importorskip("fsspec")
-        fsspec.filesystem("s3", endpoint_url=address, key="key", secret="secret").mkdir("bucket")
+        fsspec.filesystem("s3", **_CREDENTIALS, endpoint_url=address).mkdir("bucket")
         yield address
     finally:
         server.stop()

@@ -72,7 +72,7 @@ def test_units_and_runs_that_do_not_exist_are_said(run, tmp_path):
 
 
 def test_a_second_pass_finds_again_what_short_vectors_lose(tmp_path):
-    """Vectors of 64 numbers of which a store has 16, over 400 texts: the nearest ten of 50 queries, by 50 candidates."""
+    """The nearest ten of 400 texts for 50 queries, by 50 candidates: vectors of 64 numbers, of which a store has 16."""
     write_texts(tmp_path / "source", UNITS)
     embedder = FakeEmbedder()
     embed_source(tmp_path / "source", tmp_path / "run", embedder)
@@ -91,7 +91,6 @@ def test_a_second_pass_finds_again_what_short_vectors_lose(tmp_path):
         found_short += len(exact & set(order[:NEAREST].tolist()))
         found_candidates += len(exact & set(candidates.tolist()))
         found_twice += len(exact & set(candidates[np.argsort(-cosines)[:NEAREST]].tolist()))
-    # What is among the candidates is found, and short vectors alone lose most of it. Vectors without any order among their
-    # numbers are the worst case: those of Matryoshka models lose less.
+    # What is among the candidates is found. Numbers in no order are the worst case: Matryoshka models lose less.
     assert found_twice == found_candidates
     assert (found_short / 500, found_twice / 500) == pytest.approx((0.35, 0.69), abs=0.02)

@@ -13,9 +13,9 @@ from PIL import Image
 
 from local_servers import serve_bucket
 from qwen3_vl_retrieval import MediaError, MediaPolicy, MediaPolicyError
+from qwen3_vl_retrieval.engine.requests.media_reader import identify_source
 from qwen3_vl_retrieval.index import build_item, draw_document
 from qwen3_vl_retrieval.items import DocumentPage, ImagePart, VideoPart
-from qwen3_vl_retrieval.engine.requests.media_reader import identify_source
 from qwen3_vl_retrieval.media import object_storage, read_image, render_page
 from qwen3_vl_retrieval.media.policy import read_bytes
 from written_pdfs import write_pdf
@@ -131,12 +131,12 @@ def test_a_store_that_cannot_be_reached_is_said():
 
 def test_large_and_slow_objects_are_refused(objects, monkeypatch):
     objects.pipe_file("/bucket/large.bin", bytes(1000))
-    with pytest.raises(MediaPolicyError, match="max_bytes=999"):
+    with pytest.raises(MediaPolicyError, match=r"max_bytes=999"):
         read_bytes("memory://bucket/large.bin", MediaPolicy(allow_storage=("memory://bucket",), max_bytes=999))
     is_over = threading.Event()
     monkeypatch.setattr(type(objects), "cat_file", lambda *_, **__: is_over.wait(60))
     policy = MediaPolicy(allow_storage=("memory://bucket",), timeout_seconds=0.1)
-    with pytest.raises(MediaPolicyError, match="timeout_seconds=0.1"):
+    with pytest.raises(MediaPolicyError, match=r"timeout_seconds=0.1"):
         read_bytes("memory://bucket/large.bin", policy)
     is_over.set()
 

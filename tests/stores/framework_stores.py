@@ -45,6 +45,7 @@ def open_with_langchain(name: str, place: str, embeddings: Any, **options: Any) 
                 connection_args={"uri": place},
                 primary_field="id",
                 enable_dynamic_field=True,
+                search_params={"metric_type": "COSINE", "params": {"ef": 200}},
                 **options,
             )
         case _:

@@ -7,7 +7,8 @@ import inspect
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast
@@ -60,6 +61,9 @@ _EMBEDDER_OPTIONS = ("dimensions", "query_instruction", "document_instruction", 
 _RERANKER_OPTIONS = ("score_threshold", "instruction", "media_key", "on_error", "explain")
 """Options that an index has arguments of its own for, or no use."""
 
+_HYBRID = "hybrid_search_config"
+"""Argument of a search of `PGVectorStore` by words and vectors."""
+
 _INNER_PRODUCT = 0
 """`METRIC_INNER_PRODUCT` of faiss (https://github.com/facebookresearch/faiss/blob/main/faiss/MetricType.h)."""
 
@@ -90,8 +94,9 @@ class Qwen3VLRetriever(BaseRetriever):
     description of its media; those of a chain around it see what the chain is given.
 
     Documents have `similarity_score`, the cosine of the first stage, among their metadata (from `MultimodalChroma`,
-    `Chroma`, `InMemoryVectorStore`, FAISS with vectors of unit length, dense Qdrant and `MultimodalIndex`; from other
-    stores and with `search_type="mmr"` there is none), and `relevance_score`, the reranker's probability.
+    `Chroma`, `InMemoryVectorStore`, FAISS with vectors of unit length, dense Qdrant, `PGVectorStore` and `Milvus` by
+    cosine, and `MultimodalIndex`; from other stores and with `search_type="mmr"` there is none), and
+    `relevance_score`, the reranker's probability.
 
     ```python
     from langchain_qwen3_vl import Qwen3VLRerank, Qwen3VLRetriever
@@ -116,8 +121,8 @@ class Qwen3VLRetriever(BaseRetriever):
     )
     full_vectors: RunVectors | None = Field(
         default=None,
-        description="Over a store that `qwen3vl load` has filled with short vectors: the run, by whose full vectors the "
-        "candidates are ordered again. `similarity_score` is the cosine of those.",
+        description="Over a store that `qwen3vl load` has filled with short vectors: the run, by whose full vectors "
+        "the candidates are ordered again. `similarity_score` is the cosine of those.",
     )
     k: int = Field(default=4, ge=1, description="Documents to return at most.")
     fetch_k: int = Field(default=_FETCH_K, ge=1, description="Candidates to judge; `k` if that is more.")
@@ -323,7 +328,7 @@ class Qwen3VLRetriever(BaseRetriever):
         if isinstance(self.base, BaseRetriever):
             with _trace_child(call.query, callbacks) as config:
                 return self.base.invoke(call.query, config)[: call.count]
-        method, cosine = _choose_search(self.base, self.search_type)
+        method, cosine = _choose_search(self.base, self.search_type, self.search_kwargs)
         found: list[Any] = getattr(self.base, method)(call.query, **self._list_arguments(call))
         return found if cosine is None else [_score(document, score, cosine) for document, score in found]
 
@@ -333,7 +338,7 @@ class Qwen3VLRetriever(BaseRetriever):
         if isinstance(self.base, BaseRetriever):
             with _trace_child(call.query, callbacks) as config:
                 return (await self.base.ainvoke(call.query, config))[: call.count]
-        method, cosine = _choose_search(self.base, self.search_type)
+        method, cosine = _choose_search(self.base, self.search_type, self.search_kwargs)
         found: list[Any] = await getattr(self.base, f"a{method}")(call.query, **self._list_arguments(call))
         return found if cosine is None else [_score(document, score, cosine) for document, score in found]
 
@@ -368,7 +373,9 @@ class Qwen3VLRetriever(BaseRetriever):
 
     def _list_arguments(self, call: _Call) -> dict[str, Any]:
         """The arguments of the store's search by name, without the query."""
-        arguments: dict[str, Any] = {"k": call.count, **self.search_kwargs}
+        # Settings are copied: `PGVectorStore` writes the words of a query into those of its search, and keeps them.
+        given = {name: deepcopy(value) if is_dataclass(value) else value for name, value in self.search_kwargs.items()}
+        arguments: dict[str, Any] = {"k": call.count, **given}
         # Not every store has one.
         if call.filter is not None:
             arguments["filter"] = call.filter
@@ -527,10 +534,15 @@ def _check_search_options(base: object, search_type: SearchType, options: Mappin
             raise ValueError(f"search_kwargs has {name!r}, which {type(base).__name__} does not know; {advice}")
 
 
-def _choose_search(store: VectorStore, search_type: SearchType) -> tuple[str, Callable[[float], float] | None]:
+def _choose_search(
+    store: VectorStore, search_type: SearchType, options: Mapping[str, Any]
+) -> tuple[str, Callable[[float], float] | None]:
     """The method that a store is searched by, and what turns its scores into cosines, if it returns any."""
     if search_type == "mmr":
         return "max_marginal_relevance_search", None
+    if options.get(_HYBRID) is not None:
+        # Scores of words are among them.
+        return "similarity_search", None
     cosine = _find_cosine(store)
     return ("similarity_search", None) if cosine is None else ("similarity_search_with_score", cosine)
 
@@ -561,8 +573,8 @@ def _find_unit_id(document: Document) -> str:
 def _find_cosine(store: Any) -> Callable[[float], float] | None:
     """What turns a score of `similarity_search_with_score` into the cosine, for vectors of unit length.
 
-    `InMemoryVectorStore`, `Chroma` and FAISS are known, and Qdrant's dense vectors, each with all of its distances;
-    `None` for any other store, whose scores may be anything.
+    `InMemoryVectorStore`, `Chroma` and FAISS are known, and Qdrant's dense vectors, each with all of its distances, and
+    `PGVectorStore` and `Milvus` by cosine; `None` for any other store, whose scores may be anything.
     """
 
     def keep(score: float) -> float:
@@ -591,4 +603,10 @@ def _find_cosine(store: Any) -> Callable[[float], float] | None:
         return keep if store.index.metric_type == _INNER_PRODUCT else halve
     if "QdrantVectorStore" in names and store.retrieval_mode.value == "dense":
         return {"Cosine": keep, "Dot": keep, "Euclid": halve_square}.get(str(store.distance.value))
+    if "PGVectorStore" in names:
+        # How it turns distances into scores says which distances they are.
+        is_cosine = store._select_relevance_score_fn() == store._cosine_relevance_score_fn
+        return subtract if is_cosine and store._PGVectorStore__vs.hybrid_search_config is None else None
+    if "Milvus" in names and isinstance(store.search_params, dict):
+        return keep if cast("dict[str, Any]", store.search_params).get("metric_type") == "COSINE" else None
     return None

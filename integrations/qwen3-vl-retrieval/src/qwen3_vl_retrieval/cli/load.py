@@ -121,7 +121,9 @@ def load_units(
 def _choose_store(to: str, store: str | None) -> str:
     """Which store `--to` and `--store` name."""
     if store is not None and store not in _STORES.values():
-        raise typer.BadParameter(f"--store {store!r} is unknown; give one of {', '.join(dict.fromkeys(_STORES.values()))}")
+        raise typer.BadParameter(
+            f"--store {store!r} is unknown; give one of {', '.join(dict.fromkeys(_STORES.values()))}"
+        )
     scheme, sign, _ = to.partition("://")
     named = _STORES.get(scheme.lower()) if sign else None
     if named is not None:
@@ -134,7 +136,9 @@ def _choose_store(to: str, store: str | None) -> str:
     if path is not None:
         return "milvus" if path.suffix == ".db" else "index"
     if is_download(to):
-        raise typer.BadParameter(f"--to {to!r} is the address of a server; say by --store which: qdrant, milvus or chroma")
+        raise typer.BadParameter(
+            f"--to {to!r} is the address of a server; say by --store which: qdrant, milvus or chroma"
+        )
     raise typer.BadParameter(
         f"--to {to!r} is of a store that is not loaded into; give the folder of an index, or a URL of "
         f"{', '.join(f'{known}://' for known in _STORES)}"

@@ -37,9 +37,9 @@ _TYPES: Mapping[SinkPrecision, npt.DTypeLike] = {"float32": np.float32, "float16
 class LanceDbSink(Sink):
     """Enters units in a table, which is made if there is none.
 
-    Columns are those of a part and `row_hash`; what a part has as JSON in `metadata` is in `own_metadata`, and `metadata`
-    is a record of the flat metadata, where LlamaIndex reads them. The text of what has none is empty. The fingerprint is
-    in the metadata of the schema.
+    Columns are those of a part and `row_hash`. What a part has as JSON in `metadata` is in `own_metadata`, and
+    `metadata` is a record of the flat metadata, where LlamaIndex reads them. The text of what has none is empty. The
+    fingerprint is in the metadata of the schema.
 
     Args:
         path: Folder of the database, or a URL that LanceDB knows (`s3://…`).
@@ -133,15 +133,8 @@ class LanceDbSink(Sink):
         with self._explain():
             return self._table.search().where(_name_ids(ids)).select(columns).limit(len(ids)).to_arrow()
 
-    @contextmanager
-    def _explain(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except RetrievalError:
-            raise
-        except Exception as error:
-            # Errors of LanceDB are of many classes, some of them of the Rust below it.
-            raise StoreError(f"LanceDB refuses the table {quote(self._name)}: {explain(error)}") from error
+    def _explain(self) -> AbstractContextManager[None]:
+        return explain_storage_errors(f"LanceDB refuses the table {quote(self._name)}")
 
 
 def _find_table(database: Any, name: str) -> Any:

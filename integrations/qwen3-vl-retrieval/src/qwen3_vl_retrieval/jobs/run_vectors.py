@@ -127,8 +127,8 @@ class RunVectors:
         if not is_known.all():
             unknown = ids[int(np.argmin(is_known))]
             raise StoreError(
-                f"the run {quote(self._folder.location)} has no unit {quote(unknown)}; load it into the store again, so "
-                "that both hold the same units"
+                f"the run {quote(self._folder.location)} has no unit {quote(unknown)}; load it into the store again, "
+                "so that both hold the same units"
             )
         return self._directory.rows[places]
 

@@ -77,8 +77,8 @@ class MediaPolicy:
             (`169.254.169.254`), multicast and unspecified addresses are refused even then.
         allow_dirs: Folders whose files, at any depth, may be opened; symbolic links are resolved first. `None`
             is any folder, `()` is none.
-        allow_storage: Prefixes of object storage, such as `"s3://bucket/scans"`, below which objects may be opened, with
-            the package that [fsspec](https://filesystem-spec.readthedocs.io) needs for the scheme. Credentials are
+        allow_storage: Prefixes of object storage, such as `"s3://bucket/scans"`, below which objects may be opened,
+            with the package that [fsspec](https://filesystem-spec.readthedocs.io) needs for the scheme. Credentials are
             those of the environment. Empty is none.
         storage_options: Options of their file systems, such as `{"endpoint_url": "https://minio.example"}`; kept as
             pairs. No credentials.
@@ -265,7 +265,8 @@ def _check_dirs(folders: tuple[object, ...]) -> None:
 def _check_prefix(prefix: object) -> str:
     match = _STORAGE_PREFIX.fullmatch(prefix) if isinstance(prefix, str) else None
     parts = [] if match is None else match[2].rstrip("/").split("/")
-    if match is None or match[1].lower() in _OTHER_SCHEMES or "::" in match[2] or any(one in (".", "..") for one in parts):
+    is_relative = any(part in (".", "..") for part in parts)
+    if match is None or match[1].lower() in _OTHER_SCHEMES or "::" in match[2] or is_relative:
         raise ValueError(
             f"allow_storage holds {quote(prefix)}; allowed are prefixes of object storage that name a bucket, such as "
             "'s3://bucket/scans'"
@@ -280,7 +281,9 @@ def _check_storage_options(options: object) -> tuple[tuple[str, StorageOption], 
         raise ValueError(f"storage_options={quote(options)} must be a mapping, or pairs of name and value") from None
     for name, value in given.items():
         if not isinstance(name, str) or not isinstance(value, StorageOption):
-            raise ValueError(f"storage_options holds {quote(name)}: {quote(value)}; allowed are str, numbers and bool")
+            raise ValueError(  # noqa: TRY004 - see `_as_tuple`
+                f"storage_options holds {quote(name)}: {quote(value)}; allowed are str, numbers and bool"
+            )
         if _SECRET_OPTIONS.search(name):
             raise ValueError(
                 f"storage_options holds {quote(name)}; credentials are those of the environment, as the tools of each "
@@ -331,14 +334,14 @@ def open_source(source: str | Path | bytes, policy: MediaPolicy) -> Path | bytes
         return fetch_object(source, policy)
     if match and source[match.end() :].startswith("//"):
         raise MediaPolicyError(
-            f"the scheme of {shorten_name(source)!r} is not supported; allowed are http, https, data, file and paths, and "
-            "the prefixes of object storage that allow_storage of the MediaPolicy names"
+            f"the scheme of {shorten_name(source)!r} is not supported; allowed are http, https, data, file and paths, "
+            "and the prefixes of object storage that allow_storage of the MediaPolicy names"
         )
     return resolve_path(source, policy)
 
 
 def is_stored_object(source: str, policy: MediaPolicy) -> bool:
-    """Returns whether a source is looked for in object storage: the policy allows some, and it is the URL of no other."""
+    """Returns whether a source is looked for in object storage: the policy allows some, and it is no other URL."""
     match = _SCHEME.match(source)
     return (
         bool(policy.allow_storage)

@@ -141,7 +141,9 @@ class Qwen3VLRetriever(MultiModalRetriever):
                 "vector_store_query_mode is for vector stores; an index of the command line has its own way"
             )
         if self._multimodal_index is not None and full_vectors is not None:
-            raise ValueError("full_vectors are for vector stores; an index of the command line has a second pass of its own")
+            raise ValueError(
+                "full_vectors are for vector stores; an index of the command line has a second pass of its own"
+            )
         self._names_media = bool(getattr(self._index, "names_media", False))
         self._is_checked = False
         self._similarity_top_k, self._fetch_k = similarity_top_k, fetch_k
