@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 METADATA = ["media_type", "source", "page", "start", "end"]
 
 
-def open_with_langchain(name: str, place: str, embeddings: Any, **options: Any) -> Any:
+def open_with_langchain(name: str, place: str, embeddings: Any, resources: ExitStack, **options: Any) -> Any:
     """Returns the vector store of LangChain for the table or collection `units`.
 
     Args:
         name: Which store.
         place: Its URL, folder or file.
         embeddings: Embeds queries.
+        resources: What is opened is closed with it.
         options: Options of the vector store.
     """
     match name:
         case "postgres":
             from langchain_postgres import PGEngine, PGVectorStore
 
+            engine = PGEngine.from_connection_string(place.replace("postgresql://", "postgresql+psycopg://"))
+            resources.callback(lambda: asyncio.run(engine.close()))
             return PGVectorStore.create_sync(
-                PGEngine.from_connection_string(place.replace("postgresql://", "postgresql+psycopg://")),
+                engine,
                 embedding_service=embeddings,
                 table_name="units",
                 id_column="id",
@@ -35,11 +40,13 @@ def open_with_langchain(name: str, place: str, embeddings: Any, **options: Any) 
         case "qdrant":
             from langchain_qdrant import QdrantVectorStore
 
-            return QdrantVectorStore.from_existing_collection("units", embedding=embeddings, path=place, **options)
+            store = QdrantVectorStore.from_existing_collection("units", embedding=embeddings, path=place, **options)
+            resources.callback(store.client.close)
+            return store
         case "milvus":
             from langchain_milvus import Milvus
 
-            return Milvus(
+            store = Milvus(
                 embeddings,
                 collection_name="units",
                 connection_args={"uri": place},
@@ -48,19 +55,21 @@ def open_with_langchain(name: str, place: str, embeddings: Any, **options: Any) 
                 search_params={"metric_type": "COSINE", "params": {"ef": 200}},
                 **options,
             )
+            resources.callback(store.client.close)
+            return store
         case _:
             from langchain_chroma import Chroma
 
-            return Chroma("units", embeddings, client=_connect_to_chroma(place), **options)
+            return Chroma("units", embeddings, client=_connect_to_chroma(place, resources), **options)
 
 
-def open_with_llama_index(name: str, place: str, dimensions: int, **options: Any) -> Any:
+def open_with_llama_index(name: str, place: str, dimensions: int, resources: ExitStack, **options: Any) -> Any:
     """Returns the vector store of LlamaIndex for the table or collection `units`; see `open_with_langchain`."""
     match name:
         case "postgres":
             from llama_index.vector_stores.postgres import PGVectorStore
 
-            return PGVectorStore(
+            store = PGVectorStore(
                 connection_string=place.replace("postgresql://", "postgresql+psycopg2://"),
                 async_connection_string=place.replace("postgresql://", "postgresql+asyncpg://"),
                 table_name="units",
@@ -70,16 +79,19 @@ def open_with_llama_index(name: str, place: str, dimensions: int, **options: Any
                 perform_setup=False,
                 **options,
             )
+            resources.callback(lambda: asyncio.run(store.close()))
+            return store
         case "qdrant":
             from llama_index.vector_stores.qdrant import QdrantVectorStore
             from qdrant_client import QdrantClient
 
             client = QdrantClient(path=place)
+            resources.callback(client.close)
             return QdrantVectorStore("units", client=client, text_key="page_content", dense_vector_name="", **options)
         case "milvus":
             from llama_index.vector_stores.milvus import MilvusVectorStore
 
-            return MilvusVectorStore(
+            store = MilvusVectorStore(
                 uri=place,
                 collection_name="units",
                 dim=dimensions,
@@ -89,6 +101,8 @@ def open_with_llama_index(name: str, place: str, dimensions: int, **options: Any
                 similarity_metric="COSINE",
                 **options,
             )
+            resources.callback(store.client.close)
+            return store
         case "lancedb":
             from llama_index.vector_stores.lancedb import LanceDBVectorStore
 
@@ -96,15 +110,19 @@ def open_with_llama_index(name: str, place: str, dimensions: int, **options: Any
         case _:
             from llama_index.vector_stores.chroma import ChromaVectorStore
 
-            return ChromaVectorStore(_connect_to_chroma(place).get_collection("units", embedding_function=None))
+            return ChromaVectorStore(
+                _connect_to_chroma(place, resources).get_collection("units", embedding_function=None)
+            )
 
 
-def _connect_to_chroma(url: str) -> Any:
+def _connect_to_chroma(url: str, resources: ExitStack) -> Any:
     import chromadb
     from chromadb.config import Settings
 
     host, _, port = url.removeprefix("chroma://").partition(":")
-    return chromadb.HttpClient(host=host, port=int(port), settings=Settings(anonymized_telemetry=False))
+    client = chromadb.HttpClient(host=host, port=int(port), settings=Settings(anonymized_telemetry=False))
+    resources.callback(client.close)
+    return client
 
 
 def choose_sink(name: str, folder: Path, servers: dict[str, str]) -> tuple[Any, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from contextlib import ExitStack
 from dataclasses import replace
 
 import fsspec
@@ -102,6 +103,13 @@ def places(tmp_path_factory, request, run):
     return fill
 
 
+@pytest.fixture
+def resources():
+    """Closes what a test has opened."""
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.fixture(scope="module")
 def page_score(paper, reranker):
     """How the third page is judged if it is given as it is."""
@@ -110,10 +118,12 @@ def page_score(paper, reranker):
 
 
 @pytest.mark.parametrize("name", LANGCHAIN)
-def test_langchain_finds_a_page_in_a_bucket_and_judges_its_pixels(name, places, embedder, reranker, policy, page_score):
+def test_langchain_finds_a_page_in_a_bucket_and_judges_its_pixels(
+    name, places, embedder, reranker, policy, page_score, resources
+):
     from langchain_qwen3_vl import Qwen3VLEmbeddings, Qwen3VLRerank, Qwen3VLRetriever
 
-    store = open_with_langchain(name, places(name), Qwen3VLEmbeddings(model=embedder))
+    store = open_with_langchain(name, places(name), Qwen3VLEmbeddings(model=embedder), resources)
     judge = Qwen3VLRerank(model=reranker, media_policy=policy)
     found = Qwen3VLRetriever(base=store, reranker=judge, k=8).invoke(QUESTION)
     assert len(found) == 8
@@ -131,7 +141,7 @@ def test_langchain_finds_a_page_in_a_bucket_and_judges_its_pixels(name, places, 
 
 @pytest.mark.parametrize("name", LLAMA_INDEX)
 def test_llama_index_finds_a_page_in_a_bucket_and_judges_its_pixels(
-    name, places, embedder, reranker, policy, page_score
+    name, places, embedder, reranker, policy, page_score, resources
 ):
     from llama_index.core.llms import ImageBlock
 
@@ -139,7 +149,7 @@ def test_llama_index_finds_a_page_in_a_bucket_and_judges_its_pixels(
     from llama_index.postprocessor.qwen3_vl_rerank import Qwen3VLRerank
     from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever
 
-    store = open_with_llama_index(name, places(name), embedder.dimensions)
+    store = open_with_llama_index(name, places(name), embedder.dimensions, resources)
     embedding = Qwen3VLEmbedding(embedder=embedder, media_policy=policy)
     judge = Qwen3VLRerank(reranker=reranker, media_policy=policy)
     found = Qwen3VLRetriever(store, embed_model=embedding, reranker=judge, similarity_top_k=8).retrieve(QUESTION)
@@ -165,7 +175,7 @@ def short_places(tmp_path_factory, run):
     return folder
 
 
-def test_a_second_pass_orders_by_full_vectors_in_both_frameworks(short_places, run, embedder):
+def test_a_second_pass_orders_by_full_vectors_in_both_frameworks(short_places, run, embedder, resources):
     from langchain_qwen3_vl import Qwen3VLEmbeddings, Qwen3VLRetriever
     from llama_index.embeddings.qwen3_vl import Qwen3VLEmbedding
     from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever as Qwen3VLNodeRetriever
@@ -173,16 +183,15 @@ def test_a_second_pass_orders_by_full_vectors_in_both_frameworks(short_places, r
     vectors = RunVectors(run)
     exact = np.sort(vectors.score(embedder.embed_queries([QUESTION])[0], vectors_ids(run)))[::-1]
     short = Qwen3VLEmbeddings(model=embedder, dimensions=SHORT)
-    store = open_with_langchain("qdrant", str(short_places / "qdrant"), short)
+    store = open_with_langchain("qdrant", str(short_places / "qdrant"), short, resources)
     found = Qwen3VLRetriever(base=store, k=4, full_vectors=vectors).invoke(QUESTION)
     assert [one.metadata["similarity_score"] for one in found] == pytest.approx(exact[:4].tolist(), abs=1e-4)
-    nodes = open_with_llama_index("lancedb", str(short_places / "lancedb"), SHORT)
+    nodes = open_with_llama_index("lancedb", str(short_places / "lancedb"), SHORT, resources)
     embedding = Qwen3VLEmbedding(embedder=embedder, dimensions=SHORT)
     retrieved = Qwen3VLNodeRetriever(nodes, embed_model=embedding, similarity_top_k=4, full_vectors=vectors).retrieve(
         QUESTION
     )
     assert [one.score for one in retrieved] == pytest.approx(exact[:4].tolist(), abs=1e-4)
-    store.client.close()
 
 
 def vectors_ids(run):
@@ -206,7 +215,7 @@ def test_full_vectors_are_refused_where_they_cannot_be_used(run, tmp_path, embed
         Qwen3VLRetriever(base=store, full_vectors=vectors).invoke("text")
 
 
-def test_words_and_vectors_are_searched_together_where_the_store_can(places, embedder):
+def test_words_and_vectors_are_searched_together_where_the_store_can(places, embedder, resources):
     from langchain_postgres.v2.hybrid_search_config import HybridSearchConfig
 
     from langchain_qwen3_vl import Qwen3VLEmbeddings, Qwen3VLRetriever
@@ -214,19 +223,19 @@ def test_words_and_vectors_are_searched_together_where_the_store_can(places, emb
     from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever as Qwen3VLNodeRetriever
 
     by_words = HybridSearchConfig(tsv_lang="simple", primary_top_k=1, secondary_top_k=8)
-    store = open_with_langchain("postgres", places("postgres"), Qwen3VLEmbeddings(model=embedder))
+    store = open_with_langchain("postgres", places("postgres"), Qwen3VLEmbeddings(model=embedder), resources)
     retriever = Qwen3VLRetriever(base=store, k=8, search_kwargs={"hybrid_search_config": by_words})
     assert "note.txt" in " ".join(one.metadata["source"] for one in retriever.invoke("quokka"))
     # The words of a query are those of no other.
-    assert "note.txt" not in " ".join(one.metadata["source"] for one in retriever.invoke("wombat"))
+    assert "note.txt" not in " ".join(one.metadata["source"] for one in retriever.invoke(QUESTION))
     embedding = Qwen3VLEmbedding(embedder=embedder)
     nodes = open_with_llama_index(
-        "postgres", places("postgres"), embedder.dimensions, hybrid_search=True, text_search_config="simple"
+        "postgres", places("postgres"), embedder.dimensions, resources, hybrid_search=True, text_search_config="simple"
     )
     retriever = Qwen3VLNodeRetriever(
         nodes, embed_model=embedding, similarity_top_k=1, vector_store_query_mode="text_search"
     )
     assert retriever.retrieve("quokka")[0].metadata["source"].endswith("note.txt")
-    nodes = open_with_llama_index("lancedb", places("lancedb"), embedder.dimensions, query_type="fts")
+    nodes = open_with_llama_index("lancedb", places("lancedb"), embedder.dimensions, resources, query_type="fts")
     retriever = Qwen3VLNodeRetriever(nodes, embed_model=embedding, similarity_top_k=1)
     assert retriever.retrieve("quokka")[0].metadata["source"].endswith("note.txt")

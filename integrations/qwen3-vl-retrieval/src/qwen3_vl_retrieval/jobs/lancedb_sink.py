@@ -157,9 +157,11 @@ def _build_rows(fingerprint: Fingerprint, batch: ExportBatch, hashes: Sequence[s
         columns[name] = pyarrow.array([metadata.get(name) for metadata in batch.metadata], texts)
     record = pyarrow.StructArray.from_arrays([*columns.values()], [*columns])
     names = ["own_metadata" if name == "metadata" else name for name in table.column_names]
-    table = table.rename_columns(names).append_column("metadata", record)
     row_hash = pyarrow.field("row_hash", texts, nullable=False)
-    return table.append_column(row_hash, pyarrow.array(list(hashes), texts))
+    rows = table.rename_columns(names).append_column("metadata", record)
+    rows = rows.append_column(row_hash, pyarrow.array(list(hashes), texts))
+    # Renaming forgets the fingerprint.
+    return rows.replace_schema_metadata(table.schema.metadata)
 
 
 def _name_ids(ids: Sequence[str]) -> str:
