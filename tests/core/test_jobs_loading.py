@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI, HTTPException, Request
 from PIL import Image
+from store_servers import serve_chroma, serve_postgres
 from typer.testing import CliRunner
 
 import loaded_stores
@@ -52,7 +53,7 @@ def postgres(tmp_path_factory):
 @pytest.fixture(scope="module")
 def chroma(tmp_path_factory):
     """The URL of a Chroma server that runs as long as the tests of this module."""
-    with loaded_stores.serve_chroma(tmp_path_factory.mktemp("chroma")) as url:
+    with serve_chroma(tmp_path_factory.mktemp("chroma")) as url:
         yield url
 
 
@@ -174,8 +175,23 @@ def test_the_ten_nearest_are_those_of_an_exact_search(store, large_run):
 def test_what_was_not_made_by_a_loading_is_left_alone(open_store, name, run):
     store = open_store(name)
     store.make_foreign()
-    with pytest.raises(StoreError, match="not made by a loading|does not say where its vectors come from"):
+    with pytest.raises(StoreError, match=r"not made by a loading|does not say where its vectors come from"):
         load_run(run, store.make_sink())
+
+
+@pytest.mark.parametrize("name", ["qdrant", "milvus", "chroma"])
+def test_texts_and_metadata_are_where_the_stores_of_frameworks_look_for_them(open_store, name, run, tmp_path):
+    store = open_store(name)
+    load_run(run, store.make_sink())
+    rows = read_parts(run)
+    image = next(row for row in rows.values() if row["media_type"] == "image")
+    text, metadata = store.read_row(image["id"])
+    assert text == ""
+    assert (metadata["id"], metadata["width"], metadata["height"]) == (image["id"], 32, 16)
+    assert metadata["source"] == str(tmp_path / "source" / "red.png")
+    assert list(metadata["sources"]) == [metadata["source"]]
+    chunk = next(row for row in rows.values() if row["media_type"] == "text")
+    assert store.read_row(chunk["id"])[0] == chunk["text"]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +207,7 @@ def test_what_was_not_made_by_a_loading_is_left_alone(open_store, name, run):
 def test_a_store_is_made_in_the_number_format_that_was_asked_for_and_keeps_it(open_store, name, precision, run):
     store = open_store(name)
     first = load_run(run, store.make_sink(precision=precision))
-    assert (first.entered_units, first.compared_units) == (FILES + 1, 16)
+    assert (first.entered_units, first.compared_units) == (FILES + 1, FILES + 1)
     assert load_run(run, store.make_sink()).entered_units == 0
     nearest = next(iter(read_parts(run).values()))
     assert store.find_nearest(np.array(nearest["vector"], dtype=np.float32), 1) == [nearest["id"]]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from poisonous_pdfs import nest_forms
+from store_servers import serve_postgres
 
 from served_apps import serve_app
 from vllm_servers.stand_in import StandIn
@@ -53,6 +54,13 @@ def served_addresses():
     }
     with ExitStack() as servers:
         yield {address: servers.enter_context(serve_app(app)) for address, app in apps.items()}
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory):
+    """The URL of a Postgres with pgvector."""
+    with serve_postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
 
 
 @pytest.fixture

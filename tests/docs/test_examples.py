@@ -45,13 +45,14 @@ REPLACEMENTS = {
     | {"policy) for page": "policy, max_pixels=65536) for page"},
     "docs/inputs.md": EMBEDDER | {"2048": "64"},
     "docs/media-policy.md": EMBEDDER,
-    # No servers: Chroma in a folder, Qdrant in memory.
+    # Chroma in a folder, Qdrant in memory, Milvus in a file; Postgres is a server, see DATABASES.
     "docs/moving.md": EMBEDDER
     | {
         "2048": "64",
         "256": "32",
         'chromadb.HttpClient(host="localhost", port=8000)': 'chromadb.PersistentClient("collections")',
         'url="http://localhost:6333"': '":memory:"',
+        'uri="http://localhost:19530"': 'uri="moved.db"',
     },
     "integrations/langchain-qwen3-vl/README.md": EMBEDDER | RERANKER,
     "docs/langchain.md": EMBEDDER | RERANKER | {"2048": "64"},
@@ -75,6 +76,9 @@ ADDRESSES = {
     "docs/vllm.md": ("http://gpu-1:8000", "http://gpu-2:8000"),
     "docs/one-gpu-many-workers.md": ("http://127.0.0.1:8080",),
 }
+
+# Databases on a page, in whose place a Postgres of the tests is used.
+DATABASES = {"docs/moving.md": "dbname=search"}
 
 # Models of a command that names none, or the published ones; the smallest images, because two cores are to suffice.
 MODELS = {"--model": str(CHECKPOINTS / "embedding"), "--reranker": str(CHECKPOINTS / "reranker")}
@@ -117,8 +121,11 @@ NOT_RUN = {
     "qwen3vl load RUN --to URL [OPTIONS]": "is a synopsis",
     **dict.fromkeys(
         (
-            "qwen3vl load run --to lancedb://vectors --table pages",
-            "qwen3vl load run --to postgresql://me@db/search --table pages",
+            "qwen3vl load run --to qdrant://localhost:6333 --collection pages",
+            "qwen3vl load run --to vectors.db --collection pages",
+            "qwen3vl load run --to postgresql://me@db/search --table pages --dimensions 1024",
+            "qwen3vl load run --to lancedb://vectors --table pages --precision float16",
+            "qwen3vl load run --to chroma://localhost:8000 --collection pages",
             "qwen3vl load run --to my-index",
         ),
         "needs a run and a store; tests/core/test_jobs_loading.py has them",
@@ -154,7 +161,6 @@ NOT_RUN = {
 SHOWN_ONLY = {
     "docs/jobs.md": (1, "needs GPUs; tests/core/test_jobs_workers.py has workers without"),
     "docs/coming-from.md": (5, "the code before, for packages that are not installed"),
-    "docs/moving.md": (2, "Milvus and Postgres are servers; the scripts were run by hand against both"),
     "docs/llamaindex.md": (1, "needs a chat model; tests/llama_index_adapter/test_query_engine.py has a scripted one"),
     "docs/langchain.md": (1, "needs a chat model; tests/langchain_adapter/test_agents.py has a scripted one"),
 }
@@ -179,6 +185,8 @@ def test_python_examples_print_what_they_show(page, example_folder, request):
     if addresses:
         served = request.getfixturevalue("served_addresses")
         replacements = replacements | {address: served[address] for address in addresses}
+    if page.as_posix() in DATABASES:
+        replacements = replacements | {DATABASES[page.as_posix()]: request.getfixturevalue("postgres_url")}
     _run_examples(read_page(page), str(ROOT / page), replacements)
 
 

@@ -121,9 +121,8 @@ def load_units(
 def _choose_store(to: str, store: str | None) -> str:
     """Which store `--to` and `--store` name."""
     if store is not None and store not in _STORES.values():
-        raise typer.BadParameter(
-            f"--store {store!r} is unknown; give one of {', '.join(dict.fromkeys(_STORES.values()))}"
-        )
+        known = ", ".join(dict.fromkeys(_STORES.values()))
+        raise typer.BadParameter(f"--store {store!r} is unknown; give one of {known}")
     scheme, sign, _ = to.partition("://")
     named = _STORES.get(scheme.lower()) if sign else None
     if named is not None:

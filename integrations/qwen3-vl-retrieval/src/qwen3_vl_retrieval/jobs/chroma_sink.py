@@ -82,8 +82,9 @@ class ChromaSink(Sink):
                     metadata=stamp_metadata(None, fingerprint),
                     embedding_function=None,
                 )
-        metadata = {} if self._collection.metadata is None else self._collection.metadata
-        require_stamp(metadata.get(STAMP), fingerprint, f"the collection {quote(self._name)}")
+        metadata: Mapping[str, Any] | None = self._collection.metadata
+        stamp = None if metadata is None else metadata.get(STAMP)
+        require_stamp(stamp, fingerprint, f"the collection {quote(self._name)}")
 
     def find_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Returns the row hashes of those of `ids` that the collection holds."""
@@ -134,7 +135,10 @@ class ChromaSink(Sink):
     def close(self) -> None:
         """Closes the connection."""
         if self._client is not None:
+            session = self._client._server._session
             self._client.close()
+            # Which leaves its connections open (chromadb 1.5.9).
+            session.close()
             self._client = self._collection = None
 
     def _get(self, ids: Sequence[str], what: str) -> dict[str, Any]:

@@ -64,8 +64,8 @@ def load_run(
     Args:
         run: The folder of the run, or its URL.
         sink: The store. It is closed at the end.
-        dimensions: Length of the vectors in the store: they are cut, scaled to unit length again, and the fingerprint says
-            so. `None` leaves them as they are.
+        dimensions: Length of the vectors in the store: they are cut, scaled to unit length again, and the fingerprint
+            says so. `None` leaves them as they are.
         batch_rows: Rows that are sent together.
         storage_options: Options of the file system of a URL.
         on_progress: Called with the number of units that are done, and of all.

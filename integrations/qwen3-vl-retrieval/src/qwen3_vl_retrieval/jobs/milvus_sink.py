@@ -48,7 +48,7 @@ _INDEXES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "float32": ("HNSW", _GRAPH),
     "int8": ("HNSW_SQ", {**_GRAPH, "sq_type": "SQ8", "refine": True, "refine_type": "FP16"}),
 }
-"""Type and settings of the index by number format: copies of eight bits are looked at first, and the best scored again."""
+"""Type and settings of the index by number format: eight bits are looked at first, and the best scored again."""
 
 
 class MilvusSink(Sink):
@@ -122,6 +122,12 @@ class MilvusSink(Sink):
 
     def iterate_ids(self) -> Iterator[Sequence[str]]:
         """Yields the ids of all rows."""
+        if self._is_file:
+            # Milvus Lite has everything in memory, and no timestamps, without which an iterator warns.
+            with self._explain():
+                rows = self._client.query(self._name, filter='id != ""', output_fields=["id"])
+            yield [row["id"] for row in rows]
+            return
         with self._explain():
             iterator = self._client.query_iterator(
                 self._name, batch_size=_GROUP_ROWS, output_fields=["id"], consistency_level="Strong"

@@ -103,7 +103,7 @@ class PostgresSink(Sink):
         self._url = url
         self._table = table
         self._language = language
-        self._precision = precision
+        self._precision: SinkPrecision | None = precision
         self._connection: Any = None
         self._kind = "vector"
         self._dimensions = 0

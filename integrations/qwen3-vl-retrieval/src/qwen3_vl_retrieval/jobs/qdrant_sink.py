@@ -91,7 +91,8 @@ class QdrantSink(Sink):
             if not self._client.collection_exists(self._name):
                 self._create(qdrant.models, fingerprint)
             config = self._client.get_collection(self._name).config
-        stamp = ({} if config.metadata is None else config.metadata).get(STAMP)
+        metadata: Mapping[str, Any] | None = config.metadata
+        stamp = None if metadata is None else metadata.get(STAMP)
         require_stamp(stamp, fingerprint, f"the collection {quote(self._name)}")
         is_half = config.params.vectors.datatype == qdrant.models.Datatype.FLOAT16
         self._tolerance = TOLERANCES["float16" if is_half else "float32"]
