@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from bucket_servers import serve_bucket
 from job_runs import FILES, SMALL, read_parts, write_texts
-from local_servers import serve_bucket
 from qwen3_vl_retrieval import FingerprintMismatchError, InputError, MediaPolicy, RemoteError, StoreError
 from qwen3_vl_retrieval.cli import app
 from qwen3_vl_retrieval.index import MultimodalIndex, Store, import_store

