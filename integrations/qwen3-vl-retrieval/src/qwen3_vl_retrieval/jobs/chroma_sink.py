@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +26,7 @@ from qwen3_vl_retrieval.jobs.sink import (
 )
 from qwen3_vl_retrieval.lazy_imports import import_extra
 
-__all__ = ["ChromaSink"]
+__all__ = ["ChromaSink", "close_client"]
 
 _PURPOSE, _EXTRA = "collections of Chroma", "chroma"
 
@@ -135,10 +135,7 @@ class ChromaSink(Sink):
     def close(self) -> None:
         """Closes the connection."""
         if self._client is not None:
-            session = self._client._server._session
-            self._client.close()
-            # Which leaves its connections open (chromadb 1.5.9).
-            session.close()
+            close_client(self._client)
             self._client = self._collection = None
 
     def _get(self, ids: Sequence[str], what: str) -> dict[str, Any]:
@@ -148,3 +145,14 @@ class ChromaSink(Sink):
 
     def _explain(self) -> AbstractContextManager[None]:
         return explain_storage_errors(f"Chroma refuses the collection {quote(self._name)}")
+
+
+def close_client(client: Any) -> None:
+    """Closes a client of a server, and its connections, which chromadb 1.5.9 leaves open."""
+    sessions: list[Any] = []
+    # Under names of its own: when these change, connections are closed with the process, as they are by chromadb.
+    with suppress(AttributeError):
+        sessions = [part._server._session for part in (client, client._admin_client)]
+    client.close()
+    for session in sessions:
+        session.close()
