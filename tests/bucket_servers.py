@@ -20,7 +20,6 @@ def serve_bucket() -> Generator[str, None, None]:
         address = f"http://{host}:{port}"
         fsspec = pytest.importorskip("fsspec")
         fsspec.filesystem("s3", **_CREDENTIALS, endpoint_url=address).mkdir("bucket")
-        print("MOTO", address)
         yield address
     finally:
         server.stop()

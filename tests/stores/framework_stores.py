@@ -119,11 +119,11 @@ def _connect_to_chroma(url: str, resources: ExitStack) -> Any:
     import chromadb
     from chromadb.config import Settings
 
+    from qwen3_vl_retrieval.jobs.chroma_sink import close_client
+
     host, _, port = url.removeprefix("chroma://").partition(":")
     client = chromadb.HttpClient(host=host, port=int(port), settings=Settings(anonymized_telemetry=False))
-    # Closing the client leaves the connections of its session open (chromadb 1.5.9).
-    resources.callback(client._server._session.close)
-    resources.callback(client.close)
+    resources.callback(close_client, client)
     return client
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ class RunVectors:
 
 def _build_directory(folder: RunFolder, parts: Sequence[str]) -> _Directory:
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="read-ids") as threads:
-        listed = [one for found in threads.map(lambda part: list_row_groups(folder, part), parts) for one in found]
+        listed = [one for found in threads.map(partial(list_row_groups, folder), parts) for one in found]
     groups = [group for group, _ in listed]
     firsts = np.cumsum([0, *(group.rows for group in groups)], dtype=np.int64)[:-1]
     keys = np.concatenate([np.array(ids, dtype=np.bytes_) for _, ids in listed] or [np.empty(0, dtype="S1")])
