@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_vl_retrieval.engine.bounded_cache import BoundedCache
+from qwen3_vl_retrieval.bounded_cache import BoundedCache
 
 
 def test_the_longest_unused_gives_way():

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from bucket_servers import serve_bucket
 from job_runs import FILES, SMALL, read_parts, write_texts
 from qwen3_vl_retrieval import FingerprintMismatchError, InputError, MediaPolicy, RemoteError, StoreError
 from qwen3_vl_retrieval.cli import app
@@ -297,13 +298,8 @@ def web(source):
 @pytest.fixture(scope="module")
 def bucket():
     """Options of an S3 on loopback that has a bucket."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = {"endpoint_url": f"http://{host}:{port}", "key": "key", "secret": "secret"}
-    fsspec.filesystem("s3", **options).mkdir("bucket")
-    yield options
-    server.stop()
+    with serve_bucket() as address:
+        yield {"endpoint_url": address, "key": "key", "secret": "secret"}
 
 
 def test_both_ends_may_be_in_s3(bucket, tmp_path):

@@ -63,6 +63,7 @@ REPLACEMENTS = {
     "docs/troubleshooting.md": EMBEDDER,
     "docs/coming-from.md": FEW_PIXELS | EMBEDDER | RERANKER,
     "docs/explanation.md": EMBEDDER | RERANKER | {"512": "32"},
+    "docs/stores.md": EMBEDDER | RERANKER | {"2048": "64", "512": "32"},
     "docs/security.md": EMBEDDER | {"2048": "64"},
     "docs/versions.md": EMBEDDER,
     "docs/vllm.md": EMBEDDER | RERANKER | {"2048": "64"},
@@ -77,8 +78,8 @@ ADDRESSES = {
     "docs/one-gpu-many-workers.md": ("http://127.0.0.1:8080",),
 }
 
-# Databases on a page, in whose place a Postgres of the tests is used.
-DATABASES = {"docs/moving.md": "dbname=search"}
+# Databases on a page, in whose place a Postgres of the tests is used, and what of its URL does not take that place.
+DATABASES = {"docs/moving.md": ("dbname=search", ""), "docs/stores.md": ("me@db/search", "postgresql://")}
 
 # Models of a command that names none, or the published ones; the smallest images, because two cores are to suffice.
 MODELS = {"--model": str(CHECKPOINTS / "embedding"), "--reranker": str(CHECKPOINTS / "reranker")}
@@ -160,6 +161,7 @@ NOT_RUN = {
 # Blocks fenced as `py` are shown and not run, by page: how many, and why.
 SHOWN_ONLY = {
     "docs/jobs.md": (1, "needs GPUs; tests/core/test_jobs_workers.py has workers without"),
+    "docs/stores.md": (1, "Chroma is a server; tests/stores/test_retrieval.py has one"),
     "docs/coming-from.md": (5, "the code before, for packages that are not installed"),
     "docs/llamaindex.md": (1, "needs a chat model; tests/llama_index_adapter/test_query_engine.py has a scripted one"),
     "docs/langchain.md": (1, "needs a chat model; tests/langchain_adapter/test_agents.py has a scripted one"),
@@ -186,7 +188,8 @@ def test_python_examples_print_what_they_show(page, example_folder, request):
         served = request.getfixturevalue("served_addresses")
         replacements = replacements | {address: served[address] for address in addresses}
     if page.as_posix() in DATABASES:
-        replacements = replacements | {DATABASES[page.as_posix()]: request.getfixturevalue("postgres_url")}
+        named, beginning = DATABASES[page.as_posix()]
+        replacements = replacements | {named: request.getfixturevalue("postgres_url").removeprefix(beginning)}
     _run_examples(read_page(page), str(ROOT / page), replacements)
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 from qwen3_vl_retrieval import InputError, MediaPolicy, MediaPolicyError, MultimodalInput
 from qwen3_vl_retrieval.errors import quote
-from qwen3_vl_retrieval.index import build_item
+from qwen3_vl_retrieval.index import build_item, find_local_file
 
 __all__ = [
     "SINGLE_SOURCES",
@@ -319,7 +319,7 @@ def _check_url(url: str, kind: str, media_policy: MediaPolicy | None) -> str:
     scheme = match[1].lower() if match else ""
     if scheme == "data" and not url[len("data:") :].lower().startswith(f"{kind}/"):
         raise InputError(f"{_name_block(kind)} holds {_shorten(url)!r}; its data: URI must begin with data:{kind}/")
-    is_local = scheme not in ("data", "http", "https")
+    is_local = scheme not in ("data", "http", "https") and find_local_file(url) is not None
     if is_local and (media_policy is None or media_policy.allow_dirs is None):
         raise MediaPolicyError(
             f"{_name_block(kind)} names the local file {_shorten(url)!r}; content blocks come from outside, so "

@@ -7,11 +7,13 @@ import inspect
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast
 
+import numpy as np
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
     BaseCallbackManager,
@@ -21,10 +23,11 @@ from langchain_core.documents import Document
 from langchain_core.documents.compressor import BaseDocumentCompressor
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables import RunnableConfig
-from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, model_validator
 
 from langchain_qwen3_vl.contents import LangChainItem, coerce_item
+from langchain_qwen3_vl.cosines import find_cosine
 from langchain_qwen3_vl.documents import hit_to_document
 from langchain_qwen3_vl.embeddings import Qwen3VLEmbeddings
 from langchain_qwen3_vl.explaining import add_explanations
@@ -34,6 +37,7 @@ from langchain_qwen3_vl.tracing import describe_item
 from qwen3_vl_retrieval import Embedder, Reranker, StoreError
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import MultimodalIndex, Store
+from qwen3_vl_retrieval.jobs import RunVectors
 
 __all__ = ["Qwen3VLRetriever", "RetrieverOptions", "SearchType", "StoreRetrieverOptions"]
 
@@ -58,8 +62,8 @@ _EMBEDDER_OPTIONS = ("dimensions", "query_instruction", "document_instruction", 
 _RERANKER_OPTIONS = ("score_threshold", "instruction", "media_key", "on_error", "explain")
 """Options that an index has arguments of its own for, or no use."""
 
-_INNER_PRODUCT = 0
-"""`METRIC_INNER_PRODUCT` of faiss (https://github.com/facebookresearch/faiss/blob/main/faiss/MetricType.h)."""
+_HYBRID = "hybrid_search_config"
+"""Argument of a search of `PGVectorStore` by words and vectors."""
 
 
 class RetrieverOptions(TypedDict, total=False):
@@ -77,6 +81,7 @@ class StoreRetrieverOptions(RetrieverOptions, total=False):
     """Fields of a `Qwen3VLRetriever` over a vector store."""
 
     reranker: BaseDocumentCompressor | None
+    full_vectors: RunVectors | None
     search_type: SearchType
 
 
@@ -87,8 +92,9 @@ class Qwen3VLRetriever(BaseRetriever):
     description of its media; those of a chain around it see what the chain is given.
 
     Documents have `similarity_score`, the cosine of the first stage, among their metadata (from `MultimodalChroma`,
-    `Chroma`, `InMemoryVectorStore`, FAISS with vectors of unit length, dense Qdrant and `MultimodalIndex`; from other
-    stores and with `search_type="mmr"` there is none), and `relevance_score`, the reranker's probability.
+    `Chroma`, `InMemoryVectorStore`, FAISS with vectors of unit length, dense Qdrant, `PGVectorStore` and `Milvus` by
+    cosine, and `MultimodalIndex`; from other stores and with `search_type="mmr"` there is none), and
+    `relevance_score`, the reranker's probability.
 
     ```python
     from langchain_qwen3_vl import Qwen3VLRerank, Qwen3VLRetriever
@@ -110,6 +116,11 @@ class Qwen3VLRetriever(BaseRetriever):
     reranker: BaseDocumentCompressor | None = Field(
         default=None,
         description="Judges the candidates, whatever its `top_n`; `None` leaves the order to `base`.",
+    )
+    full_vectors: RunVectors | None = Field(
+        default=None,
+        description="Over a store that `qwen3vl load` has filled with short vectors: the run, by whose full vectors "
+        "the candidates are ordered again. `similarity_score` is the cosine of those.",
     )
     k: int = Field(default=4, ge=1, description="Documents to return at most.")
     fetch_k: int = Field(default=_FETCH_K, ge=1, description="Candidates to judge; `k` if that is more.")
@@ -170,6 +181,11 @@ class Qwen3VLRetriever(BaseRetriever):
         if isinstance(self.base, BaseRetriever) and (self.filter is not None or self.search_kwargs):
             raise ValueError(
                 f"filter and search_kwargs are for stores, and base is {type(self.base).__name__}; give them to it"
+            )
+        if self.full_vectors is not None and not _has_qwen_embeddings(self.base):
+            raise ValueError(
+                f"full_vectors are for a VectorStore with Qwen3VLEmbeddings, and base is {type(self.base).__name__}; "
+                "leave them out (a MultimodalIndex has a second pass of its own)"
             )
         _check_search_options(self.base, self.search_type, self.search_kwargs)
         if self.search_type == "similarity_score_threshold" and self.score_threshold is None:
@@ -251,7 +267,7 @@ class Qwen3VLRetriever(BaseRetriever):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Any
     ) -> list[Document]:
         call = self._plan(query, **options)
-        found = self._recall(call, run_manager.get_child())
+        found = self._rescore(self._recall(call, run_manager.get_child()), call)
         if self.reranker is not None and found:
             judge = _prepare_judge(self.reranker, len(found))
             found = judge.compress_documents(found, call.query, callbacks=run_manager.get_child())
@@ -262,6 +278,8 @@ class Qwen3VLRetriever(BaseRetriever):
     ) -> list[Document]:
         call = self._plan(query, **options)
         found = await self._arecall(call, run_manager.get_child())
+        # In a thread: parts of the run are read.
+        found = await asyncio.to_thread(self._rescore, found, call)
         if self.reranker is not None and found:
             # In a thread: the first use loads the model.
             judge = await asyncio.to_thread(_prepare_judge, self.reranker, len(found))
@@ -295,7 +313,7 @@ class Qwen3VLRetriever(BaseRetriever):
         return _Call(
             query=query.query if isinstance(query, _TracedQuery) else query,
             k=chosen,
-            count=chosen if self.reranker is None else fetched,
+            count=chosen if self.reranker is None and self.full_vectors is None else fetched,
             fetch_k=fetched,
             filter=self.filter if filter is None else filter,
             score_threshold=self.score_threshold if score_threshold is None else score_threshold,
@@ -308,7 +326,7 @@ class Qwen3VLRetriever(BaseRetriever):
         if isinstance(self.base, BaseRetriever):
             with _trace_child(call.query, callbacks) as config:
                 return self.base.invoke(call.query, config)[: call.count]
-        method, cosine = _choose_search(self.base, self.search_type)
+        method, cosine = _choose_search(self.base, self.search_type, self.search_kwargs)
         found: list[Any] = getattr(self.base, method)(call.query, **self._list_arguments(call))
         return found if cosine is None else [_score(document, score, cosine) for document, score in found]
 
@@ -318,9 +336,26 @@ class Qwen3VLRetriever(BaseRetriever):
         if isinstance(self.base, BaseRetriever):
             with _trace_child(call.query, callbacks) as config:
                 return (await self.base.ainvoke(call.query, config))[: call.count]
-        method, cosine = _choose_search(self.base, self.search_type)
+        method, cosine = _choose_search(self.base, self.search_type, self.search_kwargs)
         found: list[Any] = await getattr(self.base, f"a{method}")(call.query, **self._list_arguments(call))
         return found if cosine is None else [_score(document, score, cosine) for document, score in found]
+
+    def _rescore(self, found: list[Document], call: _Call) -> list[Document]:
+        """The candidates in the order of their full vectors, if there are any."""
+        if self.full_vectors is None or not found:
+            return found
+        short: Qwen3VLEmbeddings = self.base.embeddings
+        full = short.model_copy(update={"dimensions": self.full_vectors.fingerprint.dimensions})
+        full.fingerprint.require_match(self.full_vectors.fingerprint)
+        cosines = self.full_vectors.score(full.embed_query_array(call.query), [_find_unit_id(one) for one in found])
+        # Equal ones keep their order.
+        order = np.argsort(-cosines, kind="stable").tolist()
+        return [
+            found[place].model_copy(
+                update={"metadata": {**found[place].metadata, "similarity_score": float(cosines[place])}}
+            )
+            for place in order
+        ]
 
     def _search_index(self, index: MultimodalIndex, call: _Call) -> list[Document]:
         results = index.search(
@@ -336,7 +371,9 @@ class Qwen3VLRetriever(BaseRetriever):
 
     def _list_arguments(self, call: _Call) -> dict[str, Any]:
         """The arguments of the store's search by name, without the query."""
-        arguments: dict[str, Any] = {"k": call.count, **self.search_kwargs}
+        # Settings are copied: `PGVectorStore` writes the words of a query into those of its search, and keeps them.
+        given = {name: deepcopy(value) if is_dataclass(value) else value for name, value in self.search_kwargs.items()}
+        arguments: dict[str, Any] = {"k": call.count, **given}
         # Not every store has one.
         if call.filter is not None:
             arguments["filter"] = call.filter
@@ -495,11 +532,16 @@ def _check_search_options(base: object, search_type: SearchType, options: Mappin
             raise ValueError(f"search_kwargs has {name!r}, which {type(base).__name__} does not know; {advice}")
 
 
-def _choose_search(store: VectorStore, search_type: SearchType) -> tuple[str, Callable[[float], float] | None]:
+def _choose_search(
+    store: VectorStore, search_type: SearchType, options: Mapping[str, Any]
+) -> tuple[str, Callable[[float], float] | None]:
     """The method that a store is searched by, and what turns its scores into cosines, if it returns any."""
     if search_type == "mmr":
         return "max_marginal_relevance_search", None
-    cosine = _find_cosine(store)
+    if options.get(_HYBRID) is not None:
+        # Scores of words are among them.
+        return "similarity_search", None
+    cosine = find_cosine(store)
     return ("similarity_search", None) if cosine is None else ("similarity_search_with_score", cosine)
 
 
@@ -511,37 +553,16 @@ def _score(document: Document, score: float, cosine: Callable[[float], float]) -
     return document.model_copy(update={"metadata": metadata, "id": None if own_id is None else str(own_id)})
 
 
-def _find_cosine(store: Any) -> Callable[[float], float] | None:
-    """What turns a score of `similarity_search_with_score` into the cosine, for vectors of unit length.
+def _has_qwen_embeddings(base: object) -> bool:
+    return isinstance(base, VectorStore) and isinstance(base.embeddings, Qwen3VLEmbeddings)
 
-    `InMemoryVectorStore`, `Chroma` and FAISS are known, and Qdrant's dense vectors, each with all of its distances;
-    `None` for any other store, whose scores may be anything.
-    """
 
-    def keep(score: float) -> float:
-        return score
-
-    def subtract(distance: float) -> float:
-        return 1.0 - distance
-
-    def halve(squared: float) -> float:
-        return 1.0 - squared / 2.0
-
-    def halve_square(distance: float) -> float:
-        return halve(distance**2)
-
-    if isinstance(store, InMemoryVectorStore):
-        return keep
-    # By name: none of them need be installed.
-    names = {base.__name__ for base in type(store).__mro__}
-    if "Chroma" in names:
-        configuration = store._collection.configuration
-        indexes = (configuration.get(name) for name in ("hnsw", "spann"))
-        space = next((index["space"] for index in indexes if index is not None), None)
-        # Chroma's l2 is squared, and its ip is a distance, too.
-        return {"cosine": subtract, "ip": subtract, "l2": halve}.get(str(space))
-    if "FAISS" in names:
-        return keep if store.index.metric_type == _INNER_PRODUCT else halve
-    if "QdrantVectorStore" in names and store.retrieval_mode.value == "dense":
-        return {"Cosine": keep, "Dot": keep, "Euclid": halve_square}.get(str(store.distance.value))
-    return None
+def _find_unit_id(document: Document) -> str:
+    """The id of the unit that `qwen3vl load` has entered: stores whose ids are others have it among the metadata."""
+    unit_id = document.metadata.get("id", document.id)
+    if not isinstance(unit_id, str):
+        raise StoreError(
+            "a document that was found has no id; full_vectors are for a store that qwen3vl load has filled: give the "
+            "name of its id to the store (id_column of PGVectorStore, primary_field of Milvus)"
+        )
+    return unit_id

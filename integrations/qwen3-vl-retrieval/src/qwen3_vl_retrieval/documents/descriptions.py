@@ -13,7 +13,9 @@ from typing import Any, cast, get_args
 
 from PIL import Image
 
-from qwen3_vl_retrieval.documents.previews import View, read_frames, read_view, view_item, view_unit
+from qwen3_vl_retrieval import media
+from qwen3_vl_retrieval.documents.media_store import find_local_file
+from qwen3_vl_retrieval.documents.previews import PagePart, View, read_frames, read_view, view_item, view_unit
 from qwen3_vl_retrieval.documents.units import MediaType, Unit, load_item
 from qwen3_vl_retrieval.errors import InputError, quote
 from qwen3_vl_retrieval.image_formats import guess_mime_type
@@ -85,7 +87,15 @@ def build_item(
     image, video = _find_media(text, metadata, media_key)
     if image is None and video is None:
         rules = MediaPolicy() if policy is None else policy
-        return load_item(_find_unit(kind, metadata), rules, render_pages=render_pages)
+        address = _find_address(kind, metadata)
+        if address is None:
+            return load_item(_find_unit(kind, metadata), rules, render_pages=render_pages)
+        if kind == "page":
+            page = _read_page(metadata)
+            if render_pages:
+                return media.render_page(media.DocumentPage(address, page), rules)
+            return {"image": media.find_page(address, page, rules)}
+        image, video = (address, None) if kind == "image" else (None, address)
     item: dict[str, Any] = {}
     if video is not None:
         item["video"] = video
@@ -161,7 +171,11 @@ def _view_document(
 ) -> View:
     image, video = _find_media(text, metadata, media_key)
     if image is None and video is None:
-        return view_unit(_find_unit(kind, metadata))
+        address = _find_address(kind, metadata)
+        if address is None:
+            return view_unit(_find_unit(kind, metadata))
+        if kind == "page":
+            return PagePart(source=address, page=_read_page(metadata))
     return view_item(build_item(text, metadata, policy=policy, media_key=media_key))
 
 
@@ -198,21 +212,32 @@ def _guess_kind(source: object, metadata: Mapping[str, Any]) -> str | None:
     return kind if kind in ("image", "video") else None
 
 
+def _find_address(kind: MediaType, metadata: Mapping[str, Any]) -> str | None:
+    """The URL that `source` is, if it is no local file."""
+    source = metadata.get("source")
+    if kind == "mixed" or not isinstance(source, str) or find_local_file(source) is not None:
+        return None
+    return source
+
+
+def _read_page(metadata: Mapping[str, Any]) -> int:
+    if metadata.get("page") is None:
+        raise InputError("a document of media_type='page' has no 'page', the number from 1, in its metadata")
+    return int(metadata["page"])
+
+
 def _find_unit(kind: MediaType, metadata: Mapping[str, Any]) -> Unit:
-    source, page = metadata.get("source"), metadata.get("page")
+    source = metadata.get("source")
     if not isinstance(source, (str, Path)) or kind == "mixed":
         raise InputError(
             f"a document of media_type={quote(kind)} names no image or video; put a path or URI into its metadata as "
             "'image' or 'video', or the file as 'source'"
         )
-    if kind == "page" and page is None:
-        raise InputError("a document of media_type='page' has no 'page', the number from 1, in its metadata")
     start, end = (None if metadata.get(name) is None else float(metadata[name]) for name in ("start", "end"))
-    number = None if page is None else int(page)
     return Unit(
         source=source if isinstance(source, Path) else decode_path(source),
         media_type=kind,
-        page=number,
+        page=_read_page(metadata) if kind == "page" else None,
         start=start,
         end=end,
     )

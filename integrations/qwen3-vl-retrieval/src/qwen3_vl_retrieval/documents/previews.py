@@ -80,11 +80,11 @@ class PagePart:
     """A page of a PDF or TIFF, not rendered yet.
 
     Attributes:
-        source: The file.
+        source: The file, or its URL.
         page: Its number, from 1.
     """
 
-    source: Path
+    source: str | Path
     page: int
 
 

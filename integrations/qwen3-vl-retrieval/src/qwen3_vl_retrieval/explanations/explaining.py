@@ -132,7 +132,7 @@ def _view_document(document: Item, policy: MediaPolicy) -> tuple[View, MediaPoli
     """What to explain of an item, and what may be opened of it: a page may bring a policy of its own."""
     view = view_item(document)
     page = view.source if isinstance(view, ImagePart) else None
-    if isinstance(page, DocumentPage) and isinstance(page.source, Path):
+    if isinstance(page, DocumentPage) and isinstance(page.source, (str, Path)):
         return PagePart(source=page.source, page=page.page), find_policy(page, policy)
     return view, policy
 
@@ -150,7 +150,7 @@ def _explain_view(
 
 def _find_words(view: View, context: SearchContext, policy: MediaPolicy) -> Explanation:
     query = describe_text(context.query)
-    if isinstance(view, PagePart) and find_kind(view.source) == "pdf":
+    if isinstance(view, PagePart) and find_kind(Path(view.source)) == "pdf":
         layer = media.read_pdf_text_layer(view.source, view.page, policy)
         found = find_words(query, layer)
     else:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from qwen3_vl_retrieval.jobs.reading import ReadingOptions
     from qwen3_vl_retrieval.jobs.report import RunProgress, RunReport
     from qwen3_vl_retrieval.jobs.run import embed_source
+    from qwen3_vl_retrieval.jobs.run_vectors import RunVectors
     from qwen3_vl_retrieval.jobs.sink import Sink
     from qwen3_vl_retrieval.jobs.status import RunStatus, read_status
 
@@ -55,6 +56,7 @@ __all__ = [
     "RunProgress",
     "RunReport",
     "RunStatus",
+    "RunVectors",
     "Sink",
     "embed_source",
     "load_run",
@@ -78,6 +80,7 @@ _MODULES = {
     "RunProgress": "jobs.report",
     "RunReport": "jobs.report",
     "RunStatus": "jobs.status",
+    "RunVectors": "jobs.run_vectors",
     "Sink": "jobs.sink",
     "embed_source": "jobs.run",
     "load_run": "jobs.loading",

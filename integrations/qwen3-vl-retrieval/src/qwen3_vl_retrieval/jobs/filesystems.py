@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from qwen3_vl_retrieval.errors import RetrievalError, StoreError, explain, quote
-from qwen3_vl_retrieval.lazy_imports import import_extra
+from qwen3_vl_retrieval.errors import RetrievalError, StoreError, explain
+from qwen3_vl_retrieval.media.object_storage import open_filesystem
 from qwen3_vl_retrieval.paths import decode_path
 
 __all__ = ["explain_storage_errors", "find_local_path", "is_download", "open_filesystem"]
@@ -29,27 +28,6 @@ def find_local_path(location: str) -> Path | None:
 def is_download(location: str) -> bool:
     """Returns whether a location is fetched by HTTP, under the `MediaPolicy`."""
     return location[:7].lower() == "http://" or location[:8].lower() == "https://"
-
-
-def open_filesystem(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
-    """Returns the file system of a URL, and the path in it.
-
-    Args:
-        url: Such as `s3://bucket/folder`, `gs://…`, `az://…` or `memory://…`.
-        options: Those of the file system, such as `endpoint_url`.
-
-    Raises:
-        StoreError: fsspec or the package for the scheme is not installed, or the scheme is unknown.
-    """
-    core = import_extra("fsspec.core", purpose="locations other than local folders", extra="jobs")
-    try:
-        found: tuple[Any, str] = core.url_to_fs(url, **options)
-    except (ImportError, ValueError, TypeError) as error:
-        raise StoreError(
-            f"{quote(url)} cannot be opened: {explain(error)}; give a folder, or a URL of a scheme whose package is "
-            "installed (s3:// needs s3fs, gs:// needs gcsfs)"
-        ) from error
-    return found
 
 
 @contextmanager

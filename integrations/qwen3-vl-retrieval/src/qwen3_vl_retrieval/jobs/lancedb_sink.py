@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
-from qwen3_vl_retrieval.index.store.parquet import ExportBatch, build_table, import_pyarrow, read_fingerprint
+from qwen3_vl_retrieval.index.store.parquet import (
+    FLAT_COLUMNS,
+    ExportBatch,
+    build_table,
+    import_pyarrow,
+    read_fingerprint,
+)
 from qwen3_vl_retrieval.jobs.filesystems import explain_storage_errors
 from qwen3_vl_retrieval.jobs.sink import TOLERANCES, Sink, SinkPrecision, require_precision
 from qwen3_vl_retrieval.lazy_imports import import_extra
@@ -22,13 +28,18 @@ __all__ = ["LanceDbSink"]
 
 _GROUP_ROWS = 10_000
 
+_MEDIA_NAMES = ("image", "video")
+"""Metadata of an image or a video that name its source."""
+
 _TYPES: Mapping[SinkPrecision, npt.DTypeLike] = {"float32": np.float32, "float16": np.float16}
 
 
 class LanceDbSink(Sink):
     """Enters units in a table, which is made if there is none.
 
-    Columns are those of a part and `row_hash`; the fingerprint is in the metadata of the schema.
+    Columns are those of a part and `row_hash`. What a part has as JSON in `metadata` is in `own_metadata`, and
+    `metadata` is a record of the flat metadata, where LlamaIndex reads them. The text of what has none is empty. The
+    fingerprint is in the metadata of the schema.
 
     Args:
         path: Folder of the database, or a URL that LanceDB knows (`s3://…`).
@@ -62,8 +73,7 @@ class LanceDbSink(Sink):
             is_half = self._schema.field("vector").type.value_type == pyarrow.float16()
             self._precision = "float16" if is_half else "float32"
             return
-        empty = build_table(fingerprint, self._make_empty(fingerprint))
-        self._schema = empty.schema.append(pyarrow.field("row_hash", pyarrow.string(), nullable=False))
+        self._schema = _build_rows(fingerprint, self._make_empty(fingerprint), ()).schema
         with self._explain():
             self._table = database.create_table(self._name, schema=self._schema)
 
@@ -74,12 +84,9 @@ class LanceDbSink(Sink):
 
     def upsert(self, batch: ExportBatch, hashes: Sequence[str]) -> None:
         """Enters rows in one version of the table."""
-        pyarrow = import_pyarrow()
-        fingerprint = read_fingerprint(self._schema, self._name)
         texts = ["" if text is None else text for text in batch.texts]
         rows = replace(batch, texts=texts, vectors=batch.vectors.astype(_TYPES[self._precision]))
-        table = build_table(fingerprint, rows)
-        table = table.append_column(self._schema.field("row_hash"), pyarrow.array(list(hashes), pyarrow.string()))
+        table = _build_rows(read_fingerprint(self._schema, self._name), rows, hashes)
         is_new = not self.find_hashes(batch.ids)
         with self._explain():
             if is_new:
@@ -142,6 +149,23 @@ def _find_table(database: Any, name: str) -> Any:
         if "was not found" in str(error):
             return None
         raise
+
+
+def _build_rows(fingerprint: Fingerprint, batch: ExportBatch, hashes: Sequence[str]) -> Any:
+    """The rows of a batch as a table of Arrow."""
+    pyarrow = import_pyarrow()
+    table = build_table(fingerprint, batch)
+    texts = pyarrow.string()
+    columns = {name: table.column(name).combine_chunks() for name in FLAT_COLUMNS}
+    for name in _MEDIA_NAMES:
+        columns[name] = pyarrow.array([metadata.get(name) for metadata in batch.metadata], texts)
+    record = pyarrow.StructArray.from_arrays([*columns.values()], [*columns])
+    names = ["own_metadata" if name == "metadata" else name for name in table.column_names]
+    row_hash = pyarrow.field("row_hash", texts, nullable=False)
+    rows = table.rename_columns(names).append_column("metadata", record)
+    rows = rows.append_column(row_hash, pyarrow.array(list(hashes), texts))
+    # Renaming forgets the fingerprint.
+    return rows.replace_schema_metadata(table.schema.metadata)
 
 
 def _name_ids(ids: Sequence[str]) -> str:

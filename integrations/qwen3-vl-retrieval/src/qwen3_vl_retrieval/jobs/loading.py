@@ -22,7 +22,7 @@ from qwen3_vl_retrieval.jobs.run_folder import RunFolder
 from qwen3_vl_retrieval.jobs.sink import Sink, hash_rows
 from qwen3_vl_retrieval.outputs.vectors import check_dimensions, truncate_dimensions
 
-__all__ = ["LoadReport", "load_run"]
+__all__ = ["LoadReport", "load_run", "read_result"]
 
 _COMPARED_ROWS = 16
 """Rows of each batch whose vectors are asked for again."""
@@ -80,7 +80,7 @@ def load_run(
         raise ValueError(f"batch_rows={batch_rows} must be at least 1")
     begun = perf_counter()
     folder = RunFolder(run, storage_options)
-    stored, parts = _read_result(folder)
+    stored, parts = read_result(folder)
     length = check_dimensions(dimensions, hidden_size=stored.dimensions)
     fingerprint = replace(stored, dimensions=length)
     total = sum(parts.values())
@@ -114,7 +114,12 @@ def load_run(
     )
 
 
-def _read_result(folder: RunFolder) -> tuple[Fingerprint, Mapping[str, int]]:
+def read_result(folder: RunFolder) -> tuple[Fingerprint, Mapping[str, int]]:
+    """Returns what a complete run holds: the kind of its vectors, and its parts with their numbers of units.
+
+    Raises:
+        StoreError: There is no run, or it is not complete.
+    """
     if not folder.has(RESULT):
         raise StoreError(f"there is no finished run in {quote(folder.location)}; run qwen3vl embed to its end first")
     result = json.loads(folder.read(RESULT))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from qwen3_vl_retrieval.errors import StoreError, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
@@ -34,11 +35,14 @@ __all__ = [
     "PartAccount",
     "PartColumns",
     "PartKind",
+    "RowGroup",
     "list_part_names",
+    "list_row_groups",
     "name_part",
     "read_account",
     "read_accounts",
     "read_columns",
+    "read_group_vectors",
     "read_rows",
     "write_rows",
 ]
@@ -97,6 +101,21 @@ class PartColumns:
 
     ids: Sequence[str]
     sources: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowGroup:
+    """Rows of a part that are read together.
+
+    Attributes:
+        part: Name of the part.
+        number: Which of its groups it is, from 0.
+        rows: Number of its rows.
+    """
+
+    part: str
+    number: int
+    rows: int
 
 
 def name_part(kind: PartKind, shard: str) -> str:
@@ -191,6 +210,32 @@ def read_columns(run: RunFolder, name: str) -> PartColumns:
         sources: list[str] = table.column("sources").combine_chunks().flatten().unique().to_pylist()
         ids: list[str] = table.column("id").to_pylist()
     return PartColumns(ids=ids, sources=frozenset(sources))
+
+
+def list_row_groups(run: RunFolder, name: str) -> list[tuple[RowGroup, Sequence[str]]]:
+    """Returns the groups of rows of a part, each with the ids of its units; vectors are not read.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    groups: list[tuple[RowGroup, Sequence[str]]] = []
+    with _open_part(run, name) as part:
+        for number in range(part.num_row_groups):
+            ids: list[str] = part.read_row_group(number, columns=["id"], use_threads=False).column("id").to_pylist()
+            groups.append((RowGroup(part=name, number=number, rows=len(ids)), ids))
+    return groups
+
+
+def read_group_vectors(run: RunFolder, group: RowGroup) -> npt.NDArray[Any]:
+    """Returns the vectors of a group of rows, `(rows, dimensions)`.
+
+    Raises:
+        StoreError: The part cannot be read.
+    """
+    with _open_part(run, group.part) as part:
+        table = part.read_row_group(group.number, columns=["vector"], use_threads=False)
+        column = table.column("vector").combine_chunks()
+        return column.flatten().to_numpy().reshape(-1, column.type.list_size)
 
 
 def group_rows(rows: Iterable[T]) -> Iterator[list[T]]:

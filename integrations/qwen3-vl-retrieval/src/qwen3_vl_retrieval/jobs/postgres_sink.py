@@ -47,6 +47,18 @@ CREATE TABLE {table} (
 )
 """
 
+_VIEW = """
+CREATE OR REPLACE VIEW {view} AS SELECT
+    hashtextextended(id, 0) AS id,
+    text,
+    metadata || jsonb_strip_nulls(jsonb_build_object({pairs})) AS metadata_,
+    id AS node_id,
+    vector AS embedding,
+    to_tsvector({language}, text) AS text_search_tsv
+FROM {table}
+"""
+"""What the `PGVectorStore` of LlamaIndex selects, with the flat metadata in one JSON object."""
+
 _UPSERT = """
 INSERT INTO {table} VALUES (%s, %s::{kind}, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s)
 ON CONFLICT (id) DO UPDATE SET
@@ -60,6 +72,8 @@ _FIND_KIND = "SELECT atttypid::regtype::text FROM pg_attribute WHERE attrelid = 
 
 _INDEX_BY_COSINE = "CREATE INDEX IF NOT EXISTS {index} ON {table} USING hnsw (vector {operators})"
 
+_INDEX_BY_WORDS = "CREATE INDEX IF NOT EXISTS {index} ON {table} USING gin (to_tsvector({language}, text))"
+
 _INDEX_BY_BITS = """
 CREATE INDEX IF NOT EXISTS {index} ON {table}
 USING hnsw ((binary_quantize(vector)::bit({dimensions})) bit_hamming_ops)
@@ -69,20 +83,26 @@ USING hnsw ((binary_quantize(vector)::bit({dimensions})) bit_hamming_ops)
 class PostgresSink(Sink):
     """Enters units in a table, which is made if there is none, with an index by cosine.
 
-    Columns are `id`, `vector`, the flat metadata, `sources`, `text`, `metadata` as JSON, and `row_hash`. The
-    fingerprint is the comment of the table.
+    Columns are `id`, `vector`, the flat metadata, `sources`, `text`, `metadata` as JSON, and `row_hash`; the text of
+    what has none is empty. The fingerprint is the comment of the table. Beside the table `NAME` there is a view
+    `data_NAME` with the columns that LlamaIndex reads, and the table has an index of the words of its texts.
 
     Args:
         url: `postgresql://user@host/database`; what it leaves out is as libpq has it (`PGPASSWORD`, `~/.pgpass`).
         table: Name of the table.
         precision: Number format of a table that is made: `"float32"`, the default up to 2,000 dimensions, is a
             `vector`, `"float16"` a `halfvec`, and `"binary"` a `halfvec` with an index of its signs.
+        language: Postgres's text search configuration for the index of words: `"simple"` leaves words as they are,
+            `"english"` and others reduce them to their stems.
     """
 
-    def __init__(self, url: str, *, table: str, precision: SinkPrecision | None = None) -> None:
+    def __init__(
+        self, url: str, *, table: str, precision: SinkPrecision | None = None, language: str = "simple"
+    ) -> None:
         require_precision(precision, tuple(_MOST_DIMENSIONS), "Postgres")
         self._url = url
         self._table = table
+        self._language = language
         self._precision: SinkPrecision | None = precision
         self._connection: Any = None
         self._kind = "vector"
@@ -165,8 +185,10 @@ class PostgresSink(Sink):
             return int(self._run("SELECT count(*) FROM {table}").fetchone()[0])
 
     def finish(self) -> None:
-        """Builds the index, unless it is there: it is faster once all rows are."""
+        """Builds the indexes, unless they are there: it is faster once all rows are."""
         with self._explain():
+            self._run(_VIEW)
+            self._run(_INDEX_BY_WORDS, by=f"words_{self._language}")
             if self._precision == "binary":
                 self._run(_INDEX_BY_BITS, by="bits")
             else:
@@ -200,6 +222,11 @@ class PostgresSink(Sink):
             name=sql.Literal(table.as_string(self._connection)),
             index=sql.Identifier(index_name),
             index_name=sql.Literal(sql.Identifier(*schema, index_name).as_string(self._connection)),
+            view=sql.Identifier(*schema, f"data_{table_name}"),
+            pairs=sql.SQL(", ").join(
+                sql.SQL("{}, {}").format(sql.Literal(column), sql.Identifier(column)) for column in _COLUMNS
+            ),
+            language=sql.Literal(self._language),
             dimensions=sql.Literal(self._dimensions),
             kind=sql.SQL(self._kind),
             operators=sql.SQL(f"{self._kind}_cosine_ops"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qwen3_vl_retrieval.engine.bounded_cache import BoundedCache
+from qwen3_vl_retrieval.bounded_cache import BoundedCache
 from qwen3_vl_retrieval.evaluation.questions import Question
 from qwen3_vl_retrieval.forks import ForkSafeLock
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex

@@ -15,7 +15,7 @@ from qwen3_vl_retrieval.image_formats import HEADER_BYTES
 from qwen3_vl_retrieval.items import DocumentPage, ImageReading
 from qwen3_vl_retrieval.media.images import decode_image, read_header
 from qwen3_vl_retrieval.media.pages import GuardedPage, describe_document, find_policy, is_tiff
-from qwen3_vl_retrieval.media.policy import MediaPolicy, open_file, open_source
+from qwen3_vl_retrieval.media.policy import MediaPolicy, is_stored_object, open_file, open_source
 
 __all__ = ["find_page", "measure_page", "render_page"]
 
@@ -73,9 +73,10 @@ def render_page(page: DocumentPage, policy: MediaPolicy, *, reading: ImageReadin
 
 def _open_tiff(source: str | Path | bytes, policy: MediaPolicy) -> Path | bytes | None:
     """The document, if it is a TIFF."""
-    if isinstance(source, str) and source[:5].lower() in ("http:", "https"):
+    is_url = isinstance(source, str) and source[:5].lower() in ("http:", "https")
+    if is_url or (isinstance(source, str) and is_stored_object(source, policy)):
         # Fetched once, by whoever reads it: of what is behind a URL the name has to do.
-        is_named = describe_document(source.partition("?")[0].partition("#")[0]).startswith("the TIFF")
+        is_named = describe_document(str(source).partition("?")[0].partition("#")[0]).startswith("the TIFF")
         return open_source(source, policy) if is_named else None
     opened = open_source(source, policy)
     if isinstance(opened, bytes):

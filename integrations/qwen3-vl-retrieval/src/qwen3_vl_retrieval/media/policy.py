@@ -9,10 +9,10 @@ import math
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import unquote, unquote_to_bytes
 
 from qwen3_vl_retrieval.errors import MediaError, MediaPolicyError, explain, quote, shorten
@@ -22,6 +22,7 @@ __all__ = [
     "MediaPolicy",
     "check_pixels",
     "check_size",
+    "is_stored_object",
     "open_file",
     "open_source",
     "read_bytes",
@@ -34,6 +35,16 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 """A URI scheme of at least two letters: one letter and a colon is a drive."""
 
 _SHOWN_FOLDERS = 5
+
+_STORAGE_PREFIX = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://([^/].*)", re.DOTALL)
+
+_OTHER_SCHEMES = ("http", "https", "file", "local", "data")
+"""What has rules of its own here, and is no object storage."""
+
+_SECRET_OPTIONS = re.compile(r"key|secret|token|passw|credential|connection_string", re.IGNORECASE)
+"""Options of file systems that hold credentials: a policy is shown, kept and sent along."""
+
+StorageOption: TypeAlias = str | int | float | bool
 
 _SWITCHES = ("allow_urls", "allow_private_addresses", "isolate_reading")
 
@@ -66,7 +77,12 @@ class MediaPolicy:
             (`169.254.169.254`), multicast and unspecified addresses are refused even then.
         allow_dirs: Folders whose files, at any depth, may be opened; symbolic links are resolved first. `None`
             is any folder, `()` is none.
-        max_bytes: Most bytes of a file, download, `data:` URI or `bytes` value.
+        allow_storage: Prefixes of object storage, such as `"s3://bucket/scans"`, below which objects may be opened,
+            with the package that [fsspec](https://filesystem-spec.readthedocs.io) needs for the scheme. Credentials are
+            those of the environment. Empty is none.
+        storage_options: Options of their file systems, such as `{"endpoint_url": "https://minio.example"}`; kept as
+            pairs. No credentials.
+        max_bytes: Most bytes of a file, object, download, `data:` URI or `bytes` value.
         max_pixels: Most pixels of an image or of one frame, as its header declares them.
         max_frames: Most frames that a video may hold, before sampling.
         max_pages: Most pages that a PDF may hold.
@@ -77,7 +93,7 @@ class MediaPolicy:
             Not known on Windows.
         isolate_reading: Whether files are read in processes of their own, which are ended when they exceed the two
             limits above. `False` reads them in this process, where neither limit holds and a damaged file can crash it.
-        timeout_seconds: Time for a whole download, redirects included.
+        timeout_seconds: Time for a whole download, redirects included, or for an object.
         max_redirects: Most redirects of a download.
     """
 
@@ -85,6 +101,8 @@ class MediaPolicy:
     allow_hosts: tuple[str, ...] = ()
     allow_private_addresses: bool = False
     allow_dirs: tuple[str | Path, ...] | None = None
+    allow_storage: tuple[str, ...] = ()
+    storage_options: Mapping[str, StorageOption] | tuple[tuple[str, StorageOption], ...] = ()
     max_bytes: int = 512 * 1024 * 1024
     max_pixels: int = 100_000_000
     max_frames: int = 1_000_000
@@ -102,6 +120,9 @@ class MediaPolicy:
         if self.allow_dirs is not None:
             object.__setattr__(self, "allow_dirs", _as_tuple(self, "allow_dirs"))
             _check_dirs(self.allow_dirs)
+        prefixes = tuple(_check_prefix(prefix) for prefix in _as_tuple(self, "allow_storage"))
+        object.__setattr__(self, "allow_storage", prefixes)
+        object.__setattr__(self, "storage_options", _check_storage_options(self.storage_options))
         for name in _SWITCHES:
             value = getattr(self, name)
             if not isinstance(value, bool):
@@ -241,6 +262,36 @@ def _check_dirs(folders: tuple[object, ...]) -> None:
             raise ValueError(f"allow_dirs holds {quote(folder)}; allowed are str and Path")  # noqa: TRY004 - see `_as_tuple`
 
 
+def _check_prefix(prefix: object) -> str:
+    match = _STORAGE_PREFIX.fullmatch(prefix) if isinstance(prefix, str) else None
+    parts = [] if match is None else match[2].rstrip("/").split("/")
+    is_relative = any(part in (".", "..") for part in parts)
+    if match is None or match[1].lower() in _OTHER_SCHEMES or "::" in match[2] or is_relative:
+        raise ValueError(
+            f"allow_storage holds {quote(prefix)}; allowed are prefixes of object storage that name a bucket, such as "
+            "'s3://bucket/scans'"
+        )
+    return f"{match[1].lower()}://{'/'.join(parts)}"
+
+
+def _check_storage_options(options: object) -> tuple[tuple[str, StorageOption], ...]:
+    try:
+        given = dict(cast("Mapping[object, object]", options))
+    except (TypeError, ValueError):
+        raise ValueError(f"storage_options={quote(options)} must be a mapping, or pairs of name and value") from None
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, StorageOption):
+            raise ValueError(  # noqa: TRY004 - see `_as_tuple`
+                f"storage_options holds {quote(name)}: {quote(value)}; allowed are str, numbers and bool"
+            )
+        if _SECRET_OPTIONS.search(name):
+            raise ValueError(
+                f"storage_options holds {quote(name)}; credentials are those of the environment, as the tools of each "
+                "store have them (AWS_ACCESS_KEY_ID, ~/.aws, a role of the machine)"
+            )
+    return tuple(sorted(cast("dict[str, StorageOption]", given).items()))
+
+
 def _check_host(host: object) -> str:
     if not isinstance(host, str):
         raise ValueError(f"allow_hosts holds {quote(host)}; allowed are str")  # noqa: TRY004 - see `_as_tuple`
@@ -255,8 +306,8 @@ def _check_host(host: object) -> str:
 def open_source(source: str | Path | bytes, policy: MediaPolicy) -> Path | bytes:
     """Returns the resolved path of a local file, or the bytes of anything else.
 
-    A `str` is a URL (`http:`, `https:`), a `data:` URI (base64 or percent-encoded), a `file:` URI without a host, or
-    else a local path.
+    A `str` is a URL (`http:`, `https:`), a `data:` URI (base64 or percent-encoded), a `file:` URI without a host, an
+    object of a store (`s3://…`), or else a local path.
 
     Raises:
         MediaPolicyError: The policy refuses the source, or it exceeds `max_bytes`.
@@ -277,11 +328,27 @@ def open_source(source: str | Path | bytes, policy: MediaPolicy) -> Path | bytes
         from qwen3_vl_retrieval.media.download import fetch_url
 
         return fetch_url(source, policy)
+    if is_stored_object(source, policy):
+        from qwen3_vl_retrieval.media.object_storage import fetch_object
+
+        return fetch_object(source, policy)
     if match and source[match.end() :].startswith("//"):
         raise MediaPolicyError(
-            f"the scheme of {shorten_name(source)!r} is not supported; allowed are http, https, data, file and paths"
+            f"the scheme of {shorten_name(source)!r} is not supported; allowed are http, https, data, file and paths, "
+            "and the prefixes of object storage that allow_storage of the MediaPolicy names"
         )
     return resolve_path(source, policy)
+
+
+def is_stored_object(source: str, policy: MediaPolicy) -> bool:
+    """Returns whether a source is looked for in object storage: the policy allows some, and it is no other URL."""
+    match = _SCHEME.match(source)
+    return (
+        bool(policy.allow_storage)
+        and match is not None
+        and match[1].lower() not in _OTHER_SCHEMES
+        and source.startswith("//", match.end())
+    )
 
 
 def read_bytes(source: str | Path | bytes, policy: MediaPolicy) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.base.embeddings.base import similarity
 from llama_index.core.callbacks.base import CallbackManager
@@ -43,6 +44,7 @@ from llama_index.schema.qwen3_vl.queries import build_query_item
 from qwen3_vl_retrieval import InputError, StoreError
 from qwen3_vl_retrieval.errors import quote
 from qwen3_vl_retrieval.index import MultimodalIndex
+from qwen3_vl_retrieval.jobs import RunVectors
 
 __all__ = ["Qwen3VLRetriever", "Searchable"]
 
@@ -84,6 +86,8 @@ class Qwen3VLRetriever(MultiModalRetriever):
         similarity_top_k: Nodes at most.
         reranker: Judges the candidates, whatever its `top_n`, by the query's text, images and videos.
         fetch_k: Candidates to judge; 50 by default, or `similarity_top_k` if that is more.
+        full_vectors: Over a store that `qwen3vl load` has filled with short vectors: the run, by whose full vectors the
+            candidates are ordered again. Scores are the cosines of those.
         filters: What nodes must meet.
         modalities: Kinds of nodes to find, of `"text"`, `"image"`, `"page"`, `"video"` and `"mixed"`; `None` is all.
         score: `"cosine"`, or `"raw"` for what the store itself calls a score. Without a reranker.
@@ -111,6 +115,7 @@ class Qwen3VLRetriever(MultiModalRetriever):
         similarity_top_k: int = 10,
         reranker: BaseNodePostprocessor | None = None,
         fetch_k: int | None = None,
+        full_vectors: RunVectors | None = None,
         filters: MetadataFilters | None = None,
         modalities: Sequence[MediaKind] | None = None,
         score: Literal["cosine", "raw"] = "cosine",
@@ -129,10 +134,15 @@ class Qwen3VLRetriever(MultiModalRetriever):
         self._index: VectorStoreIndex | None = None
         self._embed_model: Qwen3VLEmbedding | None = None
         self._reranker = reranker
+        self._full_vectors = full_vectors
         self._open(index, embed_model)
         if self._multimodal_index is not None and vector_store_query_mode != VectorStoreQueryMode.DEFAULT:
             raise ValueError(
                 "vector_store_query_mode is for vector stores; an index of the command line has its own way"
+            )
+        if self._multimodal_index is not None and full_vectors is not None:
+            raise ValueError(
+                "full_vectors are for vector stores; an index of the command line has a second pass of its own"
             )
         self._names_media = bool(getattr(self._index, "names_media", False))
         self._is_checked = False
@@ -221,6 +231,7 @@ class Qwen3VLRetriever(MultiModalRetriever):
             store, model = self._check_store()
             vector = model.get_query_bundle_embedding(bundle) if bundle.embedding is None else bundle.embedding
             found = self._search_store(store, replace(bundle, embedding=vector), kinds, has_image=has_image)
+            found = self._rescore(found, bundle)
         if self._reranker is None or not found:
             return self._explain(self._label(found, found), bundle)
         judge = _set_top_n(self._reranker, self._similarity_top_k)
@@ -239,12 +250,29 @@ class Qwen3VLRetriever(MultiModalRetriever):
             if vector is None:
                 vector = await model.aget_query_bundle_embedding(bundle)
             found = await self._asearch_store(store, replace(bundle, embedding=vector), kinds, has_image=has_image)
+            # In a thread: parts of the run are read.
+            found = await asyncio.to_thread(self._rescore, found, bundle)
         if self._reranker is None or not found:
             return await asyncio.to_thread(self._explain, self._label(found, found), bundle)
         judge = _set_top_n(self._reranker, self._similarity_top_k)
         judged = await judge.apostprocess_nodes([*found], query_bundle=bundle)
         labelled = self._label(judged[: self._similarity_top_k], found)
         return await asyncio.to_thread(self._explain, labelled, bundle)
+
+    def _rescore(self, found: list[FoundNode], bundle: QueryBundle) -> list[FoundNode]:
+        """The candidates in the order of their full vectors, if there are any; without a reranker, the best of them."""
+        if self._full_vectors is None or self._embed_model is None or not found:
+            return found
+        full = self._embed_model.model_copy(update={"dimensions": self._full_vectors.fingerprint.dimensions})
+        full.fingerprint.require_match(self._full_vectors.fingerprint)
+        query = np.array(full.get_query_bundle_embedding(replace(bundle, embedding=None)), dtype=np.float32)
+        # Stores whose ids are others have that of the unit among the metadata.
+        ids: list[str] = [one.node.metadata.get("id", one.node.node_id) for one in found]
+        cosines = self._full_vectors.score(query, ids)
+        # Equal ones keep their order.
+        order: list[int] = np.argsort(-cosines, kind="stable").tolist()
+        ordered = [FoundNode(node=found[place].node, score=float(cosines[place])) for place in order]
+        return ordered if self._reranker is not None else ordered[: self._similarity_top_k]
 
     def _open(self, searchable: Searchable, embed_model: Qwen3VLEmbedding | None) -> None:
         """Finds what is searched, opened if it is a folder, and the models that belong to it."""
@@ -395,7 +423,7 @@ class Qwen3VLRetriever(MultiModalRetriever):
 
     def _read_nodes(self, store: BasePydanticVectorStore, result: VectorStoreQueryResult) -> list[BaseNode]:
         if result.nodes is not None:
-            return list(result.nodes)
+            return _name_nodes(result.nodes, result.ids)
         if self._index is None or result.ids is None:
             raise StoreError(f"{type(store).__name__} returned neither nodes nor the ids of an index's nodes")
         places = self._index.index_struct.nodes_dict
@@ -431,7 +459,8 @@ class Qwen3VLRetriever(MultiModalRetriever):
         return max(self._similarity_top_k, _FETCHED if self._fetch_k is None else self._fetch_k)
 
     def _count_candidates(self) -> int:
-        return self._similarity_top_k if self._reranker is None else self._count_fetched()
+        is_chosen_again = self._reranker is not None or self._full_vectors is not None
+        return self._count_fetched() if is_chosen_again else self._similarity_top_k
 
     def _label(self, chosen: Sequence[NodeWithScore], found: Sequence[NodeWithScore]) -> list[NodeWithScore]:
         """The chosen nodes; their metadata have the scores of both stages if they are kept, for no model to see."""
@@ -474,6 +503,16 @@ def _check_options(similarity_top_k: int, fetch_k: int | None, modalities: Seque
         raise ValueError(f"modalities={quote(modalities)} must be a list of one or more of {', '.join(allowed)}")
     if score not in ("cosine", "raw"):
         raise ValueError(f"score={quote(score)} is unknown; allowed are 'cosine' and 'raw'")
+
+
+def _name_nodes(nodes: Sequence[BaseNode], ids: Sequence[str] | None) -> list[BaseNode]:
+    """The nodes by the ids of their rows: some stores invent ids for nodes of rows that LlamaIndex did not write."""
+    if ids is None or len(ids) != len(nodes):
+        return list(nodes)
+    return [
+        node if node.node_id == row or node.metadata.get("id") != row else node.model_copy(update={"id_": row})
+        for node, row in zip(nodes, ids, strict=True)
+    ]
 
 
 def _set_top_n(reranker: BaseNodePostprocessor, count: int) -> BaseNodePostprocessor:

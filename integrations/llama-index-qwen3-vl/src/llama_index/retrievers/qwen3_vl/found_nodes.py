@@ -142,6 +142,7 @@ def restore_node(node: BaseNode, *, media_policy: MediaPolicy | None = None) -> 
     """
     if isinstance(node, (ImageNode, IndexNode)) or not isinstance(node, (Node, TextNode)):
         return node
+    node = _spread_metadata(node)
     resources = {} if isinstance(node, TextNode) else _list_resources(node)
     kind = node.metadata.get("media_type")
     if not resources and kind not in ("image", "page", "video", "mixed"):
@@ -151,6 +152,9 @@ def restore_node(node: BaseNode, *, media_policy: MediaPolicy | None = None) -> 
         resources["text_resource"] = MediaResource(text=text)
     for name in ("image", "video"):
         uri = node.metadata.get(name)
+        if not uri and kind == name:
+            # As `build_item` has it: the file is what it is about.
+            uri = node.metadata.get("source")
         if f"{name}_resource" not in resources and isinstance(uri, (str, Path)) and str(uri):
             resources[f"{name}_resource"] = build_resource(uri)
     fields: dict[str, Any] = {name: getattr(node, name) for name in (*BaseNode.model_fields, "text_template")}
@@ -188,6 +192,16 @@ def convert_hit(hit: Hit, *, keep_scores: bool = False) -> BaseNode:
         if name in metadata:
             fields[f"{name}_resource"] = build_resource(metadata[name])
     return _make_node(hit.media_type, hit.policy, fields)
+
+
+def _spread_metadata(node: Node | TextNode) -> Node | TextNode:
+    """The node with its metadata where they belong: rows of Qdrant that are laid out for LangChain have them in one."""
+    inner = node.metadata.get("metadata")
+    if not isinstance(inner, Mapping) or "media_type" not in inner:
+        return node
+    spread = node.model_copy()
+    spread.metadata = dict(cast("Mapping[str, Any]", inner))
+    return spread
 
 
 def _make_node(kind: object, media_policy: MediaPolicy | None, fields: Mapping[str, Any]) -> Node:

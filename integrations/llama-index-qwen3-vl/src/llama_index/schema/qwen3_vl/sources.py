@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import mimetypes
+import re
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias, cast
+from urllib.parse import quote, unquote
 
 import numpy.typing as npt
 from llama_index.core.schema import ImageNode, MediaResource
@@ -30,6 +32,8 @@ __all__ = [
     "read_resource",
 ]
 
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+
 Item: TypeAlias = "str | Path | Image.Image | dict[str, Any] | MultimodalInput"
 """What the methods of the core take as one item. A `str` is always text."""
 
@@ -43,7 +47,8 @@ VideoSource: TypeAlias = "str | Path | bytes | BytesIO | npt.NDArray[Any] | Sequ
 def build_resource(source: str | Path, *, mime_type: str | None = None, text: str | None = None) -> MediaResource:
     """Returns the resource of a path or URI.
 
-    A path that is not valid Unicode is a `file:` URL in it: LlamaIndex hashes and serialises nodes as UTF-8.
+    A path that is not valid Unicode is a `file:` URL in it: LlamaIndex hashes and serialises nodes as UTF-8. Names in
+    object storage are any text, and are percent-encoded, as URLs are kept; `read_resource` gives them back.
 
     Args:
         source: The source.
@@ -53,7 +58,8 @@ def build_resource(source: str | Path, *, mime_type: str | None = None, text: st
     path = source if isinstance(source, Path) else find_local_file(source)
     told = {"mimetype": mime_type, "text": text}
     if path is None:
-        return MediaResource.model_validate({"url": str(source), **told})
+        uri = str(source)
+        return MediaResource.model_validate({"url": quote(uri, safe=":/") if _is_object(uri) else uri, **told})
     uri = encode_path(path.absolute())
     if uri[:5] == "file:":
         return MediaResource.model_validate(
@@ -135,4 +141,13 @@ def read_resource(
         return decode_base64(resource.data, kind, media_policy)
     if resource.path is not None:
         return resource.path
-    return None if resource.url is None else str(resource.url)
+    if resource.url is None:
+        return None
+    url = str(resource.url)
+    return unquote(url) if _is_object(url) else url
+
+
+def _is_object(uri: str) -> bool:
+    """Whether a URI names an object of a store, such as `s3://bucket/name`."""
+    match = _SCHEME.match(uri)
+    return match is not None and match[1].lower() not in ("http", "https", "file")

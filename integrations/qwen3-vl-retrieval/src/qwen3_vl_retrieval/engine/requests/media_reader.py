@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import UInt8
 
-from qwen3_vl_retrieval.engine.bounded_cache import BoundedCache
+from qwen3_vl_retrieval.bounded_cache import BoundedCache
 from qwen3_vl_retrieval.errors import MediaError
 from qwen3_vl_retrieval.items import DocumentPage, ImagePart, VideoPart
 from qwen3_vl_retrieval.media import (
@@ -24,8 +24,9 @@ from qwen3_vl_retrieval.media import (
 )
 from qwen3_vl_retrieval.media.budgets import TOKEN_SIDE_PIXELS
 from qwen3_vl_retrieval.media.images import read_resized_image
+from qwen3_vl_retrieval.media.object_storage import identify_object
 from qwen3_vl_retrieval.media.pages import find_policy
-from qwen3_vl_retrieval.media.policy import open_source, shorten_name
+from qwen3_vl_retrieval.media.policy import is_stored_object, open_source, shorten_name
 from qwen3_vl_retrieval.prompting.prompts import MediaSlot
 
 __all__ = ["MediaReader", "PreparedMedia", "digest_pixels", "identify_source"]
@@ -43,7 +44,7 @@ def identify_source(part: ImagePart | VideoPart, policy: MediaPolicy) -> bytes |
     """Returns a digest that is equal only for equal content read in the same way, or `None` if there is none.
 
     A file is identified by its place, size and time of change, bytes by themselves; a page by its PDF, its number and
-    what bounds its size. Nothing is fetched.
+    what bounds its size; an object by its address and what its store says of its version. Nothing is fetched.
 
     Raises:
         MediaPolicyError: The policy refuses the source.
@@ -60,8 +61,14 @@ def identify_source(part: ImagePart | VideoPart, policy: MediaPolicy) -> bytes |
         return None
     if isinstance(source, str) and source[:5].lower() in ("http:", "https"):
         return None
-    opened = open_source(source, policy)
     digest = hashlib.blake2b(repr((replace(part, source=b""), page)).encode(), digest_size=16)
+    if isinstance(source, str) and is_stored_object(source, policy):
+        version = identify_object(source, policy)
+        if version is None:
+            return None
+        digest.update(repr((source, version)).encode())
+        return digest.digest()
+    opened = open_source(source, policy)
     if isinstance(opened, bytes):
         digest.update(opened)
         return digest.digest()

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from qwen3_vl_retrieval.engine.bounded_cache import BoundedCache
+from qwen3_vl_retrieval.bounded_cache import BoundedCache
 from qwen3_vl_retrieval.engine.language.packed_model import PackedLanguageModel
 from qwen3_vl_retrieval.engine.language.padded_model import PaddedLanguageModel
 from qwen3_vl_retrieval.engine.requests.builder import PrefixKey, Request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from qwen3_vl_retrieval.engine.bounded_cache import BoundedCache
+from qwen3_vl_retrieval.bounded_cache import BoundedCache
 from qwen3_vl_retrieval.engine.states import VisionFeatures
 from qwen3_vl_retrieval.forks import ForkSafeLock
 

@@ -33,6 +33,7 @@ from qwen3_vl_retrieval.index.store.catalog import ITEM_PREFIX, RESERVED_NAMES, 
 from qwen3_vl_retrieval.index.store.store import Batch, Store
 
 __all__ = [
+    "FLAT_COLUMNS",
     "ROW_GROUP_ROWS",
     "ExportBatch",
     "build_batch",
@@ -56,7 +57,7 @@ _VERSION = "1"
 
 _REQUIRED_COLUMNS = ("id", "sources", "metadata", "vector")
 
-_FLAT_COLUMNS: Mapping[str, type[str | int | float]] = {
+FLAT_COLUMNS: Mapping[str, type[str | int | float]] = {
     "media_type": str,
     "source": str,
     "page": int,
@@ -213,7 +214,7 @@ def _build_schema(pyarrow: Any, fingerprint: Fingerprint, dtype: np.dtype[Any]) 
     value = pyarrow.field("element", pyarrow.from_numpy_dtype(dtype))
     types: dict[str, Any] = {
         "id": pyarrow.string(),
-        **{name: kinds[kind] for name, kind in _FLAT_COLUMNS.items()},
+        **{name: kinds[kind] for name, kind in FLAT_COLUMNS.items()},
         "sources": pyarrow.list_(pyarrow.field("element", pyarrow.string())),
         **dict.fromkeys(("text", "content", "metadata"), pyarrow.string()),
         "vector": pyarrow.list_(value, fingerprint.dimensions),
@@ -232,7 +233,7 @@ def _build_table(pyarrow: Any, schema: Any, batch: ExportBatch) -> Any:
         split = [_split_metadata(*row) for row in zip(batch.metadata, batch.sources, strict=True)]
         columns: dict[str, Any] = {
             "id": batch.ids,
-            **{name: [flat.get(name) for flat, _ in split] for name in _FLAT_COLUMNS},
+            **{name: [flat.get(name) for flat, _ in split] for name in FLAT_COLUMNS},
             "sources": batch.sources,
             "text": batch.texts,
             "content": batch.contents,
@@ -258,7 +259,7 @@ def _check_vectors(batch: ExportBatch, *, dimensions: int, dtype: np.dtype[Any])
 
 def _split_metadata(metadata: Mapping[str, Any], sources: Sequence[str]) -> tuple[dict[str, str | int | float], str]:
     """What has a column of its own, and the rest as JSON: other names, and values of another type than the column's."""
-    flat = {name: value for name, value in metadata.items() if name in _FLAT_COLUMNS and _fits(name, value)}
+    flat = {name: value for name, value in metadata.items() if name in FLAT_COLUMNS and _fits(name, value)}
     own = {name: value for name, value in metadata.items() if name not in flat}
     if "source" not in metadata and sources:
         flat["source"] = sources[0]
@@ -266,7 +267,7 @@ def _split_metadata(metadata: Mapping[str, Any], sources: Sequence[str]) -> tupl
 
 
 def _fits(name: str, value: Any) -> bool:
-    kind = _FLAT_COLUMNS[name]
+    kind = FLAT_COLUMNS[name]
     if type(value) is int:
         # Up to here a double holds every whole number.
         return kind is not str and abs(value) <= 2**53
@@ -348,7 +349,7 @@ def _iterate_batches(pyarrow: Any, file: Any, shown: str) -> Generator[ExportBat
 
 def _read_batch(batch: Any) -> ExportBatch:
     columns: dict[str, list[Any]] = {name: batch.column(name).to_pylist() for name in batch.schema.names[:-1]}
-    flat = [{name: columns[name][row] for name in _FLAT_COLUMNS} for row in range(batch.num_rows)]
+    flat = [{name: columns[name][row] for name in FLAT_COLUMNS} for row in range(batch.num_rows)]
     given = [{name: value for name, value in row.items() if value is not None} for row in flat]
     vectors = batch.column("vector")
     return ExportBatch(

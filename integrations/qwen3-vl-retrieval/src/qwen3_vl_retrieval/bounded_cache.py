@@ -1,4 +1,4 @@
-"""Entries within a bound: those that have not been used for longest give way. For prefixes, features and sources."""
+"""Entries within a bound: those that have not been used for longest give way."""
 
 from __future__ import annotations
 
