@@ -43,7 +43,6 @@ class VideoSegmenter(FileParser):
     asr: TranscribeSpeech | None = Field(
         default=None,
         description="Transcribes what is said, see `transcribe_with_whisper` of the core; by default nothing does.",
-        exclude=True,
     )
 
     @model_validator(mode="after")
