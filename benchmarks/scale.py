@@ -37,7 +37,7 @@ PEAK_TFLOPS = 989
 """bfloat16, dense: NVIDIA's data sheet of the H100 SXM5 and the H200."""
 
 SHARES_OF_PEAK = (0.5, 0.3)
-"""Assumed, not measured: what large models reach on such a GPU when it is kept busy, and when reading keeps it waiting."""
+"""Assumed, not measured: what large models reach on such a GPU that is kept busy, and that waits for what is read."""
 
 GPU_HOUR_DOLLARS = (2, 4)
 """Assumed: an H100 in 2026, from small clouds to large ones. Put your own."""
@@ -161,11 +161,27 @@ def write_limits_table() -> str:
     rows = [
         ["files", f"{FILE_PAGES} pages", *(show_number(n) for n in files)],
         ["parts", f"{SHARD_UNITS} pages", *(show_number(n) for n in parts)],
-        ["memory for the list of files", f"{driver_bytes:,.0f} B a file", *(show_bytes(n * driver_bytes) for n in files)],
+        [
+            "memory for the list of files",
+            f"{driver_bytes:,.0f} B a file",
+            *(show_bytes(n * driver_bytes) for n in files),
+        ],
         ["memory for ids at the end", f"{ID_BYTES} B a page", *(show_bytes(n * ID_BYTES) for n in PAGES)],
-        ["list of files (`manifest-*.parquet`)", f"{manifest:,.0f} B a file", *(show_bytes(n * manifest) for n in files)],
-        ["`plan.json`", f"{per_shard['plan_json']:,.0f} B a part", *(show_bytes(n * per_shard["plan_json"]) for n in parts)],
-        ["`run.json`", f"{per_shard['run_json']:,.0f} B a part", *(show_bytes(n * per_shard["run_json"]) for n in parts)],
+        [
+            "list of files (`manifest-*.parquet`)",
+            f"{manifest:,.0f} B a file",
+            *(show_bytes(n * manifest) for n in files),
+        ],
+        [
+            "`plan.json`",
+            f"{per_shard['plan_json']:,.0f} B a part",
+            *(show_bytes(n * per_shard["plan_json"]) for n in parts),
+        ],
+        [
+            "`run.json`",
+            f"{per_shard['run_json']:,.0f} B a part",
+            *(show_bytes(n * per_shard["run_json"]) for n in parts),
+        ],
         [
             "requests for parts",
             f"{PART_REQUESTS} a part",
@@ -184,7 +200,7 @@ the places of sorting, the first of each and its shard, whether it is one and wh
 def write_simulation_table() -> str:
     """Returns what the simulation of a thousand workers showed."""
     found = read_result("jobs_simulation")["runs"][-1]
-    ended = found["ended"]
+    ended, rightly_named = found["ended"], found["named_failures"] - found["wrongly_named"]
     rows = [
         ["workers, nodes", f"{found['workers']:,}, {found['nodes']:,}"],
         ["shards, files", f"{found['shards']:,}, {found['files']:,}"],
@@ -192,16 +208,17 @@ def write_simulation_table() -> str:
         ["nodes that were lost", f"{ended['node']:,}"],
         ["times that the driver was lost and started again", f"{ended['driver']:,}"],
         ["files lost, doubled", f"{found['lost']:,}, {found['doubled']:,}"],
-        [
-            "files that end every worker; named; others named",
-            f"{found['fatal_files']:,}; {found['named_failures'] - found['wrongly_named']:,}; {found['wrongly_named']:,}",
-        ],
+        ["files that end every worker; of these named", f"{found['fatal_files']:,}; {rightly_named:,}"],
+        ["other files that were named", f"{found['wrongly_named']:,}"],
         ["duration, over that without failures and starts", f"{found['seconds'] / found['ideal_seconds']:.2f}"],
         ["work done in vain", show_share(found["share_done_in_vain"])],
         ["of which trials, to find what ends workers", show_share(found["share_of_trials"])],
         ["time of workers that start or are away", show_share(found["share_starting"])],
         ["time of workers that wait", show_share(found["share_idle"])],
-        ["the last hundredth of the shards, of the duration", show_share(found["last_percent_seconds"] / found["seconds"])],
+        [
+            "the last hundredth of the shards, of the duration",
+            show_share(found["last_percent_seconds"] / found["seconds"]),
+        ],
     ]
     return write_table(["", ""], rows)
 

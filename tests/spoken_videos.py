@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.subtitles.subtitle import SubtitleSet
 from PIL import Image
 
 from qwen3_vl_retrieval.index import Utterance
@@ -17,7 +18,6 @@ WORDS = {"apple": 500, "banana": 900, "cherry": 1400}
 """The frequency of each word, in hertz."""
 
 _RATE = 22_050
-_FRAME_RATE = 4
 _MOMENT_SECONDS = 0.1
 
 
@@ -27,17 +27,30 @@ def write_spoken_video(
     *,
     seconds: float,
     sound_from: float = 0.0,
+    frame_rate: int = 4,
     codec: str = "pcm_s16le",
+    subtitles: Mapping[tuple[float, float], str] | None = None,
 ) -> Path:
     """Writes a video in which words are heard at times of its own; `None` is without any sound.
 
-    The sound begins at `sound_from`: what is before is missing, and not silent.
+    The sound begins at `sound_from`: what is before is missing, and not silent. Subtitles say what they like.
     """
     with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=_FRAME_RATE)
+        video = container.add_stream("libx264", rate=frame_rate)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        lines = None if subtitles is None else container.add_stream("ass")
+        if lines is not None:
+            lines.codec_context.subtitle_header = b"[Script Info]\nScriptType: v4.00+\n\n[Events]\n"
         audio = None if spoken is None else container.add_stream(codec, rate=_RATE, layout="stereo")
-        for number in range(round(seconds * _FRAME_RATE)):
+        if lines is not None and subtitles is not None:
+            for (start, end), text in subtitles.items():
+                shown = SubtitleSet.create(
+                    b"0,0,Default,,0,0,0,," + text.encode(), 0, round((end - start) * 1000), round(start * 1000)
+                )
+                packet = lines.codec_context.encode_subtitle(shown)
+                packet.stream, packet.duration = lines, round((end - start) * 1000)
+                container.mux(packet)
+        for number in range(round(seconds * frame_rate)):
             image = Image.new("RGB", (64, 48), (number % 200, 90, 40))
             container.mux(video.encode(av.VideoFrame.from_image(image)))
         container.mux(video.encode())

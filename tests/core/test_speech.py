@@ -94,9 +94,15 @@ def test_there_is_nothing_to_transcribe_in_a_video_without_sound_or_that_is_sile
     assert list_texts(path, refuse_to_hear) == [None, None]
 
 
+def test_subtitles_of_the_file_go_before_what_is_heard(tmp_path):
+    subtitles = {(0.2, 2.0): r"{\an8}An apple,\Nlong ago", (5.0, 6.0): "and a pear"}
+    path = write_spoken_video(tmp_path / "subtitled.mkv", SPOKEN, seconds=12, subtitles=subtitles)
+    assert list_texts(path, refuse_to_hear) == ["An apple, long ago", "and a pear", None]
+
+
 def test_long_sound_is_cut_where_it_is_quiet(tmp_path):
     spoken = {(0.0, 284.0): "apple", (284.5, 310.0): "banana"}
-    path = write_spoken_video(tmp_path / "long.mkv", spoken, seconds=310)
+    path = write_spoken_video(tmp_path / "long.mkv", spoken, seconds=310, frame_rate=1)
     stretches = list(decode_audio(path, POLICY, first_seconds=0.0, end_seconds=310.0))
     assert [one.start for one in stretches] == [0.0, pytest.approx(284.25, abs=0.25)]
     assert sum(len(one.samples) for one in stretches) == pytest.approx(310 * 16_000, abs=1_600)
@@ -138,7 +144,7 @@ def test_a_run_tells_hooks_by_their_options_and_refuses_those_without_a_name():
     assert plain != german
     assert plain["asr"] == 'qwen3_vl_retrieval.documents.whisper.transcribe_with_whisper[[], {"language": null}]'
     for nameless in (WhisperTranscriber(SpeechModel()), partial(transcribe_with_whisper, model=SpeechModel())):
-        with pytest.raises(ValueError, match="asr=.* has no name by which a run could know it again"):
+        with pytest.raises(ValueError, match=r"asr=.* has no name by which a run could know it again"):
             ReadingOptions(asr=nameless)
 
 

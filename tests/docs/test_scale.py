@@ -31,7 +31,12 @@ def test_a_page_takes_the_operations_of_its_shape(scale):
 
 
 def test_numbers_are_shown_with_two_digits(scale):
-    assert [scale.show_number(number) for number in (0.123, 7, 1234, 5_678_901)] == ["0.12", "7", "1,200", "5.7 million"]
+    assert [scale.show_number(number) for number in (0.123, 7, 1234, 5_678_901)] == [
+        "0.12",
+        "7",
+        "1,200",
+        "5.7 million",
+    ]
     assert [scale.show_bytes(count) for count in (512, 2.048e9, 8.192e13)] == ["0.51 kB", "2 GB", "82 TB"]
     assert scale.show_duration([30.0, 50.0]) == "30–50 hours"
     assert scale.show_duration([0.5, 1.0]) == "30–60 minutes"

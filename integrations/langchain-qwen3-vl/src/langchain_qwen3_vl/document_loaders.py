@@ -34,10 +34,9 @@ __all__ = ["Qwen3VLFolderLoader"]
 class Qwen3VLFolderLoader(BaseLoader):
     """Loads what a folder holds, file by file, while the documents are consumed.
 
-    A document's text is the chunk, the text layer of the page, or what is said in the window; pixels stay in their files,
-    which the metadata name.
-    Its id is a UUID of its content and place in it (page, seconds): the same for the same content under any name, so
-    that content which is there twice is loaded once, from the first of its files.
+    A document's text is the chunk, the text layer of the page, or what is said in the window; pixels stay in their
+    files, which the metadata name. Its id is a UUID of its content and place in it (page, seconds): the same for the
+    same content under any name, so that content which is there twice is loaded once, from the first of its files.
 
     ```python
     loader = Qwen3VLFolderLoader("papers", on_error="skip")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -41,8 +41,8 @@ class Utterance:
 TranscribeSpeech: TypeAlias = Callable[[npt.NDArray[np.float32]], Iterable[Utterance]]
 """Returns what is said in sound, `(samples,)` of one channel at 16,000 samples a second, from -1 to 1.
 
-It is given up to five minutes at a time, cut where it is quiet, and nothing that is silent. What it returns has the times
-of what it was given."""
+It is given up to five minutes at a time, cut where it is quiet, and nothing that is silent. What it returns has the
+times of what it was given."""
 
 
 def read_window_speech(
@@ -55,8 +55,9 @@ def read_window_speech(
 ) -> list[str | None]:
     """Returns what is said in each window of a video; `None` for a window in which nothing is.
 
-    What is said over the end of a window stands in both windows. Sound that cannot be decoded is a warning in the log:
-    the frames are still read, and what was understood until then is kept.
+    Subtitles of the file go first: where there are some, nothing is transcribed. What is said over the end of a window
+    stands in both windows. Sound that cannot be decoded is a warning in the log: the frames are still read, and what
+    was understood until then is kept.
 
     Args:
         path: The video.
@@ -73,7 +74,7 @@ def read_window_speech(
 
     resolved = resolve_path(path, policy)
     index = find_index(resolved, policy)
-    said = _transcribe(resolved, policy, index, transcribe)
+    said = _read_said(resolved, policy, index, transcribe)
     texts: list[str | None] = []
     for window in windows:
         start, end = window if by_time else (_find_second(index, edge) for edge in window)
@@ -81,6 +82,16 @@ def read_window_speech(
         text = " ".join(word for word in words if word)
         texts.append(text if text else None)
     return texts
+
+
+def _read_said(path: Path, policy: MediaPolicy, index: FrameIndex, transcribe: TranscribeSpeech) -> list[Utterance]:
+    from qwen3_vl_retrieval.media.subtitles import read_subtitles
+
+    with suppress(MediaError):
+        # What is wrong with the file is found again by whoever reads its sound.
+        if subtitles := read_subtitles(path, policy, first_seconds=index.first_seconds):
+            return [Utterance(start=one.start, end=one.end, text=one.text) for one in subtitles]
+    return _transcribe(path, policy, index, transcribe)
 
 
 def _transcribe(path: Path, policy: MediaPolicy, index: FrameIndex, transcribe: TranscribeSpeech) -> list[Utterance]:

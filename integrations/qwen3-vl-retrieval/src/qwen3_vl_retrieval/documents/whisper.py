@@ -107,8 +107,8 @@ def transcribe_with_whisper(
 ) -> list[Utterance]:
     """Returns what is said, by a model that is loaded at the first call of a process. Give this function to `asr=`.
 
-    With other options than these, give `functools.partial(transcribe_with_whisper, model="large-v3")`, which workers can
-    be sent, too.
+    With other options than these, give `functools.partial(transcribe_with_whisper, model="large-v3")`, which workers
+    can be sent, too.
 
     Args:
         samples: One channel, 16,000 samples a second.

@@ -69,14 +69,17 @@ def hash_settings(fingerprint: Fingerprint, reading: ReadingOptions, precision: 
 
 
 def _name_hook(option: str, hook: Callable[..., Any]) -> str:
-    function, given = (hook.func, [hook.args, hook.keywords]) if isinstance(hook, partial) else (hook, None)
+    function, given = hook, None
+    if isinstance(hook, partial):
+        chosen: partial[Any] = hook
+        function, given = chosen.func, [chosen.args, chosen.keywords]
     try:
         options = "" if given is None else json.dumps(given, sort_keys=True)
     except TypeError:
         options = None
     if options is None or not inspect.isroutine(function):
         raise ValueError(
-            f"{option}={quote(hook)} has no name by which a run could know it again; give a function of a module, or a "
-            "functools.partial of one with numbers and texts"
+            f"{option}={quote(function)} has no name by which a run could know it again; give a function of a module, "
+            "or a functools.partial of one with numbers and texts"
         )
     return f"{function.__module__}.{function.__qualname__}{options}"

@@ -63,7 +63,7 @@ class AudioStretch:
 def decode_audio(
     source: Path | bytes, policy: MediaPolicy, *, first_seconds: float, end_seconds: float, shown: str | None = None
 ) -> Generator[AudioStretch, None, None]:
-    """Yields the sound of a video in stretches of five minutes at most; those in which nothing can be heard are left out.
+    """Yields the sound of a video in stretches of five minutes at most, without those in which nothing can be heard.
 
     Packets that cannot be decoded are left out, and are silence. A video without sound has no stretches.
 
@@ -130,7 +130,7 @@ def _decode_audio(
             return
         # PyAV leaves it out where FFmpeg knows no decoder, which its types do not say.
         if cast("object", audio.codec_context) is None:
-            raise MediaError(f"the codec of the sound of {shown} is not understood; convert it, for example to AAC in MP4")
+            raise MediaError(f"the codec of the sound of {shown} is not understood; convert it, for example to AAC")
         for start, samples in _cut_stretches(container, audio, first_seconds, end_seconds):
             yield AudioStretch(start - first_seconds, samples)
 
