@@ -84,6 +84,8 @@ class Clock:
     now: float = 0.0
     useful: float = 0.0
     lost: float = 0.0
+    lost_to_driver: float = 0.0
+    longest: float = 0.0
     trials: float = 0.0
     starting: float = 0.0
     idle: float = 0.0
@@ -173,6 +175,7 @@ class SimulatedCluster(Executor):
         for worker in self._workers:
             if worker.task is not None:
                 self._clock.lost += self._clock.now - worker.since
+                self._clock.lost_to_driver += self._clock.now - worker.since
             elif worker.is_ready:
                 self._clock.idle += self._clock.now - worker.since
 
@@ -185,6 +188,7 @@ class SimulatedCluster(Executor):
             self._clock.trials += seconds
         else:
             self._clock.useful += seconds
+            self._clock.longest = max(self._clock.longest, seconds)
             self._clock.finished_at.append(self._clock.now)
         return self._run(task)
 
@@ -262,6 +266,8 @@ def simulate(folder: Path, world: World, *, shards: int, fatal: int, seed: int) 
         "seconds": round(clock.finished_at[-1]),
         "last_percent_seconds": round(clock.finished_at[-1] - clock.finished_at[int(0.99 * len(clock.finished_at))]),
         "share_done_in_vain": round((clock.lost + clock.trials) / busy, 4),
+        "share_lost_to_driver": round(clock.lost_to_driver / busy, 4),
+        "longest_shard_seconds": round(clock.longest),
         "share_of_trials": round(clock.trials / busy, 4),
         "share_starting": round(clock.starting / total, 4),
         "share_idle": round(clock.idle / total, 4),

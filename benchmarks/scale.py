@@ -154,6 +154,7 @@ def write_limits_table() -> str:
     small, large = runs[0], runs[-1]
     driver_bytes = (large["driver"]["peak_bytes"] - small["driver"]["peak_bytes"]) / (large["files"] - small["files"])
     per_shard = {name: large["driver"][f"{name}_bytes"] / large["shards"] for name in ("run_json", "plan_json")}
+    page_bytes = driver_bytes / FILE_PAGES + ID_BYTES
     manifest = large["driver"]["manifest_bytes"] / large["files"]
     head = ["of one run", "each", *(f"{show_count(n)} pages" for n in PAGES)]
     files = [pages / FILE_PAGES for pages in PAGES]
@@ -167,6 +168,7 @@ def write_limits_table() -> str:
             *(show_bytes(n * driver_bytes) for n in files),
         ],
         ["memory for ids at the end", f"{ID_BYTES} B a page", *(show_bytes(n * ID_BYTES) for n in PAGES)],
+        ["both", f"{page_bytes:,.0f} B a page", *(show_bytes(n * page_bytes) for n in PAGES)],
         [
             "list of files (`manifest-*.parquet`)",
             f"{manifest:,.0f} B a file",
@@ -201,6 +203,12 @@ def write_simulation_table() -> str:
     """Returns what the simulation of a thousand workers showed."""
     found = read_result("jobs_simulation")["runs"][-1]
     ended, rightly_named = found["ended"], found["named_failures"] - found["wrongly_named"]
+    to_driver, trials = (
+        found[name] / found["share_done_in_vain"] for name in ("share_lost_to_driver", "share_of_trials")
+    )
+    tail, longest = (found[name] / found["seconds"] for name in ("last_percent_seconds", "longest_shard_seconds"))
+    shard_seconds = found["ideal_seconds"] * found["workers"] / found["shards"]
+    long_seconds = PAGES[1] / SHARD_UNITS / found["workers"] * shard_seconds + found["last_percent_seconds"]
     rows = [
         ["workers, nodes", f"{found['workers']:,}, {found['nodes']:,}"],
         ["shards, files", f"{found['shards']:,}, {found['files']:,}"],
@@ -212,13 +220,13 @@ def write_simulation_table() -> str:
         ["other files that were named", f"{found['wrongly_named']:,}"],
         ["duration, over that without failures and starts", f"{found['seconds'] / found['ideal_seconds']:.2f}"],
         ["work done in vain", show_share(found["share_done_in_vain"])],
-        ["of which trials, to find what ends workers", show_share(found["share_of_trials"])],
+        ["of that, because the driver was lost", show_share(to_driver)],
+        ["of that, trials to find what ends workers", show_share(trials)],
         ["time of workers that start or are away", show_share(found["share_starting"])],
         ["time of workers that wait", show_share(found["share_idle"])],
-        [
-            "the last hundredth of the shards, of the duration",
-            show_share(found["last_percent_seconds"] / found["seconds"]),
-        ],
+        ["the last hundredth of the shards, of the duration", show_share(tail)],
+        ["the longest shard, of the duration", show_share(longest)],
+        [f"the same tail after {show_count(PAGES[1])} pages", show_share(found["last_percent_seconds"] / long_seconds)],
     ]
     return write_table(["", ""], rows)
 
@@ -256,8 +264,9 @@ def show_count(pages: int) -> str:
 
 def show_number(number: float) -> str:
     """Returns a number with two digits that say something, from a million on in words."""
-    if number >= 1e6:
-        return f"{float(f'{number / 1e6:.2g}'):,g} million"
+    for name, size in ((" billion", 1e9), (" million", 1e6)):
+        if number >= size:
+            return f"{float(f'{number / size:.2g}'):,g}{name}"
     return f"{float(f'{number:.2g}'):,g}"
 
 

@@ -338,7 +338,7 @@ def test_what_is_said_in_a_window_follows_its_caption(tmp_path):
         ("video", "apple"),
         ("video", "cherry"),
     ]
-    captioned = segmenter.get_nodes_from_documents([Document(text="a talk", metadata={"file_path": str(path)})])
+    captioned = segmenter.get_nodes_from_documents([Document(text="a talk", metadata={"video": str(path)})])
     assert [(node.metadata["media_type"], node.text_resource.text) for node in captioned] == [
         ("mixed", "a talk\n\napple"),
         ("mixed", "a talk\n\ncherry"),

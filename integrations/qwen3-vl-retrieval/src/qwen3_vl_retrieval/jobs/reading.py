@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from qwen3_vl_retrieval.documents.speech import TranscribeSpeech
 from qwen3_vl_retrieval.documents.units import ReadOcr
@@ -71,7 +71,7 @@ def hash_settings(fingerprint: Fingerprint, reading: ReadingOptions, precision: 
 def _name_hook(option: str, hook: Callable[..., Any]) -> str:
     function, given = hook, None
     if isinstance(hook, partial):
-        chosen: partial[Any] = hook
+        chosen = cast("partial[Any]", hook)
         function, given = chosen.func, [chosen.args, chosen.keywords]
     try:
         options = "" if given is None else json.dumps(given, sort_keys=True)
