@@ -133,6 +133,7 @@ NOT_RUN = {
     ),
     **dict.fromkeys(
         (
+            "qwen3vl embed talks --to run --asr large-v3",
             "qwen3vl embed --status run",
             "qwen3vl embed SOURCE --to RUN --workers 8",
             "qwen3vl embed s3://bucket/scans --to s3://bucket/run --executor ray --address auto --workers 64",
@@ -160,6 +161,7 @@ NOT_RUN = {
 
 # Blocks fenced as `py` are shown and not run, by page: how many, and why.
 SHOWN_ONLY = {
+    "docs/indexing.md": (1, "needs a speech model; tests/core/test_speech.py has a stand-in"),
     "docs/jobs.md": (1, "needs GPUs; tests/core/test_jobs_workers.py has workers without"),
     "docs/stores.md": (1, "Chroma is a server; tests/stores/test_retrieval.py has one"),
     "docs/coming-from.md": (5, "the code before, for packages that are not installed"),

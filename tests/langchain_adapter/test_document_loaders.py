@@ -12,6 +12,7 @@ from PIL import Image
 from langchain_qwen3_vl.contents import coerce_item
 from langchain_qwen3_vl.document_loaders import Qwen3VLFolderLoader
 from qwen3_vl_retrieval import InputError, MediaPolicy
+from spoken_videos import hear_tones, write_spoken_video
 
 LIBRARY = Path(__file__).parents[1] / "data" / "library"
 
@@ -156,3 +157,12 @@ def test_options_are_checked_at_once(tmp_path):
         Qwen3VLFolderLoader(tmp_path, window_seconds=5, overlap_seconds=5)
     with pytest.raises(InputError, match="is not a folder"):
         Qwen3VLFolderLoader(tmp_path / "none").load()
+
+
+def test_what_is_said_in_videos_is_heard_where_asked(tmp_path):
+    write_spoken_video(tmp_path / "talk.mkv", {(0.5, 1.5): "apple", (4.5, 5.5): "cherry"}, seconds=8)
+    loader = Qwen3VLFolderLoader(tmp_path, window_seconds=4, overlap_seconds=0, asr=hear_tones)
+    assert [(document.metadata["start"], document.page_content) for document in loader.load()] == [
+        (0.0, "apple"),
+        (4.0, "cherry"),
+    ]

@@ -23,11 +23,17 @@ from PIL import Image
 from pydantic import ValidationError
 
 from llama_index.indices.qwen3_vl.media_folders import MediaFolder
-from llama_index.node_parser.qwen3_vl import MediaNodeParser, PDFPageImageParser, VideoSegmenter
+from llama_index.node_parser.qwen3_vl import (
+    MediaNodeParser,
+    PDFPageImageParser,
+    VideoSegmenter,
+    multimodal_ingestion_pipeline,
+)
 from llama_index_adapter.scripted_llms import open_images
 from qwen3_vl_retrieval import InputError, MediaError, MediaPolicy, MediaPolicyError
 from qwen3_vl_retrieval.index import draw_document
 from rounding import bound
+from spoken_videos import hear_tones, write_spoken_video
 
 
 def _hold_picture(kind: str, path) -> Document | ImageNode | Node:
@@ -321,6 +327,26 @@ def test_a_short_video_is_one_node(pictures):
     (parsed,) = MediaNodeParser().get_nodes_from_documents([document])
     assert VideoSegmenter().get_nodes_from_documents([parsed])[0] is parsed
     assert parsed.id_ == segment.id_
+
+
+def test_what_is_said_in_a_window_follows_its_caption(tmp_path):
+    path = write_spoken_video(tmp_path / "talk.mkv", {(0.5, 1.5): "apple", (4.5, 5.5): "cherry"}, seconds=8)
+    segmenter = VideoSegmenter(segment_seconds=4.0, overlap_seconds=0.0, asr=hear_tones)
+    plain = Document(metadata={"file_path": str(path)})
+    heard = segmenter.get_nodes_from_documents([plain])
+    assert [(node.metadata["media_type"], node.text_resource.text) for node in heard] == [
+        ("video", "apple"),
+        ("video", "cherry"),
+    ]
+    captioned = segmenter.get_nodes_from_documents([Document(text="a talk", metadata={"video": str(path)})])
+    assert [(node.metadata["media_type"], node.text_resource.text) for node in captioned] == [
+        ("mixed", "a talk\n\napple"),
+        ("mixed", "a talk\n\ncherry"),
+    ]
+    # In a pipeline another parser has made a node of the whole video before.
+    pipeline = multimodal_ingestion_pipeline(segment_seconds=30.0, asr=hear_tones)
+    (whole,) = pipeline.run(documents=[plain])
+    assert whole.text_resource.text == "apple cherry"
 
 
 def test_what_no_segmenter_can_cut_is_left_or_named(pictures):

@@ -17,7 +17,16 @@ from PIL import Image
 from langchain_qwen3_vl.ingestion import OnError
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.errors import quote
-from qwen3_vl_retrieval.index import FailedFile, SkippedFile, Unit, describe_unit, hash_file, list_files, read_units
+from qwen3_vl_retrieval.index import (
+    FailedFile,
+    SkippedFile,
+    TranscribeSpeech,
+    Unit,
+    describe_unit,
+    hash_file,
+    list_files,
+    read_units,
+)
 
 __all__ = ["Qwen3VLFolderLoader"]
 
@@ -25,9 +34,9 @@ __all__ = ["Qwen3VLFolderLoader"]
 class Qwen3VLFolderLoader(BaseLoader):
     """Loads what a folder holds, file by file, while the documents are consumed.
 
-    A document's text is the chunk, or the text layer of the page; pixels stay in their files, which the metadata name.
-    Its id is a UUID of its content and place in it (page, seconds): the same for the same content under any name, so
-    that content which is there twice is loaded once, from the first of its files.
+    A document's text is the chunk, the text layer of the page, or what is said in the window; pixels stay in their
+    files, which the metadata name. Its id is a UUID of its content and place in it (page, seconds): the same for the
+    same content under any name, so that content which is there twice is loaded once, from the first of its files.
 
     ```python
     loader = Qwen3VLFolderLoader("papers", on_error="skip")
@@ -46,6 +55,8 @@ class Qwen3VLFolderLoader(BaseLoader):
         overlap_seconds: What a window shares with the one before.
         cut_at_scenes: Let windows end where the scene changes, too.
         ocr: Reads the words of pages without a text layer, and of images; `None` leaves them unread.
+        asr: Transcribes what is said in videos, which becomes the text of their windows; `None` leaves them unheard.
+            See `qwen3_vl_retrieval.index.transcribe_with_whisper`.
         on_error: What becomes of a file that cannot be read: `"raise"` names it, `"skip"` loads the others.
 
     Attributes:
@@ -66,6 +77,7 @@ class Qwen3VLFolderLoader(BaseLoader):
         overlap_seconds: float = 5.0,
         cut_at_scenes: bool = False,
         ocr: Callable[[Image.Image], str] | None = None,
+        asr: TranscribeSpeech | None = None,
         on_error: OnError = "raise",
     ) -> None:
         if on_error not in get_args(OnError):
@@ -85,6 +97,7 @@ class Qwen3VLFolderLoader(BaseLoader):
             overlap_seconds=overlap_seconds,
             cut_at_scenes=cut_at_scenes,
             ocr=ocr,
+            asr=asr,
         )
         self._on_error = on_error
 

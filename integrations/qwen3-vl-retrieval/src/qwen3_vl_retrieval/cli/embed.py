@@ -16,6 +16,7 @@ from rich.text import Text
 from qwen3_vl_retrieval.cli.limits import Limits
 from qwen3_vl_retrieval.cli.noise import keep_noise_out
 from qwen3_vl_retrieval.cli.options import DEFAULT_EMBEDDER, ExcludeOption, JsonOption, LoadingOptions, expand_options
+from qwen3_vl_retrieval.cli.speech import SpeechOptions
 from qwen3_vl_retrieval.cli.stores import explain_errors
 from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.errors import StoreError
@@ -204,6 +205,7 @@ def embed_files(
     json: JsonOption = False,
     request: SourceRequest,
     work: WorkerOptions,
+    speech: SpeechOptions,
     loading: LoadingOptions,
     limits: Limits,
 ) -> None:
@@ -233,7 +235,10 @@ def embed_files(
             work=work,
             policy=request.build_policy(limits, source),
             reading=ReadingOptions(
-                window_seconds=window_seconds, overlap_seconds=overlap_seconds, cut_at_scenes=cut_at_scenes
+                window_seconds=window_seconds,
+                overlap_seconds=overlap_seconds,
+                cut_at_scenes=cut_at_scenes,
+                asr=speech.build_transcriber(),
             ),
             precision=precision,
             shard_units=shard_units,

@@ -17,6 +17,7 @@ from qwen3_vl_retrieval.cli.limits import Limits
 from qwen3_vl_retrieval.cli.models import Models, load_embedder, load_models, load_reranker
 from qwen3_vl_retrieval.cli.options import DEFAULT_EMBEDDER, LoadingOptions, SearchRequest, join_query
 from qwen3_vl_retrieval.documents.files import SkippedFile
+from qwen3_vl_retrieval.documents.speech import TranscribeSpeech
 from qwen3_vl_retrieval.documents.units import MediaType
 from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, OnIndexProgress, show_name
 from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
@@ -81,6 +82,7 @@ def index_into(
     window_seconds: float,
     overlap_seconds: float,
     cut_at_scenes: bool,
+    asr: TranscribeSpeech | None,
     allow_removals: bool,
     retry_failed: bool,
     grace_days: float,
@@ -108,6 +110,7 @@ def index_into(
             window_seconds=window_seconds,
             overlap_seconds=overlap_seconds,
             cut_at_scenes=cut_at_scenes,
+            asr=asr,
             grace_days=grace_days,
         ) as index,
         show_index_progress(messages) as on_progress,

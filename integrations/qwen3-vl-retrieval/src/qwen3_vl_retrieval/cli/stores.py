@@ -26,6 +26,7 @@ from qwen3_vl_retrieval.cli.options import (
     expand_options,
     parse_filter,
 )
+from qwen3_vl_retrieval.cli.speech import SpeechOptions
 from qwen3_vl_retrieval.documents.labels import clean_text
 from qwen3_vl_retrieval.errors import InputError, ModelError, RemoteError, StoreError
 from qwen3_vl_retrieval.index.store.layout import StoreLayout
@@ -75,6 +76,7 @@ def index_folder(
         Path | None, typer.Option(dir_okay=False, help="Write what could not be read here, a JSON object a line.")
     ] = None,
     json: JsonOption = False,
+    speech: SpeechOptions,
     loading: LoadingOptions,
     limits: Limits,
 ) -> None:
@@ -94,6 +96,7 @@ def index_folder(
             window_seconds=window_seconds,
             overlap_seconds=overlap_seconds,
             cut_at_scenes=cut_at_scenes,
+            asr=speech.build_transcriber(),
             allow_removals=allow_removals,
             retry_failed=retry_failed,
             grace_days=grace_days,

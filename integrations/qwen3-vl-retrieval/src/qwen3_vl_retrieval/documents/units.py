@@ -6,7 +6,7 @@ places, not pixels: `load_item` opens what a unit stands for when it is about to
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from qwen3_vl_retrieval import media
 from qwen3_vl_retrieval.documents.chunks import split_text
 from qwen3_vl_retrieval.documents.encodings import decode_text
 from qwen3_vl_retrieval.documents.files import find_kind
+from qwen3_vl_retrieval.documents.speech import TranscribeSpeech, read_window_speech
 from qwen3_vl_retrieval.documents.windows import cut_windows
 from qwen3_vl_retrieval.errors import InputError, MediaError, quote
 from qwen3_vl_retrieval.items import ImageReading, Item
@@ -55,7 +56,7 @@ class Unit:
         page: Number of the page, from 1.
         start: First second of the window; `None` if the unit is the whole video.
         end: Last second of the window; `None` if the unit is the whole video.
-        text: The chunk, or the text layer of the page; `None` if there is none.
+        text: The chunk, the text layer of the page, or what is said in the window; `None` if there is none.
         width: Width of an image in pixels; `None` for anything else.
         height: Height of an image in pixels; `None` for anything else.
     """
@@ -88,11 +89,12 @@ def read_units(
     overlap_seconds: float = 5.0,
     cut_at_scenes: bool = False,
     ocr: ReadOcr | None = None,
+    asr: TranscribeSpeech | None = None,
     image_reading: ImageReading = "viewer",
 ) -> list[Unit]:
     """Returns the units of a file in reading order; an empty list if files with its suffix are skipped.
 
-    Headers, pages and packets are read; pixels are decoded only for `ocr` and `cut_at_scenes`.
+    Headers, pages and packets are read; pixels are decoded only for `ocr` and `cut_at_scenes`, sound only for `asr`.
 
     Args:
         path: The file.
@@ -101,6 +103,7 @@ def read_units(
         overlap_seconds: What a window shares with the one before, so that no moment is only seen cut in two.
         cut_at_scenes: Let windows end where the image changes, too; then a short video may be several units.
         ocr: Reads the words of pages without a text layer, and of images; `None` leaves them unread.
+        asr: Transcribes what is said in videos, see `TranscribeSpeech`; `None` leaves them unheard.
         image_reading: How the model that embeds the units reads images, see `media.read_image`. It decides for video,
             too, see `media.read_video`.
 
@@ -131,9 +134,7 @@ def read_units(
                 cut_at_scenes=cut_at_scenes,
                 by_time=image_reading == "viewer",
             )
-            if len(windows) == 1:
-                return [Unit(source=path, media_type="video")]
-            return [Unit(source=path, media_type="video", start=start, end=end) for start, end in windows]
+            return _build_windows(path, policy, windows, asr, by_time=image_reading == "viewer")
         case "office":
             raise InputError(f"{path.suffix.lower()} files are not read. {_CONVERSION_HINT}")
         case None:
@@ -197,6 +198,25 @@ def _build_page(path: Path, page: int, text: str, policy: MediaPolicy, ocr: Read
         with suppress(MediaError):
             text = ocr(media.render_pdf_page(path, page, policy)).strip()
     return Unit(source=path, media_type="page", page=page, text=text if text else None)
+
+
+def _build_windows(
+    path: Path,
+    policy: MediaPolicy,
+    windows: Sequence[tuple[float, float]],
+    asr: TranscribeSpeech | None,
+    *,
+    by_time: bool,
+) -> list[Unit]:
+    texts: Sequence[str | None] = [None] * len(windows)
+    if asr is not None:
+        texts = read_window_speech(path, policy, windows, asr, by_time=by_time)
+    if len(windows) == 1:
+        return [Unit(source=path, media_type="video", text=texts[0])]
+    return [
+        Unit(source=path, media_type="video", start=start, end=end, text=text)
+        for (start, end), text in zip(windows, texts, strict=True)
+    ]
 
 
 def _read_images(path: Path, policy: MediaPolicy, ocr: ReadOcr | None, reading: ImageReading) -> list[Unit]:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         keep_media,
     )
     from qwen3_vl_retrieval.documents.previews import LEAST_IMAGE_BYTES, encode_jpeg, encode_png, share_images
+    from qwen3_vl_retrieval.documents.speech import TranscribeSpeech, Utterance
     from qwen3_vl_retrieval.documents.units import Unit, read_units
+    from qwen3_vl_retrieval.documents.whisper import WhisperTranscriber, transcribe_with_whisper
     from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, IndexReport, write_failures
     from qwen3_vl_retrieval.index.multimodal_index import MultimodalIndex
     from qwen3_vl_retrieval.index.results.hits import FailedFile, Hit, SearchResults, describe_hit
@@ -56,7 +58,10 @@ __all__ = [
     "SearchResults",
     "SkippedFile",
     "Store",
+    "TranscribeSpeech",
     "Unit",
+    "Utterance",
+    "WhisperTranscriber",
     "build_item",
     "decode_data_uri",
     "describe_hit",
@@ -77,6 +82,7 @@ __all__ = [
     "read_units",
     "repair_chroma",
     "share_images",
+    "transcribe_with_whisper",
     "write_failures",
 ]
 
@@ -98,7 +104,10 @@ _MODULES = {
     "SearchResults": "index.results.hits",
     "SkippedFile": "documents.files",
     "Store": "index.store.store",
+    "TranscribeSpeech": "documents.speech",
     "Unit": "documents.units",
+    "Utterance": "documents.speech",
+    "WhisperTranscriber": "documents.whisper",
     "build_item": "documents.descriptions",
     "decode_data_uri": "documents.media_store",
     "describe_hit": "index.results.hits",
@@ -119,6 +128,7 @@ _MODULES = {
     "read_units": "documents.units",
     "repair_chroma": "chroma.repair",
     "share_images": "documents.previews",
+    "transcribe_with_whisper": "documents.whisper",
     "write_failures": "index.ingest.progress",
 }
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from qwen3_vl_retrieval.documents.speech import TranscribeSpeech
 from qwen3_vl_retrieval.documents.units import MediaType, ReadOcr, read_units
 from qwen3_vl_retrieval.errors import InputError, StoreError, quote
 from qwen3_vl_retrieval.index.ingest.pipeline import run_pipeline
@@ -60,6 +61,7 @@ class MultimodalIndex:
         overlap_seconds: As in `open`.
         cut_at_scenes: As in `open`.
         ocr: As in `open`.
+        asr: As in `open`.
         grace_days: As in `open`.
 
     Raises:
@@ -78,6 +80,7 @@ class MultimodalIndex:
         overlap_seconds: float = 5.0,
         cut_at_scenes: bool = False,
         ocr: ReadOcr | None = None,
+        asr: TranscribeSpeech | None = None,
         grace_days: float = 30.0,
     ) -> None:
         if not grace_days >= 0:
@@ -93,11 +96,12 @@ class MultimodalIndex:
             overlap_seconds=overlap_seconds,
             cut_at_scenes=cut_at_scenes,
             ocr=ocr,
+            asr=asr,
             image_reading=check_image_reading(embedder.fingerprint.image_reading),
         )
         self._conditions = hash_conditions(
             [self._policy, self._embedder.media_policy],
-            {**self._read_units.keywords, "ocr": ocr is not None},
+            {**self._read_units.keywords, "ocr": ocr is not None, "asr": asr is not None},
         )
         self._grace_seconds = grace_days * _DAY_SECONDS
 
@@ -115,6 +119,7 @@ class MultimodalIndex:
         overlap_seconds: float = 5.0,
         cut_at_scenes: bool = False,
         ocr: ReadOcr | None = None,
+        asr: TranscribeSpeech | None = None,
         grace_days: float = 30.0,
     ) -> MultimodalIndex:
         """Returns the index in the folder `path`, a new one if there is none.
@@ -133,6 +138,8 @@ class MultimodalIndex:
             overlap_seconds: What a window shares with the one before.
             cut_at_scenes: Let windows end where the image changes.
             ocr: Reads the words of scans and images, see `read_with_rapidocr`; `None` leaves them unread.
+            asr: Transcribes what is said in videos, which becomes the text of their windows, see
+                `transcribe_with_whisper`; `None` leaves them unheard.
             grace_days: How long the vectors are kept of what vanished, changed or could not be read. They are not
                 found, and come back without the model when the same content is seen again. 0 keeps none.
 
@@ -176,6 +183,7 @@ class MultimodalIndex:
                 overlap_seconds=overlap_seconds,
                 cut_at_scenes=cut_at_scenes,
                 ocr=ocr,
+                asr=asr,
                 grace_days=grace_days,
             )
         except BaseException:

@@ -49,6 +49,7 @@ class ShardEmbedder:
             overlap_seconds=settings.reading.overlap_seconds,
             cut_at_scenes=settings.reading.cut_at_scenes,
             ocr=settings.reading.ocr,
+            asr=settings.reading.asr,
             image_reading=check_image_reading(embedder.fingerprint.image_reading),
         )
         self._conditions = hash_work_conditions(settings)

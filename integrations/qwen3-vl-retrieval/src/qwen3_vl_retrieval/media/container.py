@@ -36,7 +36,7 @@ from qwen3_vl_retrieval.media.frame_index import FrameIndex
 from qwen3_vl_retrieval.media.policy import MediaPolicy, check_pixels, open_file, shorten_name
 from qwen3_vl_retrieval.media.reader_processes import read, resolve_dirs, stream
 
-__all__ = ["FrameIndexes", "decode_frames", "find_index", "read_index"]
+__all__ = ["FrameIndexes", "decode_frames", "describe_video", "find_index", "open_container", "read_index"]
 
 _MOST_FILES = 64
 _MOST_BYTES = 64 * 1024 * 1024
@@ -98,7 +98,7 @@ def read_index(source: Path | bytes, policy: MediaPolicy, *, shown: str | None =
         MediaError: The file is not a video in an allowed container, is truncated, has no frames, neither a frame rate
             nor times, or a codec that is not understood.
     """
-    named = _describe(source) if shown is None else shown
+    named = describe_video(source) if shown is None else shown
     return read(_read_index, policy, named, source, resolve_dirs(policy), named)
 
 
@@ -123,7 +123,7 @@ def decode_frames(
         MediaPolicyError: A frame has more than `max_pixels`.
         MediaError: The file is truncated or damaged.
     """
-    named = _describe(source) if shown is None else shown
+    named = describe_video(source) if shown is None else shown
     yield from stream(_decode_frames, policy, named, source, resolve_dirs(policy), index, wanted, named)
 
 
@@ -229,22 +229,29 @@ class _Cursor:
             yield number, frame
 
 
-def _describe(source: Path | bytes) -> str:
+def describe_video(source: Path | bytes) -> str:
+    """Returns how messages name a video."""
     return f"the video {shorten_name(str(source))!r}" if isinstance(source, Path) else "the video given as bytes"
 
 
 @contextmanager
-def _open_video(source: Path | bytes, policy: MediaPolicy, shown: str) -> Generator[_OpenVideo, None, None]:
-    """Opens the file, closes it, and turns what FFmpeg raises in between into `MediaError`."""
+def open_container(source: Path | bytes, policy: MediaPolicy, shown: str) -> Generator[InputContainer, None, None]:
+    """Opens a file, closes it, and turns what FFmpeg raises in between into `MediaError`; for use in a reader."""
     file = io.BytesIO(source) if isinstance(source, bytes) else open_file(source, policy)
     try:
         with file, av.open(file, "r", options=dict(_OPTIONS), metadata_errors="replace") as container:
-            yield _find_stream(container, shown, policy)
+            yield container
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(
             f"{shown} cannot be decoded ({error.strerror}): it is truncated, damaged, or not one of the containers "
             "MP4/MOV, Matroska/WebM, AVI, MPEG-PS, MPEG-TS, Ogg, FLV and ASF/WMV"
         ) from error
+
+
+@contextmanager
+def _open_video(source: Path | bytes, policy: MediaPolicy, shown: str) -> Generator[_OpenVideo, None, None]:
+    with open_container(source, policy, shown) as container:
+        yield _find_stream(container, shown, policy)
 
 
 def _find_stream(container: InputContainer, shown: str, policy: MediaPolicy) -> _OpenVideo:

@@ -46,6 +46,11 @@ class FrameIndex:
     is_matched: bool
 
     @property
+    def first_seconds(self) -> float:
+        """When the first frame is shown, in seconds of the file; 0 if the file does not say."""
+        return float(self.times[0]) * self.unit_seconds if len(self.times) else 0.0
+
+    @property
     def seconds(self) -> npt.NDArray[np.float64]:
         """The second at which each frame is shown, the first at 0; `number / frame_rate` if the file does not say."""
         if len(self.times) == 0:

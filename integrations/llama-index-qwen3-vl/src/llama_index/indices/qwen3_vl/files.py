@@ -22,7 +22,15 @@ from llama_index.retrievers.qwen3_vl.found_nodes import HIDDEN_KEYS
 from llama_index.schema.qwen3_vl.sources import build_resource
 from qwen3_vl_retrieval import InputError, MediaPolicy
 from qwen3_vl_retrieval.errors import quote
-from qwen3_vl_retrieval.index import FailedFile, Unit, describe_unit, hash_file, list_files, read_units
+from qwen3_vl_retrieval.index import (
+    FailedFile,
+    TranscribeSpeech,
+    Unit,
+    describe_unit,
+    hash_file,
+    list_files,
+    read_units,
+)
 from qwen3_vl_retrieval.metadata import check_metadata
 from qwen3_vl_retrieval.options import list_option_names
 from qwen3_vl_retrieval.paths import decode_path, encode_path
@@ -48,6 +56,7 @@ class FileOptions(TypedDict, total=False):
         window_seconds: Length of a window of a video; 30 by default.
         overlap_seconds: What a window shares with the one before; 5 by default.
         cut_at_scenes: Let windows end where the image changes.
+        asr: Transcribes what is said in videos; see `VideoSegmenter`.
     """
 
     on_error: Literal["raise", "skip"]
@@ -55,6 +64,7 @@ class FileOptions(TypedDict, total=False):
     window_seconds: float
     overlap_seconds: float
     cut_at_scenes: bool
+    asr: TranscribeSpeech | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from llama_index.node_parser.qwen3_vl.document_files import DocumentFile, list_d
 from llama_index.node_parser.qwen3_vl.pages import PDFPageImageParser
 from llama_index.node_parser.qwen3_vl.segments import VideoSegmenter
 from qwen3_vl_retrieval import InputError, MediaPolicy
+from qwen3_vl_retrieval.index import TranscribeSpeech
 
 __all__ = ["MultiModalIngestionPipeline", "TextDocumentSplitter", "multimodal_ingestion_pipeline"]
 
@@ -73,6 +74,7 @@ def multimodal_ingestion_pipeline(
     media_policy: MediaPolicy | None = None,
     segment_seconds: float = 30.0,
     overlap_seconds: float = 5.0,
+    asr: TranscribeSpeech | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     vector_store: BasePydanticVectorStore | None = None,
     docstore: BaseDocumentStore | None = None,
@@ -100,6 +102,7 @@ def multimodal_ingestion_pipeline(
         media_policy: What may be opened; `None` is any local file, and no URL.
         segment_seconds: Length of a window of a video.
         overlap_seconds: What a window shares with the one before.
+        asr: Transcribes what is said in videos, see `VideoSegmenter`; `None` leaves them unheard.
         on_error: What becomes of a document whose file cannot be read: `"raise"` names it, `"skip"` leaves it out. A
             docstore remembers a document that was left out until its file changes.
         vector_store: As in LlamaIndex.
@@ -119,6 +122,7 @@ def multimodal_ingestion_pipeline(
             VideoSegmenter(
                 segment_seconds=segment_seconds,
                 overlap_seconds=overlap_seconds,
+                asr=asr,
                 media_policy=media_policy,
                 on_error=on_error,
             ),

@@ -12,7 +12,7 @@ from llama_index.node_parser.qwen3_vl.document_files import find_text, is_unit, 
 from llama_index.node_parser.qwen3_vl.file_parsers import FileParser, name_file
 from llama_index.node_parser.qwen3_vl.media_nodes import build_media_node, build_node_id
 from qwen3_vl_retrieval import InputError
-from qwen3_vl_retrieval.index import Unit, describe_unit, hash_file, read_units
+from qwen3_vl_retrieval.index import TranscribeSpeech, Unit, describe_unit, hash_file, read_units
 from qwen3_vl_retrieval.paths import encode_path, show_path
 
 __all__ = ["VideoSegmenter"]
@@ -27,8 +27,9 @@ class VideoSegmenter(FileParser):
     ```
 
     The metadata of a window have its `start` and `end` in seconds; its `video_resource` is the whole file, of which
-    the models see the window. A caption stays with every window. A video that is not longer than a window is one node.
-    Documents of anything else, and windows, are left as they are.
+    the models see the window. A caption stays with every window, and what is said in a window follows it
+    (`asr`). A video that is not longer than a window is one node. Documents of anything else, and windows, are left as
+    they are.
 
     Raises:
         ValueError: The windows would not advance.
@@ -39,6 +40,10 @@ class VideoSegmenter(FileParser):
         default=5.0, ge=0, description="What a window shares with the one before, so that no moment is cut in two."
     )
     cut_at_scenes: bool = Field(default=False, description="Let windows end where the image changes, too.")
+    asr: TranscribeSpeech | None = Field(
+        default=None,
+        description="Transcribes what is said, see `transcribe_with_whisper` of the core; by default nothing does.",
+    )
 
     @model_validator(mode="after")
     def _check_windows(self) -> Self:
@@ -65,8 +70,9 @@ class VideoSegmenter(FileParser):
                 window_seconds=self.segment_seconds,
                 overlap_seconds=self.overlap_seconds,
                 cut_at_scenes=self.cut_at_scenes,
+                asr=self.asr,
             )
-            if len(units) < 2 and not isinstance(document, Document):
+            if len(units) < 2 and units[0].text is None and not isinstance(document, Document):
                 return None
             sha256 = hash_file(path)
         except InputError as error:
@@ -74,8 +80,10 @@ class VideoSegmenter(FileParser):
         return [self._build_segment(unit, document, path, sha256) for unit in units]
 
     def _build_segment(self, unit: Unit, document: BaseNode, path: Path, sha256: str) -> Node:
-        text = find_text(document)
-        kind = {"media_type": "mixed" if text.strip() else "video"}
+        caption = find_text(document)
+        # What is said is a text layer: only a caption is embedded with the frames.
+        kind = {"media_type": "mixed" if caption.strip() else "video"}
+        text = "\n\n".join(part for part in (caption, unit.text) if part)
         own = self._read_own_metadata(document)
         about = {**describe_unit(unit), **kind, "file_name": show_path(Path(path.name))}
         window = {name: about[name] for name in ("start", "end") if name in about}

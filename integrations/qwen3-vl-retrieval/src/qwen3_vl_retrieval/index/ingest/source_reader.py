@@ -64,6 +64,8 @@ __all__ = [
 _READERS = (
     "av",
     "charset-normalizer",
+    "ctranslate2",
+    "faster-whisper",
     "onnxruntime",
     "pillow",
     "pillow-heif",
