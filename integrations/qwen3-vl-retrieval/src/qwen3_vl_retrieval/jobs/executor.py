@@ -12,8 +12,8 @@ from qwen3_vl_retrieval.protocols import Embedder
 __all__ = ["STALL_SECONDS", "Executor", "LoadEmbedder", "check_stall_seconds"]
 
 STALL_SECONDS = 1800.0
-"""After so long without a file read or units embedded a worker hangs: on a file system, a driver or an endless file. The
-slowest honest step, 32 pages at 8B on a CPU, takes minutes."""
+"""After so long without a file read or units embedded, a worker hangs: on a file system, a driver or an endless file.
+The slowest honest step, 32 pages at 8B on a CPU, takes minutes."""
 
 LoadEmbedder: TypeAlias = Callable[[int], Embedder]
 """Returns the model of a worker, which is told its number, from 0. Other processes call it: a function of a module, or
