@@ -90,7 +90,7 @@ class LanceDbSink(Sink):
         is_new = not self.find_hashes(batch.ids)
         with self._explain():
             if is_new:
-                # What a merge needs grows with the table, because it reads of it what it may replace.
+                # What a merge needs grows with the table (benchmarks/LOG.md, memory of `load`).
                 self._table.add(table)
             else:
                 self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(table)
