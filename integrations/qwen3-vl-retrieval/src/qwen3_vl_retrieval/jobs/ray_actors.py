@@ -247,8 +247,7 @@ class RayExecutor(Executor):
         now = self._last_look = monotonic()
         at_work = {reference: asked for reference, asked in self._asked.items() if asked.task is not None}
         signs = {asked.actor.count_signs_of_life.remote(): asked for asked in at_work.values()}
-        answered, _ = self._ray.wait(list(signs), num_returns=len(signs), timeout=_SIGN_SECONDS) if signs else ([], [])
-        for sign in answered:
+        for sign in self._find_answers(list(signs)):
             asked = signs[sign]
             try:
                 count = self._ray.get(sign)
@@ -263,6 +262,13 @@ class RayExecutor(Executor):
                 del self._asked[reference]
                 return self._replace(asked, f"it did nothing for {silent_seconds:,.0f} s")
         return None
+
+    def _find_answers(self, signs: list[Any]) -> list[Any]:
+        """Those of some requests that are answered soon."""
+        if not signs:
+            return []
+        answered, _ = self._ray.wait(signs, num_returns=len(signs), timeout=_SIGN_SECONDS)
+        return answered
 
     def _replace(self, asked: _Asked, said: str) -> ShardOutcome | None:
         if asked.task is None:

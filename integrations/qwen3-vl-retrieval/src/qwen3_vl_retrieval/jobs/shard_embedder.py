@@ -15,7 +15,7 @@ from qwen3_vl_retrieval.documents.units import read_units
 from qwen3_vl_retrieval.errors import MediaError, StoreError
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.index.ingest.pipeline import run_pipeline
-from qwen3_vl_retrieval.index.ingest.progress import RunCounter
+from qwen3_vl_retrieval.index.ingest.progress import IndexProgress, OnIndexProgress, RunCounter
 from qwen3_vl_retrieval.index.ingest.source_reader import hash_conditions
 from qwen3_vl_retrieval.jobs.entries import Entry
 from qwen3_vl_retrieval.jobs.failures import NamedFailure, encode_failures, name_error, name_failure
@@ -76,8 +76,9 @@ class ShardEmbedder:
             staged = stage_entries(task.entries, folder, self._settings.policy, self._settings.storage_options)
             entries = {encode_path(path): entry for path, entry in staged.paths.items()}
             target = PartTarget(self.fingerprint, folder, entries, self._read_known(task.reuse))
-            on_progress = None if on_sign_of_life is None else lambda _: on_sign_of_life()
-            counter = RunCounter(files_total=len(entries), on_progress=on_progress)
+            counter = RunCounter(files_total=len(entries))
+            if on_sign_of_life is not None:
+                counter.on_progress = _ignore_progress(on_sign_of_life)
             run_pipeline(
                 target,
                 self._embedder,
@@ -142,6 +143,13 @@ class ShardEmbedder:
             if entry.identity in task.blamed:
                 error = MediaError(task.blamed[entry.identity])
                 yield from (name_error(source, error, may_pass=False) for source in entry.sources)
+
+
+def _ignore_progress(call: Callable[[], None]) -> OnIndexProgress:
+    def on_progress(_progress: IndexProgress) -> None:
+        call()
+
+    return on_progress
 
 
 def hash_work_conditions(settings: WorkSettings) -> str:
