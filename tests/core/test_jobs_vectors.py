@@ -79,7 +79,7 @@ def test_a_second_pass_finds_again_what_short_vectors_lose(tmp_path):
     vectors = RunVectors(tmp_path / "run")
     ids = sorted(read_parts(tmp_path / "run"))
     full = vectors.read(ids)
-    short = full[:, : full.shape[1] // 4]
+    short = full[:, : full.shape[1] // 4].copy()
     short /= np.linalg.norm(short, axis=1, keepdims=True)
     found_short = found_candidates = found_twice = 0
     for number in range(50):
@@ -93,4 +93,4 @@ def test_a_second_pass_finds_again_what_short_vectors_lose(tmp_path):
         found_twice += len(exact & set(candidates[np.argsort(-cosines)[:NEAREST]].tolist()))
     # What is among the candidates is found. Numbers in no order are the worst case: Matryoshka models lose less.
     assert found_twice == found_candidates
-    assert (found_short / 500, found_twice / 500) == pytest.approx((0.35, 0.69), abs=0.02)
+    assert (found_short / 500, found_twice / 500) == pytest.approx((0.15, 0.46), abs=0.02)

@@ -99,6 +99,7 @@ def open_with_llama_index(name: str, place: str, dimensions: int, resources: Exi
                 text_key="text",
                 output_fields=["id", *METADATA],
                 similarity_metric="COSINE",
+                use_async_client=False,
                 **options,
             )
             resources.callback(store.client.close)
