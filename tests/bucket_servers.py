@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import httpx
 import pytest
 
 _CREDENTIALS = {"key": "key", "secret": "secret"}
@@ -18,6 +19,8 @@ def serve_bucket() -> Generator[str, None, None]:
     try:
         host, port = server.get_host_and_port()
         address = f"http://{host}:{port}"
+        # What it holds is the process's, and another module may have filled it.
+        httpx.post(f"{address}/moto-api/reset").raise_for_status()
         fsspec = pytest.importorskip("fsspec")
         fsspec.filesystem("s3", **_CREDENTIALS, endpoint_url=address).mkdir("bucket")
         yield address

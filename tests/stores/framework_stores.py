@@ -91,17 +91,20 @@ def open_with_llama_index(name: str, place: str, dimensions: int, resources: Exi
         case "milvus":
             from llama_index.vector_stores.milvus import MilvusVectorStore
 
-            store = MilvusVectorStore(
-                uri=place,
-                collection_name="units",
-                dim=dimensions,
-                embedding_field="vector",
-                text_key="text",
-                output_fields=["id", *METADATA],
-                similarity_metric="COSINE",
-                use_async_client=False,
-                **options,
-            )
+            async def open_store() -> Any:
+                # Within a loop, which its asynchronous client asks for even where nothing is awaited (0.9.6).
+                return MilvusVectorStore(
+                    uri=place,
+                    collection_name="units",
+                    dim=dimensions,
+                    embedding_field="vector",
+                    text_key="text",
+                    output_fields=["id", *METADATA],
+                    similarity_metric="COSINE",
+                    **options,
+                )
+
+            store = asyncio.run(open_store())
             resources.callback(store.client.close)
             return store
         case "lancedb":
