@@ -19,7 +19,6 @@ from llama_index.core.schema import BaseNode, Document, IndexNode, TransformComp
 from llama_index.core.settings import Settings
 from llama_index.core.storage.storage_context import StorageContext
 from llama_index.core.tools import FunctionTool
-from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from llama_index.embeddings.qwen3_vl.base import Qwen3VLEmbedding, require_embedding
@@ -51,7 +50,6 @@ from llama_index.indices.qwen3_vl.stores import (
 from llama_index.postprocessor.qwen3_vl_rerank import Qwen3VLRerank
 from llama_index.retrievers.qwen3_vl import Qwen3VLRetriever
 from llama_index.retrievers.qwen3_vl.multimodal_index import MultimodalIndexStore, is_plain, open_multimodal_index
-from llama_index.retrievers.qwen3_vl.vector_stores import read_fingerprint
 from qwen3_vl_retrieval import InputError, MediaPolicy, StoreError
 from qwen3_vl_retrieval.index import FailedFile, MultimodalIndex
 from qwen3_vl_retrieval.options import list_option_names
@@ -451,11 +449,6 @@ class UnifiedMultiModalIndex(VectorStoreIndex):
         """Does the same as `delete_nodes`."""
         for some in split_rows(node_ids):
             await super().adelete_nodes(list(some), delete_from_docstore=delete_from_docstore, **delete_kwargs)
-
-    @property
-    def names_media(self) -> bool:
-        """Whether all media in the store have a `media_type`, so that the store can choose by it."""
-        return isinstance(self._vector_store, SimpleVectorStore) or read_fingerprint(self._vector_store) is not None
 
     def as_retriever(self, **options: Any) -> Qwen3VLRetriever:
         """Returns a retriever over this index; the options are those of `Qwen3VLRetriever`.

@@ -144,7 +144,7 @@ class Qwen3VLRetriever(MultiModalRetriever):
             raise ValueError(
                 "full_vectors are for vector stores; an index of the command line has a second pass of its own"
             )
-        self._names_media = bool(getattr(self._index, "names_media", False))
+        self._names_media = False
         self._is_checked = False
         self._similarity_top_k, self._fetch_k = similarity_top_k, fetch_k
         self._filters = filters
@@ -314,6 +314,8 @@ class Qwen3VLRetriever(MultiModalRetriever):
             stored = read_fingerprint(self._vector_store)
             if stored is not None:
                 self._embed_model.fingerprint.require_match(stored)
+            # Who writes the fingerprint names the kind of all media, so that the store can choose by it.
+            self._names_media = stored is not None
             self._is_checked = True
         return self._vector_store, self._embed_model
 
