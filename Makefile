@@ -24,8 +24,7 @@ test: ## Run all tests, offline, on the CPU
 	uv run pytest
 
 # Files of the adapters that compare numbers of models. Emulated bfloat16 is slow: not all of them.
-BFLOAT16 = langchain_adapter/test_rerank.py langchain_adapter/test_embeddings.py llama_index_adapter/test_rerank.py \
-	llama_index_adapter/test_equality.py
+BFLOAT16 = langchain_adapter/test_rerank.py llama_index_adapter/test_equality.py
 
 test-bfloat16: ## Run the tests of the adapters that compare numbers, with dtype="auto" being bfloat16
 	uv run pytest --automatic-dtype=bfloat16 $(BFLOAT16:%=tests/%)
@@ -40,9 +39,8 @@ test-vllm: ## Run the tests against a real vLLM, where there is one
 	else echo "not run: QWEN3VL_VLLM names no environment with vLLM"; fi
 
 # What touches other packages; the rest is the same code on any version.
-LOWEST = reference_embeddings reference_scores language vision_tower attention rotary varlen fused widening tokenization patches loading_models \
-	loading_checkpoints loading_layouts loading_weights media_images media_pdf media_video_files \
-	index_parquet index_embedding_function public_api
+LOWEST = reference_embeddings reference_scores language attention varlen tokenization loading_models loading_checkpoints loading_layouts \
+	loading_weights media_images media_pdf media_video_files index_parquet index_embedding_function public_api
 
 lowest: .venv-lowest/pyvenv.cfg ## Make an environment of the lowest versions that the packages declare
 

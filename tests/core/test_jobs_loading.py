@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 
+import fsspec
 import numpy as np
 import pytest
 from fastapi import FastAPI, HTTPException, Request
@@ -295,6 +296,14 @@ def test_an_index_with_units_of_its_own_is_left_alone(run, tmp_path):
         index.add(["A note of my own."])
     with pytest.raises(StoreError, match="not loaded from a run"):
         load_run(run, IndexSink(tmp_path / "index"))
+
+
+def test_an_index_takes_files_of_this_machine_alone(tmp_path):
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/docs/note.txt", b"What is said elsewhere.")
+    embed_source("memory://docs", tmp_path / "run", FakeEmbedder())
+    with pytest.raises(StoreError, match="holds files of this machine"):
+        load_run(tmp_path / "run", IndexSink(tmp_path / "index"))
 
 
 def test_only_a_complete_run_is_loaded(tmp_path):

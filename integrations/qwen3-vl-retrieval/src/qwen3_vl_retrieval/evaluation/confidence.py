@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Float, Float64
 
-from qwen3_vl_retrieval.evaluation.extra_packages import import_package
+from qwen3_vl_retrieval.lazy_imports import import_extra
 
 __all__ = ["Difference", "Interval", "compare_values", "estimate_mean"]
 
@@ -107,7 +107,7 @@ def estimate_mean(values: Float[np.ndarray, " questions"], *, seed: int = 0) -> 
     mean = float(sample.mean())
     if count == 1 or np.ptp(sample) == 0.0:
         return Interval(mean=mean, low=mean, high=mean, questions=count)
-    found = import_package("scipy.stats", purpose="intervals").bootstrap(
+    found = import_extra("scipy.stats", purpose="intervals", extra="evaluation").bootstrap(
         (sample,),
         np.mean,
         n_resamples=_RESAMPLES,
@@ -146,7 +146,9 @@ def compare_values(
 def _widen_level(count: int) -> float:
     """The level at which the bootstrap covers the mean as often as 95 % says."""
     # Resamples of n values spread too little by √((n-1)/n), and the normal distribution has too thin ends.
-    quantile = float(import_package("scipy.stats", purpose="intervals").t.ppf(1 - (1 - _LEVEL) / 2, count - 1))
+    quantile = float(
+        import_extra("scipy.stats", purpose="intervals", extra="evaluation").t.ppf(1 - (1 - _LEVEL) / 2, count - 1)
+    )
     return 2 * _NORMAL.cdf(math.sqrt(count / (count - 1)) * quantile) - 1
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 from jaxtyping import Float64
 
-from qwen3_vl_retrieval.evaluation.extra_packages import import_package
+from qwen3_vl_retrieval.lazy_imports import import_extra
 
 __all__ = ["compute_measures", "list_measures", "write_qrels", "write_run"]
 
@@ -38,7 +38,7 @@ def compute_measures(
     Raises:
         StoreError: ir-measures is not installed.
     """
-    ir_measures = import_package("ir_measures", purpose="measures")
+    ir_measures = import_extra("ir_measures", purpose="measures", extra="evaluation")
     parsed = {ir_measures.parse_measure(_translate(name)): name for name in names}
     scored = {question: _score_ranks(documents) for question, documents in runs.items()}
     places = {question: place for place, question in enumerate(runs)}

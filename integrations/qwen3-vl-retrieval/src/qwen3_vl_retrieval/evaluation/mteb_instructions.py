@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
-from qwen3_vl_retrieval.evaluation.extra_packages import import_package
+from qwen3_vl_retrieval.lazy_imports import import_extra
 from qwen3_vl_retrieval.prompting.prompts import (
     DEFAULT_INSTRUCTION,
     DEFAULT_QUERY_INSTRUCTION,
@@ -62,7 +62,7 @@ def choose_reranking_instruction(task: Task) -> str:
 
 
 def _find_kind_prompt(name: str) -> str | None:
-    tasks = import_package("mteb", purpose="benchmarks", extra="mteb")
+    tasks = import_extra("mteb", purpose="benchmarks", extra="mteb")
     try:
         return tasks.get_task(name).abstask_prompt
     except KeyError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from qwen3_vl_retrieval.evaluation.extra_packages import import_package
 from qwen3_vl_retrieval.evaluation.mteb_batches import MODALITIES
+from qwen3_vl_retrieval.lazy_imports import import_extra
 
 __all__ = ["describe_model"]
 
@@ -27,7 +27,7 @@ def describe_model(
     Raises:
         StoreError: mteb is not installed.
     """
-    metadata = import_package("mteb.models.model_meta", purpose="benchmarks", extra="mteb")
+    metadata = import_extra("mteb.models.model_meta", purpose="benchmarks", extra="mteb")
     return metadata.ModelMeta.create_empty(
         overwrites={
             "name": f"{_ORGANIZATION}/{name}",

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from qwen3_vl_retrieval.evaluation.evaluation import Evaluation
-from qwen3_vl_retrieval.evaluation.extra_packages import import_package
+from qwen3_vl_retrieval.lazy_imports import import_extra
 
 __all__ = ["draw_depths", "draw_stages", "draw_vectors"]
 
@@ -94,7 +94,7 @@ def draw_vectors(evaluation: Evaluation) -> Markup:
 
 def _begin() -> tuple[Any, Any]:
     # Without pyplot: nothing is shown, and no figure is kept.
-    figures = import_package("matplotlib.figure", purpose="plots")
+    figures = import_extra("matplotlib.figure", purpose="plots", extra="evaluation")
     figure = figures.Figure(figsize=_SIZE_INCHES, layout="tight")
     axes = figure.add_subplot()
     _style(axes)
@@ -111,7 +111,7 @@ def _style(axes: Any) -> None:
 
 
 def _finish(figure: Any, axes: Any) -> Markup:
-    matplotlib = import_package("matplotlib", purpose="plots")
+    matplotlib = import_extra("matplotlib", purpose="plots", extra="evaluation")
     written = io.StringIO()
     nothing: Mapping[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):

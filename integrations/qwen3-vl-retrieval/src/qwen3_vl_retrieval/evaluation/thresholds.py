@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from qwen3_vl_retrieval.evaluation.evaluation import Evaluation, StageName
-from qwen3_vl_retrieval.evaluation.extra_packages import import_package
 from qwen3_vl_retrieval.index.thresholds import Calibration, CutOff, FittedThresholds, place_score
+from qwen3_vl_retrieval.lazy_imports import import_extra
 
 __all__ = ["FALSE_POSITIVE_RATES", "fit_thresholds"]
 
@@ -175,7 +175,7 @@ def _fit_logistic(scored: _Scored) -> tuple[float, float]:
         odds = curve[0] * x + curve[1]
         return float((np.logaddexp(0.0, odds) - targets * odds).sum())
 
-    optimize = import_package("scipy.optimize", purpose="calibrations")
+    optimize = import_extra("scipy.optimize", purpose="calibrations", extra="evaluation")
     slope, intercept = optimize.minimize(compute_loss, np.array([0.0, math.log((right + 1) / (wrong + 1))])).x.tolist()
     return slope / scale, intercept - slope * center / scale
 
@@ -191,5 +191,7 @@ def _compute_calibration_error(predicted: Float64[np.ndarray, " n"], known: Floa
 def _compute_auc(scored: _Scored) -> float:
     """Share of the pairs of a right and a wrong candidate in which the right one is higher; ties are half."""
     right, wrong = scored.scores[scored.is_right], scored.scores[~scored.is_right]
-    statistic = import_package("scipy.stats", purpose="thresholds").mannwhitneyu(right, wrong).statistic
+    statistic = (
+        import_extra("scipy.stats", purpose="thresholds", extra="evaluation").mannwhitneyu(right, wrong).statistic
+    )
     return float(statistic) / (len(right) * len(wrong))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from qwen3_vl_retrieval.documents.media_store import find_local_file
 from qwen3_vl_retrieval.errors import StoreError, quote
 from qwen3_vl_retrieval.fingerprint import Fingerprint
 from qwen3_vl_retrieval.index.store.filters import compile_filter
@@ -81,6 +82,7 @@ class IndexSink(Sink):
 
     def upsert(self, batch: ExportBatch, hashes: Sequence[str]) -> None:  # noqa: ARG002 - of the contract
         """Enters units, and forgets where others of the same id were found."""
+        _require_files(batch.sources)
         known = list(self._open.catalog.find_rows(batch.ids))
         if known:
             self.delete(known)
@@ -120,3 +122,13 @@ class IndexSink(Sink):
         if self._store is None:
             raise StoreError(f"the index {quote(str(self._folder))} is not open")
         return self._store
+
+
+def _require_files(sources: Sequence[Sequence[str]]) -> None:
+    """Raises `StoreError` for what is no file: an index keeps paths, and opens them for previews and the reranker."""
+    elsewhere = next((name for names in sources for name in names if find_local_file(name) is None), None)
+    if elsewhere is not None:
+        raise StoreError(
+            f"the run has units of {quote(elsewhere)}, and an index holds files of this machine; load the run into "
+            "another store, or embed copies of its files"
+        )

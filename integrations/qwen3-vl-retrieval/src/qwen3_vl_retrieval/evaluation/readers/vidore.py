@@ -12,11 +12,11 @@ from typing import Any, cast
 
 from qwen3_vl_retrieval.errors import InputError, explain, quote
 from qwen3_vl_retrieval.evaluation.corpus import CorpusEntry
-from qwen3_vl_retrieval.evaluation.extra_packages import import_package
 from qwen3_vl_retrieval.evaluation.questions import Judgement, Question, QuestionSet
 from qwen3_vl_retrieval.evaluation.readers.lines import read_number
 from qwen3_vl_retrieval.evaluation.readers.trec import join_judgements
 from qwen3_vl_retrieval.items import Item
+from qwen3_vl_retrieval.lazy_imports import import_extra
 
 __all__ = ["is_vidore", "iterate_vidore_corpus", "read_vidore"]
 
@@ -100,8 +100,8 @@ def _iterate_rows(
             f"there is no part {part!r} in {quote(str(folder))}: it must be in a folder {part}/, or in a file "
             f"{part}.parquet"
         )
-    pyarrow = import_package("pyarrow", purpose="Parquet files")
-    parquet = import_package("pyarrow.parquet", purpose="Parquet files")
+    pyarrow = import_extra("pyarrow", purpose="Parquet files", extra="evaluation")
+    parquet = import_extra("pyarrow.parquet", purpose="Parquet files", extra="evaluation")
     for path in files:
         name = path.relative_to(folder).as_posix()
         try:
