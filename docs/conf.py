@@ -98,6 +98,9 @@ nitpick_ignore_regex = [
     # What Chroma calls its own, and what opens it.
     (r"py:(class|exc)", r"chromadb\..*|ClientAPI|CreateCollectionConfiguration|Settings|Where|WhereDocument"),
     (r"py:class", r"qwen3_vl_retrieval\.chroma\.directory\.OpenClient"),
+    # For those who write an executor, a store or a recogniser of speech of their own.
+    (r"py:class", r"qwen3_vl_retrieval\.jobs\.tasks\.(WorkSettings|ShardTask|ShardOutcome)"),
+    (r"py:class", r"qwen3_vl_retrieval\.(index\.store\.parquet\.ExportBatch|documents\.whisper\.WhisperModel)"),
     # Described where it is returned.
     (r"py:class", r"qwen3_vl_retrieval\.documents\.media_store\.MediaFormat"),
     # What LlamaIndex calls its own.

@@ -25,8 +25,8 @@ PartPrecision: TypeAlias = Literal["float32", "float16"]
 class ReadingOptions:
     """How files are taken apart, as in `MultimodalIndex.open`.
 
-    The two hooks are functions of a module, or `functools.partial`s of one with options that JSON can hold: other
-    processes call them, too, and a run knows them by their names and options.
+    The two hooks are functions of a module, or each a `functools.partial` of one with options that JSON can hold:
+    other processes call them, too, and a run knows them by their names and options.
 
     Attributes:
         window_seconds: Length of a window of a video.
