@@ -23,15 +23,15 @@ imports: ## Check that imports go one way
 test: ## Run all tests, offline, on the CPU
 	uv run pytest
 
-# Files of the adapters that compare numbers of models. Emulated bfloat16 is slow: not all of them.
-BFLOAT16 = langchain_adapter/test_rerank.py llama_index_adapter/test_equality.py
+# A file of an adapter that compares numbers of both models. Emulated bfloat16 is slow: not all of them.
+BFLOAT16 = langchain_adapter/test_rerank.py
 
 test-bfloat16: ## Run the tests of the adapters that compare numbers, with dtype="auto" being bfloat16
 	uv run pytest --automatic-dtype=bfloat16 $(BFLOAT16:%=tests/%)
 
-# In an environment of its own: torchao would stay for the tests that follow, where transformers imports it and it warns.
+# In a layer of their own: torchao would stay for the tests that follow, where transformers imports it and it warns.
 test-quantization: ## Run the tests that need torchao, which is not installed by default
-	uv run --isolated --group quantization pytest --numprocesses=0 tests/core/test_loading_quantization.py
+	uv run --with 'torchao>=0.14' --with 'accelerate>=1.10' pytest --numprocesses=0 tests/core/test_loading_quantization.py
 
 # QWEN3VL_VLLM names an environment in which vLLM is installed; CONTRIBUTING.md says how to make one, on a CPU as well.
 test-vllm: ## Run the tests against a real vLLM, where there is one
@@ -39,8 +39,8 @@ test-vllm: ## Run the tests against a real vLLM, where there is one
 	else echo "not run: QWEN3VL_VLLM names no environment with vLLM"; fi
 
 # What touches other packages; the rest is the same code on any version.
-LOWEST = reference_embeddings reference_scores language attention varlen tokenization loading_models loading_checkpoints loading_layouts \
-	loading_weights media_images media_pdf media_video_files index_parquet index_embedding_function public_api
+LOWEST = reference_embeddings reference_scores language attention varlen loading_models loading_checkpoints media_images media_pdf \
+	media_video_files index_parquet index_embedding_function public_api
 
 lowest: .venv-lowest/pyvenv.cfg ## Make an environment of the lowest versions that the packages declare
 

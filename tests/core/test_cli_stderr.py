@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import signal
 import sqlite3
 import subprocess
@@ -97,12 +96,6 @@ def test_standard_error_holds_our_own_lines_alone(noisy_folder, tmp_path):
     found = run("search", tmp_path / "store", "a red square", "--reranker", "pocket", "--json")
     assert len(json.loads(found.stdout)["results"]) == 4
     assert found.stderr == ""
-
-
-def test_a_folder_is_searched_without_noise(noisy_folder):
-    found = run("search", noisy_folder, "a red square", "--reranker", "none", *POCKET, "--exclude", "broken.*")
-    assert found.returncode == 0, found.stderr
-    assert all(re.fullmatch(r"Skipped:|  \d+  (excluded|unknown suffix).*", line) for line in found.stderr.splitlines())
 
 
 def test_a_model_is_loaded_and_a_video_read_in_a_library_call_without_a_word(noisy_folder):

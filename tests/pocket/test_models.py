@@ -41,7 +41,7 @@ def test_short_and_coarse_vectors_keep_most_of_the_recall(measured):
 
 
 def test_the_second_stage_orders_near_misses_better_than_the_first(embedder):
-    hard_sets = draw_hard_sets(16, seed=31)
+    hard_sets = draw_hard_sets(10, seed=31)
     nearest = measure_near_misses(embedder, hard_sets)["hard/embedder/ndcg@10"]
     judged = measure_reranking(Qwen3VLReranker.from_pretrained("pocket", device="cpu", dtype="float32"), hard_sets)
     assert judged["hard/reranker/auc"] >= 0.95
